@@ -1,0 +1,1 @@
+//! Measured responses: one story at a time, in voxel tiles.

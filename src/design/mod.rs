@@ -1,0 +1,1 @@
+//! Word rows to TR rows: Lanczos, trim, z-score, delays.

@@ -1,0 +1,131 @@
+//! Every way in which voxelcast can fail, each with its exit code.
+//!
+//! A message answers: what, where, expected and got, what to do. One variant for each way a file
+//! can be wrong; the formats keep theirs in an enum of their own, wrapped here with the path.
+
+use std::path::PathBuf;
+
+/// What every fallible function of this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Every failure, by the person who can mend it: `exit_code` groups them.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    // --- usage: exit 2 ---------------------------------------------------------------------
+    /// A flag or a setting has a value that cannot be meant.
+    #[error("{place}: {problem}; {hint}")]
+    Usage {
+        /// The flag or the key, as the user wrote it.
+        place: String,
+        /// What is wrong with it: expected and got.
+        problem: String,
+        /// What to do.
+        hint: String,
+    },
+
+    // --- input data: exit 3 ----------------------------------------------------------------
+    /// A file or folder could not be opened or read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Two inputs disagree in shape.
+    #[error("{what}: expected {expected}, got {got}; {hint}")]
+    Shape {
+        /// Which inputs, with their files.
+        what: String,
+        /// The shape or count that was needed.
+        expected: String,
+        /// The one that was found.
+        got: String,
+        /// What to do.
+        hint: String,
+    },
+    /// Values that no model can be fitted to (NaN in the features, a whole story of NaN).
+    #[error("{place}: {problem}; {hint}")]
+    Values {
+        /// The file, story or column.
+        place: String,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The output folder is in use by another process.
+    #[error("{path} is locked by {holder}; wait for it, or give another --out")]
+    Locked {
+        /// The output folder.
+        path: PathBuf,
+        /// Process and machine that hold it.
+        holder: String,
+    },
+    /// The problem does not fit this machine.
+    #[error("{what} needs {needed}, {available} is available; {hint}")]
+    TooLarge {
+        /// The solver and the sizes.
+        what: String,
+        /// Memory or time it would take.
+        needed: String,
+        /// What there is.
+        available: String,
+        /// The option to take instead.
+        hint: String,
+    },
+
+    // --- device: exit 4 --------------------------------------------------------------------
+    /// The device that was asked for is not there.
+    #[error("device {device}: {problem}; {hint}")]
+    Device {
+        /// As given with `--device`.
+        device: String,
+        /// Why it cannot be used.
+        problem: String,
+        /// What to do.
+        hint: String,
+    },
+
+    // --- our side: exit 1 ------------------------------------------------------------------
+    /// An output could not be written (disk full, no permission).
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A decomposition did not converge.
+    #[error("{what}: {problem}")]
+    Numerical {
+        /// Which step, with sizes.
+        what: String,
+        /// What happened.
+        problem: String,
+    },
+
+    // --- interrupted: exit 130 -------------------------------------------------------------
+    /// Ctrl-C, or SIGTERM from a scheduler.
+    #[error("interrupted; finished parts are kept, the same command goes on from there")]
+    Interrupted,
+}
+
+impl Error {
+    /// The process exit code: 1 internal or numerical, 2 usage, 3 input data, 4 device,
+    /// 130 interrupted.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage { .. } => 2,
+            Error::Read { .. }
+            | Error::Shape { .. }
+            | Error::Values { .. }
+            | Error::Locked { .. }
+            | Error::TooLarge { .. } => 3,
+            Error::Device { .. } => 4,
+            Error::Write { .. } | Error::Numerical { .. } => 1,
+            Error::Interrupted => 130,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Words to one row of numbers a word.

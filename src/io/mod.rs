@@ -1,0 +1,1 @@
+//! Bytes in, plain values out: the file formats. Knows formats, not stories.

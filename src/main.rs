@@ -1,0 +1,2 @@
+//! The `voxelcast` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Stories: timed words.
