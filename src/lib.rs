@@ -5,5 +5,6 @@ pub mod design;
 pub mod error;
 pub mod features;
 pub mod io;
+pub mod matrix;
 pub mod stimuli;
 pub mod warning;
