@@ -45,6 +45,46 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
+    /// A story's features and its BOLD do not have the same number of TRs.
+    #[error(
+        "story \"{story}\": features have {n_feature_trs} TRs, BOLD ({bold_file}) has \
+         {n_bold_trs}; {n_trs} TRs were trimmed {trim}, check --trim"
+    )]
+    Pairing {
+        /// The story.
+        story: String,
+        /// TRs of the features after the trim.
+        n_feature_trs: usize,
+        /// The story's BOLD.
+        bold_file: PathBuf,
+        /// Its rows.
+        n_bold_trs: usize,
+        /// TRs of the features before the trim.
+        n_trs: usize,
+        /// What was cut, head:tail.
+        trim: String,
+    },
+    /// The trim is as long as the story.
+    #[error(
+        "trim {trim} leaves nothing of {n_trs} TRs; expected more than {n_cut}, check --trim and \
+         the story's TR times"
+    )]
+    NothingLeft {
+        /// TRs before the trim.
+        n_trs: usize,
+        /// TRs that were to be cut, head and tail together.
+        n_cut: usize,
+        /// The trim, head:tail.
+        trim: String,
+    },
+    /// Something is wrong with one story; the source says what.
+    #[error("story \"{story}\": {source}")]
+    Story {
+        /// The story.
+        story: String,
+        /// What is wrong with it.
+        source: Box<Error>,
+    },
     /// Values that no model can be fitted to (NaN in the features, a whole story of NaN).
     #[error("{place}: {problem}; {hint}")]
     Values {
@@ -113,6 +153,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same error, told of one story: `map_err(|error| error.in_story(name))`.
+    pub fn in_story(self, story: &str) -> Self {
+        Error::Story { story: story.to_owned(), source: Box::new(self) }
+    }
+
     /// The process exit code: 1 internal or numerical, 2 usage, 3 input data, 4 device,
     /// 130 interrupted.
     pub fn exit_code(&self) -> u8 {
@@ -120,9 +165,12 @@ impl Error {
             Error::Usage { .. } => 2,
             Error::Read { .. }
             | Error::Shape { .. }
+            | Error::Pairing { .. }
+            | Error::NothingLeft { .. }
             | Error::Values { .. }
             | Error::Locked { .. }
             | Error::TooLarge { .. } => 3,
+            Error::Story { source, .. } => source.exit_code(),
             Error::Device { .. } => 4,
             Error::Write { .. } | Error::Numerical { .. } => 1,
             Error::Interrupted => 130,
