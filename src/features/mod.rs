@@ -1,1 +1,19 @@
 //! Words to one row of numbers a word.
+//!
+//! Every feature space takes the words of a story in the order of their times and gives back one
+//! row for each, so that `design` can place the rows in time. Words a space does not know are rows
+//! of zeros, and are counted. Nothing here opens a file: readers of word vectors get the set of
+//! `static_vectors::wanted_words` and give back a map.
+//!
+//! | module | rows | kind |
+//! |---|---|---|
+//! | `bow` | one-hot over the training stories' vocabulary | sparse |
+//! | `static_vectors` | word2vec and GloVe vectors | dense |
+//! | `word_rate` | a single 1 | dense |
+//!
+//! `coverage` counts what was not found.
+
+pub mod bow;
+pub mod coverage;
+pub mod static_vectors;
+pub mod word_rate;
