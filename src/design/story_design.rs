@@ -60,7 +60,7 @@ impl StoryDesign {
     pub fn to_dense(&self) -> Array2<f32> {
         match self {
             StoryDesign::Dense(x) => x.clone(),
-            StoryDesign::Sparse { rows, center } => rows.to_dense() - &ndarray::aview1(center),
+            StoryDesign::Sparse { rows, center } => rows.to_dense() - ndarray::aview1(center),
         }
     }
 
