@@ -1,2 +1,12 @@
 //! The `voxelcast` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    ExitCode::from(voxelcast::cli::run(voxelcast::cli::args::Cli::parse()))
+}

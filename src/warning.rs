@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+use crate::features::coverage::Coverage;
+use crate::ridge::edges::AlphaEdges;
+
 /// Something a user should know that does not stop a run.
 ///
 /// `Display` is the sentence on stderr (after `warning: `) and in run.json.
@@ -17,4 +20,141 @@ pub enum Warning {
         /// Words whose onset lies before that of the word in front of them.
         n_out_of_order: usize,
     },
+    /// Voxels that cannot be fitted.
+    #[error(
+        "{place}: {n_constant} constant and {n_not_finite} NaN or infinite voxels of {n_voxels} \
+         are left out (NaN in the results)"
+    )]
+    DeadVoxels {
+        /// The file or subject.
+        place: String,
+        /// Voxels that never change.
+        n_constant: usize,
+        /// Voxels with a NaN or an infinity.
+        n_not_finite: usize,
+        /// All voxels.
+        n_voxels: usize,
+    },
+    /// Stories that have words or BOLD but not both.
+    #[error(
+        "stories left out: {} without BOLD ({}), {} without words ({})",
+        without_bold.len(), named(without_bold), without_words.len(), named(without_words)
+    )]
+    StoriesSkipped {
+        /// Words, but no BOLD of some subject.
+        without_bold: Vec<String>,
+        /// BOLD, but no words.
+        without_words: Vec<String>,
+    },
+    /// A vector file that lacks many of the words heard.
+    #[error(
+        "coverage: {space} has no vector for {:.1} % of the words heard ({n_oov} of {n_words}; \
+         most often {examples}); they count as zero rows", 100.0 * *n_oov as f64 / *n_words as f64
+    )]
+    LowCoverage {
+        /// The space.
+        space: String,
+        /// Words heard.
+        n_words: usize,
+        /// Of them without a vector.
+        n_oov: usize,
+        /// The most frequent ones.
+        examples: String,
+    },
+    /// The BOLD does not follow the words as an HRF does.
+    #[error(
+        "alignment: the BOLD is best predicted by words {peak} TRs before it, outside the delays \
+         {delays}; features and BOLD are paired wrongly: trim = \"{better_trim}\" would mend it \
+         (now \"{trim}\")"
+    )]
+    Alignment {
+        /// Shift of the highest un-lagged correlation, in TRs.
+        peak: i64,
+        /// The study's delays.
+        delays: String,
+        /// The study's trim.
+        trim: String,
+        /// The trim that brings the peak into the delays.
+        better_trim: String,
+    },
+    /// The peak is outside the delays, and no trim of as many TRs brings it in.
+    #[error(
+        "alignment: the BOLD is best predicted by words {peak} TRs before it, outside the delays \
+         {delays}; no trim of as many TRs as \"{trim}\" mends it: check first_tr_s and tr_s"
+    )]
+    AlignmentUnmendable {
+        /// Shift of the highest un-lagged correlation, in TRs.
+        peak: i64,
+        /// The study's delays.
+        delays: String,
+        /// The study's trim.
+        trim: String,
+    },
+    /// Test stories whose BOLD is known to be an average over repeats.
+    #[error(
+        "test stories {} were heard several times and their BOLD averaged in ds003020: they score \
+         much higher than stories heard once", named(stories)
+    )]
+    RepeatAveraged {
+        /// The stories.
+        stories: Vec<String>,
+    },
+    /// Best alphas at the end of the grid that are not on a plateau.
+    #[error(
+        "{model}: {n_low} of {n_voxels} voxels chose the smallest alpha and {n_high} the largest; \
+         a wider grid would predict them better"
+    )]
+    AlphaEdges {
+        /// The model.
+        model: String,
+        /// At the small end.
+        n_low: usize,
+        /// At the large end.
+        n_high: usize,
+        /// Fitted voxels.
+        n_voxels: usize,
+    },
+}
+
+/// The first few names.
+fn named(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    match names.len() {
+        0 => "none".to_owned(),
+        n if n <= SHOWN => names.join(", "),
+        _ => format!("{}, …", names[..SHOWN].join(", ")),
+    }
+}
+
+/// Share of words without a vector above which a user is told.
+const MUCH_OOV: f64 = 0.05;
+
+impl Warning {
+    /// The warning about words without a vector, where they are many.
+    pub fn low_coverage(space: &str, coverage: &Coverage) -> Option<Self> {
+        let examples: Vec<&str> =
+            coverage.oov_words.iter().take(5).map(|(word, _)| word.as_str()).collect();
+        (coverage.oov_share > MUCH_OOV).then(|| Self::LowCoverage {
+            space: space.to_owned(),
+            n_words: coverage.n_words,
+            n_oov: coverage.n_oov,
+            examples: examples.join(", "),
+        })
+    }
+
+    /// The warning about test stories that ds003020 averages over repeats, if any is among them.
+    pub fn repeat_averaged<'a>(test: impl Iterator<Item = &'a str>) -> Option<Self> {
+        const AVERAGED: [&str; 3] =
+            ["wheretheressmoke", "fromboyhoodtofatherhood", "onapproachtopluto"];
+        let stories: Vec<String> =
+            test.filter(|name| AVERAGED.contains(name)).map(str::to_owned).collect();
+        (!stories.is_empty()).then_some(Self::RepeatAveraged { stories })
+    }
+
+    /// The warning about true edges, where there are any.
+    pub fn alpha_edges(model: &str, edges: AlphaEdges, n_voxels: usize) -> Option<Self> {
+        let AlphaEdges { n_low, n_high, .. } = edges;
+        let model = model.to_string();
+        (n_low + n_high > 0).then_some(Self::AlphaEdges { model, n_low, n_high, n_voxels })
+    }
 }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use ndarray::{Array2, ArrayView2};
 
-use crate::design::story_design::StoryDesign;
+use crate::matrix::StoryDesign;
 use crate::design::tr_rows::TrRows;
 use crate::error::{Error, Result};
 use crate::matrix::SparseRows;

@@ -1,6 +1,4 @@
 //! Matrices that are mostly zero, and the one type that holds either kind of row.
-//!
-//! A row is a word or a TR, a column a feature. Dense matrices are `ndarray::Array2`, row-major.
 
 use std::ops::Range;
 

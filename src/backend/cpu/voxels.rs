@@ -1,0 +1,153 @@
+//! BOLD as it arrives: bad values masked, moments summed, one pass.
+
+use std::ops::Range;
+
+/// Per-voxel state of one tile over its training rows.
+#[derive(Debug, Default)]
+pub struct VoxelSums {
+    /// `(width)` subtracted from every value, near the voxel's mean; zeros without an intercept.
+    pub shift: Vec<f32>,
+    /// `(n_folds, width)` Σ(y − shift).
+    pub sums: Vec<f64>,
+    /// `(n_folds, width)` Σ(y − shift)².
+    pub squares: Vec<f64>,
+    /// A NaN or an infinity was seen.
+    pub not_finite: Vec<bool>,
+    /// Two values differ.
+    pub varies: Vec<bool>,
+    first: Vec<f32>,
+    started: bool,
+}
+
+/// Voxels whose accumulators stay in registers and first-level cache.
+const CHUNK: usize = 64;
+
+impl VoxelSums {
+    /// Empty sums for a tile.
+    pub fn begin(&mut self, n_folds: usize, width: usize) {
+        self.shift.clear();
+        self.shift.resize(width, 0.0);
+        for sums in [&mut self.sums, &mut self.squares] {
+            sums.clear();
+            sums.resize(n_folds * width, 0.0);
+        }
+        for flags in [&mut self.not_finite, &mut self.varies] {
+            flags.clear();
+            flags.resize(width, false);
+        }
+        self.first.clear();
+        self.first.resize(width, 0.0);
+        self.started = false;
+    }
+
+    /// True for a voxel that cannot be fitted: constant, NaN or infinite.
+    pub fn is_dead(&self, voxel: usize) -> bool {
+        self.not_finite[voxel] || !self.varies[voxel]
+    }
+
+    /// Sums one block and leaves `bold` shifted, with zeros in place of NaN and infinities.
+    ///
+    /// `bold`: `(n, width)` row-major. The first block with `center` sets the shift to its means.
+    pub fn add(&mut self, bold: &mut [f32], fold: usize, center: bool, arch: pulp::Arch) {
+        let width = self.shift.len();
+        if bold.is_empty() || width == 0 {
+            return;
+        }
+        if !self.started {
+            self.started = true;
+            self.first.copy_from_slice(&bold[..width]);
+            if center {
+                arch.dispatch(|| finite_means(bold, width, &mut self.shift));
+            }
+        }
+        for start in (0..width).step_by(CHUNK) {
+            let voxels = start..(start + CHUNK).min(width);
+            arch.dispatch(|| self.add_chunk(bold, fold, voxels));
+        }
+    }
+
+    #[inline(always)]
+    fn add_chunk(&mut self, bold: &mut [f32], fold: usize, voxels: Range<usize>) {
+        let width = self.shift.len();
+        let len = voxels.len();
+        let (mut shift, mut first) = ([0f32; CHUNK], [0f32; CHUNK]);
+        shift[..len].copy_from_slice(&self.shift[voxels.clone()]);
+        first[..len].copy_from_slice(&self.first[voxels.clone()]);
+        let (mut sums, mut squares) = ([0f64; CHUNK], [0f64; CHUNK]);
+        let (mut bad, mut varies) = ([0u32; CHUNK], [0u32; CHUNK]);
+        for row in bold.chunks_exact_mut(width) {
+            let row = &mut row[voxels.clone()];
+            for v in 0..row.len() {
+                let raw = row[v];
+                let finite = raw.is_finite();
+                bad[v] |= u32::from(!finite);
+                varies[v] |= u32::from(raw != first[v]);
+                let y = if finite { raw - shift[v] } else { 0.0 };
+                row[v] = y;
+                let y = f64::from(y);
+                sums[v] += y;
+                squares[v] += y * y;
+            }
+        }
+        let at = fold * width + voxels.start;
+        for v in 0..len {
+            self.sums[at + v] += sums[v];
+            self.squares[at + v] += squares[v];
+            self.not_finite[voxels.start + v] |= bad[v] != 0;
+            self.varies[voxels.start + v] |= varies[v] != 0;
+        }
+    }
+}
+
+/// Means of the finite values of each column, in f64, rounded to f32.
+#[inline(always)]
+fn finite_means(bold: &[f32], width: usize, means: &mut [f32]) {
+    let mut sums = vec![0f64; width];
+    let mut counts = vec![0f64; width];
+    for row in bold.chunks_exact(width) {
+        for ((sum, count), &y) in sums.iter_mut().zip(&mut counts).zip(row) {
+            let finite = y.is_finite();
+            *sum += if finite { f64::from(y) } else { 0.0 };
+            *count += if finite { 1.0 } else { 0.0 };
+        }
+    }
+    for ((mean, sum), count) in means.iter_mut().zip(sums).zip(counts) {
+        *mean = if count > 0.0 { (sum / count) as f32 } else { 0.0 };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_those_of_the_shifted_rows_and_bad_voxels_are_marked() {
+        for width in [1, 2, 31, 63, 64, 65, 131] {
+            let n = 37;
+            let value = |t: usize, v: usize| {
+                if v == 1 { 5.0 } else { 1000.0 + ((t * 7 + v * 13) % 11) as f32 * 0.25 }
+            };
+            let mut bold: Vec<f32> = (0..n * width).map(|i| value(i / width, i % width)).collect();
+            if width > 2 {
+                bold[5 * width + 2] = f32::NAN;
+                bold[9 * width + width - 1] = f32::INFINITY;
+            }
+            let mut sums = VoxelSums::default();
+            sums.begin(2, width);
+            sums.add(&mut bold, 1, true, pulp::Arch::new());
+            for v in 0..width {
+                let bad = width > 2 && (v == 2 || v == width - 1);
+                assert_eq!(sums.not_finite[v], bad);
+                assert_eq!(sums.is_dead(v), bad || v == 1);
+                if !bad {
+                    let y = |t| f64::from(value(t, v) - sums.shift[v]);
+                    let square: f64 = (0..n).map(|t| y(t) * y(t)).sum();
+                    // n additions in f64.
+                    let bound = n as f64 * f64::EPSILON * square.max(1.0);
+                    assert!((sums.squares[width + v] - square).abs() <= bound);
+                    assert!(sums.sums[width + v].abs() < 0.1, "the shift is near the mean");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Where the arithmetic happens: a problem is loaded once, then solved voxel tile by voxel tile.
+//!
+//! A backend knows rows, columns and row ranges; it does not know stories, subjects or files.
+//! [`Problem`] is everything that does not depend on BOLD (designs, rotations, alphas); an
+//! [`Engine`] holds what one voxel tile needs and is fed rows of BOLD by the pipeline:
+//!
+//! ```text
+//! begin(width) → add_train(block, bold)… → solve() → add_test(block, bold)… → test_scores()
+//! ```
+//!
+//! Each BOLD value passes once. No state grows with the number of rows, except for models on the
+//! dual route, which keep their tile's training rows.
+
+pub mod basis;
+pub mod cpu;
+pub mod device;
+pub mod problem;
+
+pub use problem::{
+    Block, Factor, FullFit, Model, PathSettings, Problem, Rotate, Rotation, Scorer, Space,
+};
+
+use crate::error::Result;
+
+/// What cross-validation and refit give for one model on one voxel tile.
+#[derive(Debug, Clone)]
+pub struct ModelTile {
+    /// `(n_alphas, width)` mean over folds of the validation score; NaN for a dead voxel.
+    pub cv_scores: Vec<f32>,
+    /// `(width)` index into the alphas; `None` for a dead voxel.
+    pub best: Vec<Option<usize>>,
+    /// `(n_coefs, width)` weights, delay-major rows; zeros for a dead voxel. Empty for a dual
+    /// model whose weights were not asked for.
+    pub coef: Vec<f32>,
+    /// `(width)`; zeros without an intercept and for a dead voxel.
+    pub intercept: Vec<f32>,
+    /// Alpha-basis rank, the largest over folds and voxel blocks.
+    pub basis_rank: usize,
+    /// Largest relative error of a denominator that was compared with its exact value.
+    pub basis_error: f64,
+}
+
+/// Test scores of one model on one voxel tile.
+#[derive(Debug, Clone)]
+pub struct TestTile {
+    /// `(width)` Pearson r over all test rows concatenated; NaN where it is not defined.
+    pub correlation: Vec<f32>,
+    /// `(n_test_blocks, width)` Pearson r within each test block.
+    pub block_correlation: Vec<f32>,
+}
+
+/// What one voxel tile's BOLD looked like.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct VoxelCounts {
+    /// Voxels with a NaN or an infinity in the training rows.
+    pub n_not_finite: usize,
+    /// Voxels that never change over the training rows.
+    pub n_constant: usize,
+}
+
+/// One worker's view of a loaded problem; tiles pass through it one after the other.
+pub trait Engine {
+    /// Starts a tile of `width` voxels. Every count is back at zero.
+    fn begin(&mut self, width: usize) -> Result<()>;
+    /// Adds the BOLD of one training block, `(n_rows, width)` row-major; the buffer is scratch
+    /// afterwards.
+    fn add_train(&mut self, block: usize, bold: &mut [f32]) -> Result<()>;
+    /// Cross-validates and refits every model; one entry a model.
+    fn solve(&mut self) -> Result<Vec<ModelTile>>;
+    /// Predicts one test block and adds it to the scores. With `predictions`, the predicted BOLD
+    /// of each model, `(n_rows, width)`, intercept included, is handed out.
+    fn add_test(
+        &mut self,
+        block: usize,
+        bold: &mut [f32],
+        predictions: Option<&mut dyn FnMut(usize, &[f32])>,
+    ) -> Result<()>;
+    /// The test scores of every model, after the last test block.
+    fn test_scores(&mut self) -> Result<Vec<TestTile>>;
+    /// Voxels of this tile that cannot be fitted.
+    fn counts(&self) -> VoxelCounts;
+    /// Seconds spent so far in each named stage, for `bench` and run.json.
+    fn stage_seconds(&self) -> Vec<(&'static str, f64)>;
+}

@@ -1,0 +1,209 @@
+//! Everything a solver needs that does not depend on BOLD.
+
+use crate::matrix::StoryDesign;
+
+/// How predictions are scored in cross-validation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scorer {
+    /// Pearson r; does not see amplitude or offset.
+    Correlation,
+    /// 1 − Σ(y − ŷ)²/Σ(y − ȳ)², ȳ over the validation rows.
+    R2,
+}
+
+/// Contiguous rows that belong to one fold; delays never cross its border.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// Fold that holds these rows out.
+    pub fold: usize,
+    /// Number of rows.
+    pub n_rows: usize,
+}
+
+/// One feature space: un-delayed designs, and every delay that a model on it needs.
+#[derive(Debug)]
+pub struct Space {
+    /// Delays in rows; row t of the delayed design is row t − delay, zero outside the block.
+    pub delays: Vec<i64>,
+    /// Number of un-delayed columns.
+    pub n_features: usize,
+    /// One design per training block.
+    pub train: Vec<StoryDesign>,
+    /// One design per test block.
+    pub test: Vec<StoryDesign>,
+}
+
+impl Space {
+    /// Columns of the design over all of this space's delays.
+    pub fn n_columns(&self) -> usize {
+        self.n_features * self.delays.len()
+    }
+}
+
+/// How BOLD gets into a fold's components.
+#[derive(Debug)]
+pub enum Rotate {
+    /// z = Qᵀ(XᵀY of the training rows), t = Qᵀ(XᵀY of the validation rows), both centred.
+    Primal {
+        /// `(n_coefs, n_components)` row-major eigenvectors of the centred training Gram.
+        q: Vec<f32>,
+        /// `(n_coefs)` column sums over the validation rows.
+        val_sums: Vec<f64>,
+    },
+    /// z = Uᵀ Y over the training rows, t = Pᵀ Y over the validation rows, both centred.
+    Dual {
+        /// `(n_train, n_components)` row-major eigenvectors of the centred training kernel.
+        u: Vec<f32>,
+        /// `(n_val, n_components)` validation kernel times `u`, columns centred over the
+        /// validation rows.
+        p: Vec<f32>,
+    },
+}
+
+/// A matrix F with FᵀF = the validation rows' second moments in component space.
+#[derive(Debug)]
+pub enum Factor {
+    /// `(n_components, n_components)` upper triangular, row-major, zeros below.
+    Upper(Vec<f32>),
+    /// `(n_rows, n_components)` row-major: the rotated validation rows themselves.
+    Rows(usize, Vec<f32>),
+}
+
+/// One fold in the coordinates that make ridge diagonal: b = z / (eigvals + alpha).
+#[derive(Debug)]
+pub struct Rotation {
+    /// Length of z.
+    pub n_components: usize,
+    /// From BOLD to z and t.
+    pub rotate: Rotate,
+    /// `(n_components)` eigenvalues of the centred training Gram (or kernel), ≥ 0.
+    pub eigvals: Vec<f64>,
+    /// Second moments of the validation rows.
+    pub factor: Factor,
+    /// `(n_components)` √diag of those second moments.
+    pub factor_norms: Vec<f64>,
+    /// `(n_components)` mean of the validation rows minus mean of the training rows (minus zero
+    /// without an intercept); r2 needs it.
+    pub delta: Vec<f32>,
+    /// Training rows of this fold.
+    pub n_train: usize,
+    /// Validation rows of this fold.
+    pub n_val: usize,
+}
+
+/// The refit on all training rows.
+#[derive(Debug)]
+pub struct FullFit {
+    /// `(n_components)` eigenvalues of the centred Gram (or kernel).
+    pub eigvals: Vec<f64>,
+    /// `(n_coefs, n_components)` for the primal route, `(n_rows, n_components)` for the dual.
+    pub vectors: Vec<f32>,
+    /// `(n_coefs)` column means over the training rows; zeros without an intercept.
+    pub x_means: Vec<f64>,
+    /// Dual route: one `(n_rows, n_train)` kernel per test block, centred by training means.
+    pub test_kernels: Vec<Vec<f32>>,
+}
+
+/// One ridge model: a space with some of its delays.
+#[derive(Debug)]
+pub struct Model {
+    /// Index into the problem's spaces.
+    pub space: usize,
+    /// Indices into the space's delays, in the order of the weights' rows.
+    pub delays: Vec<usize>,
+    /// One rotation a fold.
+    pub folds: Vec<Rotation>,
+    /// All training rows.
+    pub full: FullFit,
+    /// Whether weights are wanted; the dual route saves a product without them.
+    pub wants_coef: bool,
+}
+
+impl Model {
+    /// True where the model is solved through the kernel of its rows.
+    pub fn is_dual(&self) -> bool {
+        matches!(self.folds.first().map(|f| &f.rotate), Some(Rotate::Dual { .. }))
+    }
+}
+
+/// Settings of the path over alphas.
+///
+/// | name | default | meaning | range |
+/// |---|---|---|---|
+/// | `alphas` | 10^0…10^8, two a decade | weights of ‖w‖² | > 0, increasing |
+/// | `scorer` | correlation | validation score | |
+/// | `fit_intercept` | true | centre by training means | |
+/// | `alpha_tolerance` | 0 | smallest alpha within this share of the best score | ≥ 0 |
+/// | `basis_tolerance` | 2e-5 | largest relative error of b in the alpha basis; 0 = exact | 0…1 |
+/// | `block_voxels` | 512 | voxels that share an alpha basis; fixed borders | ≥ 1 |
+/// | `sub_voxels` | 64 | voxels a triangular product holds in cache | ≥ 1 |
+#[derive(Debug, Clone)]
+pub struct PathSettings {
+    /// The grid.
+    pub alphas: Vec<f64>,
+    /// Validation score.
+    pub scorer: Scorer,
+    /// Centre by training means.
+    pub fit_intercept: bool,
+    /// Share of the best score within which the smallest alpha is taken.
+    pub alpha_tolerance: f64,
+    /// Largest relative error of b in the alpha basis.
+    pub basis_tolerance: f64,
+    /// Voxels that share an alpha basis.
+    pub block_voxels: usize,
+    /// Voxels in one triangular product.
+    pub sub_voxels: usize,
+}
+
+impl PathSettings {
+    /// The documented defaults with these alphas.
+    pub fn new(alphas: Vec<f64>) -> Self {
+        Self {
+            alphas,
+            scorer: Scorer::Correlation,
+            fit_intercept: true,
+            alpha_tolerance: 0.0,
+            basis_tolerance: 2e-5,
+            block_voxels: 512,
+            sub_voxels: 64,
+        }
+    }
+}
+
+/// A loaded study: blocks of rows, spaces, models.
+#[derive(Debug)]
+pub struct Problem {
+    /// Number of folds.
+    pub n_folds: usize,
+    /// Training blocks, in the order in which they are added.
+    pub blocks: Vec<Block>,
+    /// Rows of each test block.
+    pub test_blocks: Vec<usize>,
+    /// Feature spaces.
+    pub spaces: Vec<Space>,
+    /// Models.
+    pub models: Vec<Model>,
+    /// Alphas and how to choose among them.
+    pub settings: PathSettings,
+}
+
+impl Problem {
+    /// Rows of each fold.
+    pub fn fold_rows(&self) -> Vec<usize> {
+        let mut rows = vec![0; self.n_folds];
+        for block in &self.blocks {
+            rows[block.fold] += block.n_rows;
+        }
+        rows
+    }
+
+    /// All training rows.
+    pub fn n_train(&self) -> usize {
+        self.blocks.iter().map(|b| b.n_rows).sum()
+    }
+
+    /// Columns of a model's design.
+    pub fn n_coefs(&self, model: &Model) -> usize {
+        self.spaces[model.space].n_features * model.delays.len()
+    }
+}

@@ -1,0 +1,78 @@
+//! The command line: flags in, exit code out. The only module that prints.
+
+pub mod args;
+mod console;
+mod ridge;
+mod settings;
+mod study;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use args::{Cli, Command};
+use console::Console;
+use settings::CommonSettings;
+
+use crate::error::Result;
+use crate::pipeline::reporter::Reporter;
+
+/// What a command prints on stdout.
+struct Output {
+    /// With `--json`.
+    document: serde_json::Value,
+    /// Without.
+    text: String,
+}
+
+/// What every command is given.
+struct Context {
+    settings: CommonSettings,
+    console: Console,
+    cancel: Arc<AtomicBool>,
+}
+
+impl Context {
+    fn announce_device(&self) {
+        let CommonSettings { device, device_reason, n_threads, .. } = &self.settings;
+        self.console.note(&format!("device: {device}, {n_threads} threads ({device_reason})"));
+    }
+}
+
+/// Runs what was typed; the exit code of the process.
+pub fn run(cli: Cli) -> u8 {
+    match dispatch(&cli) {
+        Ok(()) => 0,
+        Err(error) => {
+            use std::io::Write;
+            let _ = writeln!(std::io::stderr().lock(), "error: {error}");
+            error.exit_code()
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<()> {
+    let settings = CommonSettings::new(&cli.common)?;
+    let console = Console::new(settings.volume);
+    let cancel = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&cancel);
+    // A second Ctrl-C ends the process at once; finished files are whole at any time.
+    let _ = ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
+    let context = Context { settings, console, cancel };
+    let output = match &cli.command {
+        Command::Run(args) => study::run_study(args, &context)?,
+        Command::Check(args) => study::check_study(args, &context)?,
+        Command::Ridge(args) => ridge::ridge(args, &context)?,
+    };
+    if context.settings.json {
+        let mut text = output.document.to_string();
+        text.push('\n');
+        console::print(&text);
+    } else {
+        console::print(&output.text);
+    }
+    Ok(())
+}

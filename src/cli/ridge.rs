@@ -1,0 +1,55 @@
+//! `voxelcast ridge`.
+
+use serde_json::json;
+
+use super::Context;
+use super::args::RidgeArgs;
+use super::settings::{parse_convention, parse_scorer, usage};
+use crate::error::Result;
+use crate::pipeline::ridge::{RidgeJob, run};
+use crate::ridge::AlphaGrid;
+
+/// Runs the command; the document is what `--json` prints.
+pub fn ridge(args: &RidgeArgs, context: &Context) -> Result<super::Output> {
+    let grid: AlphaGrid = args.alphas.parse()?;
+    let huth = parse_convention("--alpha-convention", &args.alpha_convention)?;
+    for (flag, value) in
+        [("--alpha-tolerance", args.alpha_tolerance), ("--basis-tolerance", args.basis_tolerance)]
+    {
+        if !(0.0..1.0).contains(&value) {
+            return Err(usage(flag, format!("expected 0 to 1, got {value}"), ""));
+        }
+    }
+    let job = RidgeJob {
+        x: args.x.clone(),
+        y: args.y.clone(),
+        fold_ids: args.fold_ids.clone(),
+        test: args.x_test.clone().zip(args.y_test.clone()),
+        alphas: if huth { grid.from_huth() } else { grid },
+        scorer: parse_scorer("--scorer", &args.scorer)?,
+        solver: args.solver.parse()?,
+        fit_intercept: !args.no_intercept,
+        alpha_tolerance: args.alpha_tolerance,
+        basis_tolerance: args.basis_tolerance,
+        predict: args.predict,
+        out: args.out.clone(),
+        n_threads: context.settings.n_threads,
+        memory_bytes: context.settings.memory_bytes,
+    };
+    context.announce_device();
+    let summary = run(&job, &context.console, &context.cancel)?;
+    let test = summary
+        .mean_test_correlation
+        .map_or(String::new(), |r| format!(", mean test correlation {r:.4}"));
+    let text = format!(
+        "{} voxels of {} fitted on {} TRs × {} features, {} folds: mean best CV score {:.4}{test}\n{}\n",
+        summary.n_voxels_used,
+        summary.n_voxels,
+        summary.n_trs,
+        summary.n_features,
+        summary.folds.len(),
+        summary.mean_cv_score,
+        args.out.display(),
+    );
+    Ok(super::Output { document: json!({ "schema": "voxelcast.ridge/1", "ridge": summary }), text })
+}

@@ -1,0 +1,123 @@
+//! From what was typed to what was meant, checked once.
+
+use super::args::Common;
+use super::console::Volume;
+use crate::backend::Scorer;
+use crate::backend::device::{self, Device};
+use crate::error::{Error, Result};
+use crate::pipeline::memory::available_bytes;
+
+/// Flags of every command, checked.
+#[derive(Debug, Clone)]
+pub struct CommonSettings {
+    /// One JSON document on stdout.
+    pub json: bool,
+    /// How much is said on stderr.
+    pub volume: Volume,
+    /// The device taken.
+    pub device: Device,
+    /// The sentence about it.
+    pub device_reason: &'static str,
+    /// Threads.
+    pub n_threads: usize,
+    /// Bytes that matrices and tiles may take.
+    pub memory_bytes: u64,
+}
+
+impl CommonSettings {
+    /// Checks the common flags and starts the thread pool.
+    /// # Errors
+    /// Usage errors for numbers and words, `Error::Device` for a card that is not there.
+    pub fn new(args: &Common) -> Result<Self> {
+        let (device, device_reason) = device::choose(&args.device)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let n_threads = match args.threads {
+            None => cores,
+            Some(n @ 1..=1024) => n,
+            Some(n) => return Err(usage("--threads", format!("expected 1 to 1024, got {n}"), "")),
+        };
+        let memory_bytes = match &args.memory {
+            None => available_bytes() / 2,
+            Some(text) => parse_bytes(text)?,
+        };
+        // Already built when several commands run in one process: the first size stays.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build_global();
+        let volume = match (args.quiet, args.verbose) {
+            (true, _) => Volume::Quiet,
+            (_, true) => Volume::Verbose,
+            _ => Volume::Normal,
+        };
+        Ok(Self { json: args.json, volume, device, device_reason, n_threads, memory_bytes })
+    }
+}
+
+/// A usage error.
+pub fn usage(place: &str, problem: String, hint: &str) -> Error {
+    let hint = if hint.is_empty() { "see --help" } else { hint };
+    Error::Usage { place: place.into(), problem, hint: hint.into() }
+}
+
+/// Bytes from `2G`, `800M`, `64k` or a plain number; powers of 1024.
+pub fn parse_bytes(text: &str) -> Result<u64> {
+    let fail = || {
+        let problem = format!("expected a size such as 2G or 800M, got {text:?}");
+        usage("--memory", problem, "at least 64M")
+    };
+    let trimmed = text.trim().trim_end_matches(['B', 'b']).trim_end_matches('i');
+    let (number, unit) = match trimmed.char_indices().last() {
+        Some((at, letter)) if letter.is_ascii_alphabetic() => (&trimmed[..at], Some(letter)),
+        _ => (trimmed, None),
+    };
+    let factor: u64 = match unit.map(|letter| letter.to_ascii_lowercase()) {
+        None => 1,
+        Some('k') => 1 << 10,
+        Some('m') => 1 << 20,
+        Some('g') => 1 << 30,
+        Some('t') => 1 << 40,
+        Some(_) => return Err(fail()),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| fail())?;
+    let bytes = number * factor as f64;
+    if !bytes.is_finite() || bytes < (64 << 20) as f64 || bytes > u64::MAX as f64 / 2.0 {
+        return Err(fail());
+    }
+    Ok(bytes as u64)
+}
+
+/// `correlation` or `r2`.
+pub fn parse_scorer(place: &str, text: &str) -> Result<Scorer> {
+    match text {
+        "correlation" => Ok(Scorer::Correlation),
+        "r2" => Ok(Scorer::R2),
+        _ => Err(usage(place, format!("expected correlation or r2, got {text:?}"), "")),
+    }
+}
+
+/// True for ridge_utils' convention (√α), false for himalaya's.
+pub fn parse_convention(place: &str, text: &str) -> Result<bool> {
+    match text {
+        "himalaya" => Ok(false),
+        "huth" => Ok(true),
+        _ => Err(usage(
+            place,
+            format!("expected himalaya or huth, got {text:?}"),
+            "huth squares the grid: ridge_utils' alphas are roots of ours",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_powers_of_1024() {
+        assert_eq!(parse_bytes("2G").unwrap(), 2 << 30);
+        assert_eq!(parse_bytes("1.5GiB").unwrap(), 3 << 29);
+        assert_eq!(parse_bytes("800m").unwrap(), 800 << 20);
+        assert_eq!(parse_bytes("134217728").unwrap(), 1 << 27);
+        for bad in ["", "G", "2X", "-2G", "nanG", "1k", "1e30G"] {
+            assert_eq!(parse_bytes(bad).unwrap_err().exit_code(), 2, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `voxelcast run` and `voxelcast check`.
+
+use serde_json::json;
+
+use super::args::{CheckArgs, RunArgs};
+use super::{Context, Output};
+use crate::error::Result;
+use crate::pipeline::reporter::Reporter;
+use crate::pipeline::study::{RunOptions, StudyPlan, StudyResults, read_inputs, run, split};
+use crate::report::table;
+use crate::ridge::route::duration;
+use crate::study;
+
+/// Runs a study, or plans it.
+pub fn run_study(args: &RunArgs, context: &Context) -> Result<Output> {
+    let study = study::read(&args.study)?;
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => args.study.with_extension("results"),
+    };
+    context.announce_device();
+    let options = RunOptions {
+        out: out.clone(),
+        force: args.force,
+        dry_run: args.dry_run,
+        n_threads: context.settings.n_threads,
+        memory_bytes: context.settings.memory_bytes,
+        device: context.settings.device.to_string(),
+    };
+    match run(&study, &options, &context.console, &context.cancel)? {
+        StudyResults::Planned(plan) => Ok(Output {
+            document: json!({ "schema": "voxelcast.plan/1", "plan": plan }),
+            text: plan_text(&plan),
+        }),
+        StudyResults::Finished { summary, run, was_done } => {
+            if was_done {
+                context.console.note("finished before: nothing to do");
+            }
+            let text = format!("{}\n{}\n", table::summary(&summary), out.display());
+            let document = json!({
+                "schema": "voxelcast.study/1", "out": out, "was_done": was_done,
+                "summary": summary, "run": run,
+            });
+            Ok(Output { document, text })
+        }
+    }
+}
+
+/// Opens everything, checks every count, computes nothing.
+pub fn check_study(args: &CheckArgs, context: &Context) -> Result<Output> {
+    let study = study::read(&args.study)?;
+    let inputs = read_inputs(&study)?;
+    let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
+    let split = split(&study, &names)?;
+    inputs.warnings.iter().for_each(|warning| context.console.warn(warning));
+    let n_words: usize = inputs.stories.iter().map(|story| story.words.len()).sum();
+    let mut rows = vec![vec!["subject".to_owned(), "stories".into(), "TRs".into(), "voxels".into()]];
+    for subject in &inputs.subjects {
+        rows.push(vec![
+            subject.name.clone(),
+            subject.files.len().to_string(),
+            subject.n_trs().iter().sum::<usize>().to_string(),
+            subject.n_voxels.to_string(),
+        ]);
+    }
+    let text = format!(
+        "{}\n{} stories, {n_words} words; {} to train on in {} folds, {} to test\nall counts agree\n",
+        table::align(&rows, 1),
+        names.len(),
+        split.train.len(),
+        split.n_folds,
+        split.test.len()
+    );
+    let document = json!({
+        "schema": "voxelcast.check/1",
+        "n_stories": names.len(), "n_words": n_words,
+        "train": split.train.iter().map(|&s| names[s]).collect::<Vec<_>>(),
+        "test": split.test.iter().map(|&s| names[s]).collect::<Vec<_>>(),
+        "n_folds": split.n_folds,
+        "subjects": inputs.subjects.iter().map(|s| json!({
+            "name": s.name, "n_voxels": s.n_voxels, "n_trs": s.n_trs().iter().sum::<usize>(),
+        })).collect::<Vec<_>>(),
+        "warnings": inputs.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    });
+    Ok(Output { document, text })
+}
+
+fn plan_text(plan: &StudyPlan) -> String {
+    let mut rows = vec![vec!["model".to_owned(), "solver".into(), "features".into(), "columns".into()]];
+    for model in &plan.models {
+        let solver = model.solver.clone();
+        rows.push(vec![model.folder(), solver, model.n_features.to_string(), model.n_coefs.to_string()]);
+    }
+    let subjects: Vec<String> =
+        plan.subjects.iter().map(|(name, n)| format!("{name} ({n} voxels)")).collect();
+    format!(
+        "{}\n{} training and {} test TRs, {} folds, {} alphas\n{}\nat most {:.1} GiB beside the voxel tiles, about {}\n",
+        table::align(&rows, 2),
+        plan.n_train,
+        plan.n_test,
+        plan.n_folds,
+        plan.n_alphas,
+        subjects.join(", "),
+        plan.setup_bytes / f64::from(1 << 30),
+        duration(plan.seconds)
+    )
+}

@@ -1,0 +1,32 @@
+//! How a running command speaks: the pipeline says what happens, the command line decides how.
+
+use crate::warning::Warning;
+
+/// Receives what a person may want to know while a command runs.
+pub trait Reporter: Sync {
+    /// A sentence about a choice that was made (device, solver).
+    fn note(&self, text: &str);
+    /// A step and how long it took, for `-v`.
+    fn step(&self, text: &str);
+    /// Doubtful but legal.
+    fn warn(&self, warning: &Warning);
+    /// Starts a bar over `total` units.
+    fn start(&self, label: &str, total: u64);
+    /// Units of the bar that are done.
+    fn advance(&self, n: u64);
+    /// Ends the bar.
+    fn finish(&self);
+}
+
+/// Says nothing; for tests and embedding.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn note(&self, _: &str) {}
+    fn step(&self, _: &str) {}
+    fn warn(&self, _: &Warning) {}
+    fn start(&self, _: &str, _: u64) {}
+    fn advance(&self, _: u64) {}
+    fn finish(&self) {}
+}

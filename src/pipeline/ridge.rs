@@ -1,0 +1,452 @@
+//! `voxelcast ridge`: one design, one matrix of voxels, folds given row by row.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use ndarray::Array2;
+use serde::Serialize;
+
+use super::reporter::Reporter;
+use super::tiles::{BoldSource, SolvedTile, TileRun, TileSink, run_tiles, tile_width, tiles};
+use crate::backend::{Block, PathSettings, Scorer, Space, VoxelCounts};
+use crate::error::{Error, Result};
+use crate::io::npy::{self, NpyColumnsWriter, NpyFile};
+use crate::matrix::StoryDesign;
+use crate::ridge::edges::AlphaEdges;
+use crate::ridge::route::{Sizes, choose};
+use crate::ridge::{AlphaGrid, ModelSpec, Solver, folds, prepare};
+use crate::stats::mean;
+use crate::warning::Warning;
+
+/// What `voxelcast ridge` was asked for.
+#[derive(Debug, Clone)]
+pub struct RidgeJob {
+    /// `(n, p)` design.
+    pub x: PathBuf,
+    /// `(n, V)` BOLD.
+    pub y: PathBuf,
+    /// `(n)` fold labels.
+    pub fold_ids: PathBuf,
+    /// Test design and BOLD.
+    pub test: Option<(PathBuf, PathBuf)>,
+    /// The grid.
+    pub alphas: AlphaGrid,
+    /// Validation score.
+    pub scorer: Scorer,
+    /// Route.
+    pub solver: Solver,
+    /// Centre by training means.
+    pub fit_intercept: bool,
+    /// See `PathSettings::alpha_tolerance`.
+    pub alpha_tolerance: f64,
+    /// See `PathSettings::basis_tolerance`.
+    pub basis_tolerance: f64,
+    /// Write predicted test BOLD.
+    pub predict: bool,
+    /// Output folder.
+    pub out: PathBuf,
+    /// Threads.
+    pub n_threads: usize,
+    /// Memory for tiles and matrices, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// What it found; the arrays are in files.
+#[derive(Debug, Clone, Serialize)]
+pub struct RidgeSummary {
+    /// Rows, columns, voxels, folds, alphas.
+    pub n_trs: usize,
+    /// Columns of X.
+    pub n_features: usize,
+    /// Columns of Y.
+    pub n_voxels: usize,
+    /// Voxels that were fitted.
+    pub n_voxels_used: usize,
+    /// Fold labels in increasing order.
+    pub folds: Vec<i64>,
+    /// Route and reason.
+    pub solver: String,
+    /// Mean over voxels of the best CV score.
+    pub mean_cv_score: f64,
+    /// Mean over voxels of the test correlation.
+    pub mean_test_correlation: Option<f64>,
+    /// Voxels at the ends of the grid.
+    pub alpha_edges: AlphaEdges,
+    /// Largest alpha-basis rank.
+    pub basis_rank: usize,
+    /// Bound on the relative error of denominators from the alpha basis.
+    pub basis_error: f64,
+    /// Seconds, stage by stage (summed over threads after "prepare").
+    pub seconds: Vec<(String, f64)>,
+    /// Doubtful but legal.
+    pub warnings: Vec<String>,
+}
+
+/// Rows of one block in the file, as runs of consecutive rows.
+type Runs = Vec<Range<usize>>;
+
+/// Rows of a block: enough for good products, few enough for small buffers.
+const BLOCK_ROWS: usize = 1024;
+
+/// Fits and writes `alphas.npy`, `cv_scores.npy`, `best_alpha.npy`, `coef.npy`, `intercept.npy`,
+/// and with a test set `test_correlation.npy` and, on request, `predictions.npy`.
+///
+/// # Errors
+/// Input errors (exit 3) for files that cannot be read, do not fit together, or hold NaN in X.
+pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Result<RidgeSummary> {
+    let clock = Instant::now();
+    let mut seconds: Vec<(String, f64)> = Vec::new();
+    let mut mark = |name: &str, since: Instant| {
+        seconds.push((name.to_string(), since.elapsed().as_secs_f64()));
+    };
+    let y = open_matrix(&job.y)?;
+    let labels = npy::read_labels(&job.fold_ids)?;
+    let x_file = open_matrix(&job.x)?;
+    let (n, p) = (x_file.n_rows(), x_file.n_cols());
+    same_rows(&job.x, n, &job.y, y.n_rows())?;
+    same_rows(&job.x, n, &job.fold_ids, labels.len())?;
+    let (fold_of_row, fold_names) = folds::from_labels(&labels, &job.fold_ids.display().to_string())?;
+    let test_y = job.test.as_ref().map(|(_, path)| open_matrix(path)).transpose()?;
+
+    let mut x = read_design(&x_file)?;
+    let shift = if job.fit_intercept { remove_means(&mut x) } else { vec![0.0; p] };
+    let test_x = match &job.test {
+        None => None,
+        Some((x_path, y_path)) => {
+            let file = open_matrix(x_path)?;
+            let have = test_y.as_ref().map_or(0, NpyFile::n_rows);
+            same_rows(x_path, file.n_rows(), y_path, have)?;
+            same_columns(&job.x, p, x_path, file.n_cols())?;
+            let have = test_y.as_ref().map_or(0, NpyFile::n_cols);
+            same_columns(&job.y, y.n_cols(), y_path, have)?;
+            let mut test = read_design(&file)?;
+            for mut row in test.rows_mut() {
+                row.iter_mut().zip(&shift).for_each(|(x, m)| *x = (f64::from(*x) - m) as f32);
+            }
+            Some(test)
+        }
+    };
+    let n_test = test_x.as_ref().map_or(0, |x| x.nrows());
+    mark("read X", clock);
+
+    let clock = Instant::now();
+    let sizes = Sizes { n_rows: n, n_test, n_coefs: p, n_voxels: y.n_cols(), n_folds: fold_names.len() };
+    let what = format!("ridge on {}", job.x.display());
+    let (route, solver) =
+        choose(job.solver, sizes, job.n_threads, job.memory_bytes as f64, &what)?;
+    reporter.note(&format!("solver: {solver}"));
+    let (blocks, runs) = blocks_by_fold(&fold_of_row, fold_names.len());
+    let train = runs.iter().map(|runs| StoryDesign::Dense(gather_rows(&x, runs))).collect();
+    drop(x);
+    let test_blocks = if n_test > 0 { vec![n_test] } else { Vec::new() };
+    let test = test_x.into_iter().map(StoryDesign::Dense).collect();
+    let space = Space { delays: vec![0], n_features: p, train, test };
+    let spec = ModelSpec { space: 0, delays: vec![0], route, wants_coef: true };
+    let mut settings = PathSettings::new(job.alphas.values().to_vec());
+    settings.scorer = job.scorer;
+    settings.fit_intercept = job.fit_intercept;
+    settings.alpha_tolerance = job.alpha_tolerance;
+    settings.basis_tolerance = job.basis_tolerance;
+    let n_folds = fold_names.len();
+    let (problem, _) = prepare(vec![space], &[spec], blocks, test_blocks, n_folds, settings)?;
+    mark("prepare", clock);
+    reporter.step(&format!("{n} × {p} design prepared, {n_folds} folds"));
+
+    let n_voxels = y.n_cols();
+    std::fs::create_dir_all(&job.out)
+        .map_err(|source| Error::Write { path: job.out.clone(), source })?;
+    let width = tile_width(&problem, n_voxels, job.n_threads, (job.memory_bytes / 2) as usize)?;
+    let source = MatrixSource { y, runs, test_y };
+    let sink = RidgeSink::create(job, p, n_voxels, n_test, shift)?;
+    reporter.start("voxels", n_voxels as u64);
+    let progress = |n: usize| reporter.advance(n as u64);
+    let run = TileRun { n_workers: job.n_threads, cancel, progress: &progress };
+    let clock = Instant::now();
+    let stages = run_tiles(&problem, &source, &sink, &tiles(n_voxels, width), &run)?;
+    reporter.finish();
+    mark("tiles", clock);
+    seconds.extend(stages.into_iter().map(|(name, s)| (format!("tiles: {name}"), s)));
+
+    let found = sink.finish()?;
+    let mut warnings = Vec::new();
+    let n_dead = found.counts.n_constant + found.counts.n_not_finite;
+    if n_dead > 0 {
+        warnings.push(Warning::DeadVoxels {
+            place: job.y.display().to_string(),
+            n_constant: found.counts.n_constant,
+            n_not_finite: found.counts.n_not_finite,
+            n_voxels,
+        });
+    }
+    warnings.extend(Warning::alpha_edges("ridge", found.edges, n_voxels - n_dead));
+    warnings.iter().for_each(|warning| reporter.warn(warning));
+    let finite = |values: &[f32]| -> Vec<f64> {
+        values.iter().filter(|v| !v.is_nan()).map(|&v| f64::from(v)).collect()
+    };
+    let summary = RidgeSummary {
+        n_trs: n,
+        n_features: p,
+        n_voxels,
+        n_voxels_used: n_voxels - n_dead,
+        folds: fold_names,
+        solver,
+        mean_cv_score: mean(&finite(&found.top_scores)),
+        mean_test_correlation: job.test.as_ref().map(|_| mean(&finite(&found.test))),
+        alpha_edges: found.edges,
+        basis_rank: found.basis_rank,
+        basis_error: found.basis_error,
+        seconds,
+        warnings: warnings.iter().map(ToString::to_string).collect(),
+    };
+    Ok(summary)
+}
+
+fn open_matrix(path: &Path) -> Result<NpyFile> {
+    let file = NpyFile::open(path)?;
+    file.check_matrix()?;
+    Ok(file)
+}
+
+fn same_rows(a: &Path, n_a: usize, b: &Path, n_b: usize) -> Result<()> {
+    check_equal(a, b, "rows", n_a, n_b)
+}
+
+fn same_columns(a: &Path, n_a: usize, b: &Path, n_b: usize) -> Result<()> {
+    check_equal(a, b, "columns", n_a, n_b)
+}
+
+fn check_equal(a: &Path, b: &Path, what: &str, n_a: usize, n_b: usize) -> Result<()> {
+    if n_a == n_b {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        what: format!("{what} of {}", b.display()),
+        expected: format!("{n_a} as in {}", a.display()),
+        got: n_b.to_string(),
+        hint: "both files must describe the same rows in the same order".into(),
+    })
+}
+
+/// The whole design as f32; NaN and infinities are an error.
+fn read_design(file: &NpyFile) -> Result<Array2<f32>> {
+    let (n, p) = (file.n_rows(), file.n_cols());
+    if n == 0 || p == 0 {
+        return Err(Error::Shape {
+            what: file.path().display().to_string(),
+            expected: "at least one row and one column".into(),
+            got: format!("({n}, {p})"),
+            hint: "a model needs features".into(),
+        });
+    }
+    let mut x = Array2::<f32>::zeros((n, p));
+    let out = x.as_slice_mut().expect("a new array is contiguous");
+    file.read_columns(0..n, 0..p, out)?;
+    if let Some(i) = out.iter().position(|v| !v.is_finite()) {
+        return Err(Error::Values {
+            place: file.path().display().to_string(),
+            problem: format!("expected finite numbers, got {} in row {}, column {}", out[i], i / p, i % p),
+            hint: "a design cannot hold NaN; remove the column or fill it in".into(),
+        });
+    }
+    Ok(x)
+}
+
+/// Subtracts the column means (f64 sums) and returns them: products in f32 lose nothing to a
+/// column's offset then.
+fn remove_means(x: &mut Array2<f32>) -> Vec<f64> {
+    let n = x.nrows() as f64;
+    let mut means = vec![0f64; x.ncols()];
+    for row in x.rows() {
+        row.iter().zip(&mut means).for_each(|(&x, m)| *m += f64::from(x));
+    }
+    means.iter_mut().for_each(|m| *m /= n);
+    for mut row in x.rows_mut() {
+        row.iter_mut().zip(&means).for_each(|(x, m)| *x = (f64::from(*x) - m) as f32);
+    }
+    means
+}
+
+/// Rows of each fold, cut into blocks of at most `BLOCK_ROWS`.
+fn blocks_by_fold(fold_of_row: &[usize], n_folds: usize) -> (Vec<Block>, Vec<Runs>) {
+    let mut rows_of_fold: Vec<Vec<usize>> = vec![Vec::new(); n_folds];
+    for (row, &fold) in fold_of_row.iter().enumerate() {
+        rows_of_fold[fold].push(row);
+    }
+    let (mut blocks, mut runs) = (Vec::new(), Vec::new());
+    for (fold, rows) in rows_of_fold.iter().enumerate() {
+        for rows in rows.chunks(BLOCK_ROWS) {
+            let mut block_runs: Runs = Vec::new();
+            for &row in rows {
+                match block_runs.last_mut() {
+                    Some(last) if last.end == row => last.end += 1,
+                    _ => block_runs.push(row..row + 1),
+                }
+            }
+            blocks.push(Block { fold, n_rows: rows.len() });
+            runs.push(block_runs);
+        }
+    }
+    (blocks, runs)
+}
+
+fn gather_rows(x: &Array2<f32>, runs: &Runs) -> Array2<f32> {
+    let n = runs.iter().map(Range::len).sum();
+    let mut out = Array2::zeros((n, x.ncols()));
+    for (mut to, from) in out.rows_mut().into_iter().zip(runs.iter().cloned().flatten()) {
+        to.assign(&x.row(from));
+    }
+    out
+}
+
+struct MatrixSource {
+    y: NpyFile,
+    runs: Vec<Runs>,
+    test_y: Option<NpyFile>,
+}
+
+impl BoldSource for MatrixSource {
+    fn n_voxels(&self) -> usize {
+        self.y.n_cols()
+    }
+
+    fn read_train(&self, block: usize, voxels: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let mut rest = out;
+        for run in &self.runs[block] {
+            let (now, later) = rest.split_at_mut(run.len() * voxels.len());
+            self.y.read_columns(run.clone(), voxels.clone(), now)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn read_test(&self, _: usize, voxels: Range<usize>, out: &mut [f32]) -> Result<()> {
+        match &self.test_y {
+            Some(file) => file.read_columns(0..file.n_rows(), voxels, out),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Results of all tiles, into files under temporary names.
+struct RidgeSink {
+    shift: Vec<f64>,
+    alphas: Vec<f64>,
+    cv_scores: NpyColumnsWriter<f32>,
+    coef: NpyColumnsWriter<f32>,
+    predictions: Option<NpyColumnsWriter<f32>>,
+    out: PathBuf,
+    has_test: bool,
+    found: Mutex<Found>,
+}
+
+struct Found {
+    best_alpha: Vec<f64>,
+    intercept: Vec<f32>,
+    test: Vec<f32>,
+    top_scores: Vec<f32>,
+    edges: AlphaEdges,
+    counts: VoxelCounts,
+    basis_rank: usize,
+    basis_error: f64,
+}
+
+impl RidgeSink {
+    fn create(job: &RidgeJob, p: usize, n_voxels: usize, n_test: usize, shift: Vec<f64>) -> Result<Self> {
+        let file = |name: &str, rows: usize| {
+            NpyColumnsWriter::create(&job.out.join(name), rows, n_voxels)
+        };
+        let predictions =
+            (job.predict && n_test > 0).then(|| file("predictions.npy", n_test)).transpose()?;
+        Ok(Self {
+            shift,
+            alphas: job.alphas.values().to_vec(),
+            cv_scores: file("cv_scores.npy", job.alphas.values().len())?,
+            coef: file("coef.npy", p)?,
+            predictions,
+            out: job.out.clone(),
+            has_test: n_test > 0,
+            found: Mutex::new(Found {
+                best_alpha: vec![f64::NAN; n_voxels],
+                intercept: vec![0.0; n_voxels],
+                test: vec![f32::NAN; n_voxels],
+                top_scores: vec![f32::NAN; n_voxels],
+                edges: AlphaEdges::default(),
+                counts: VoxelCounts::default(),
+                basis_rank: 0,
+                basis_error: 0.0,
+            }),
+        })
+    }
+
+    fn finish(self) -> Result<Found> {
+        let found = self.found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.cv_scores.finish()?;
+        self.coef.finish()?;
+        if let Some(predictions) = self.predictions {
+            predictions.finish()?;
+        }
+        let n = found.best_alpha.len();
+        npy::write(&self.out.join("alphas.npy"), &[self.alphas.len()], &self.alphas)?;
+        npy::write(&self.out.join("best_alpha.npy"), &[n], &found.best_alpha)?;
+        npy::write(&self.out.join("intercept.npy"), &[n], &found.intercept)?;
+        if self.has_test {
+            npy::write(&self.out.join("test_correlation.npy"), &[n], &found.test)?;
+        }
+        Ok(found)
+    }
+}
+
+impl TileSink for RidgeSink {
+    fn write(&self, mut tile: SolvedTile) -> Result<()> {
+        let voxels = tile.voxels.clone();
+        let width = voxels.len();
+        let model = &mut tile.models[0];
+        self.cv_scores.write_columns(voxels.clone(), &model.cv_scores)?;
+        self.coef.write_columns(voxels.clone(), &model.coef)?;
+        let mut offsets = vec![0f64; width];
+        for (shift, row) in self.shift.iter().zip(model.coef.chunks_exact(width)) {
+            if *shift != 0.0 {
+                offsets.iter_mut().zip(row).for_each(|(o, &w)| *o += shift * f64::from(w));
+            }
+        }
+        let mut found = self.found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for v in 0..width {
+            let at = voxels.start + v;
+            found.intercept[at] = (f64::from(model.intercept[v]) - offsets[v]) as f32;
+            if let Some(best) = model.best[v] {
+                let scores = (0..self.alphas.len()).map(|a| model.cv_scores[a * width + v]);
+                found.edges.count(scores, best);
+                found.best_alpha[at] = self.alphas[best];
+                found.top_scores[at] = model.cv_scores[best * width + v];
+            }
+        }
+        if self.has_test {
+            found.test[voxels].copy_from_slice(&tile.tests[0].correlation);
+        }
+        found.counts.n_constant += tile.counts.n_constant;
+        found.counts.n_not_finite += tile.counts.n_not_finite;
+        found.basis_rank = found.basis_rank.max(model.basis_rank);
+        found.basis_error = found.basis_error.max(model.basis_error);
+        Ok(())
+    }
+
+    fn wants_predictions(&self) -> bool {
+        self.predictions.is_some()
+    }
+
+    fn write_predictions(
+        &self,
+        _: usize,
+        _: usize,
+        voxels: Range<usize>,
+        bold: &[f32],
+    ) -> Result<()> {
+        match &self.predictions {
+            Some(file) => file.write_columns(voxels, bold),
+            None => Ok(()),
+        }
+    }
+}

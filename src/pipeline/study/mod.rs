@@ -1,0 +1,18 @@
+//! `voxelcast run`: stories and BOLD in, scored models out.
+//!
+//! inputs (open, check) → split → spaces (words to designs) → alignment → problem → tiles → tables
+
+mod alignment;
+mod fingerprint;
+mod inputs;
+mod plan;
+mod run;
+mod sink;
+mod source;
+mod spaces;
+mod split;
+
+pub use inputs::{Inputs, Subject, read_inputs};
+pub use plan::{ModelPlan, StudyPlan, plan};
+pub use run::{RunOptions, StudyResults, run};
+pub use split::{Split, split};

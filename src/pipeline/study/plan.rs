@@ -1,0 +1,145 @@
+//! What a study will fit: shapes, routes, memory and time, before anything is computed.
+
+use serde::Serialize;
+
+use super::inputs::Inputs;
+use super::spaces::WordSpace;
+use super::split::Split;
+use crate::error::Result;
+use crate::ridge::Route;
+use crate::ridge::route::{Cost, Sizes, choose};
+use crate::study::{ModelVariant, SpaceKind, Study};
+
+/// One model.
+#[derive(Debug, Clone, Serialize)]
+pub struct ModelPlan {
+    /// Index of its space in the study.
+    #[serde(skip)]
+    pub space: usize,
+    /// Name of its space.
+    pub name: String,
+    /// Plain or lagged.
+    pub variant: ModelVariant,
+    /// Delays in TRs.
+    pub delays: Vec<i64>,
+    /// Columns before delays.
+    pub n_features: usize,
+    /// Columns of the delayed design.
+    pub n_coefs: usize,
+    /// How it is solved.
+    #[serde(skip)]
+    pub route: Route,
+    /// The route, why, and at what cost.
+    pub solver: String,
+}
+
+impl ModelPlan {
+    /// The folder under models/SUBJECT/.
+    pub fn folder(&self) -> String {
+        match self.variant {
+            ModelVariant::Lagged => format!("{}-lagged", self.name),
+            ModelVariant::Plain => self.name.clone(),
+        }
+    }
+
+    /// The column `lagged` of the tables.
+    pub fn is_lagged(&self) -> bool {
+        self.variant == ModelVariant::Lagged
+    }
+}
+
+/// The whole study.
+#[derive(Debug, Clone, Serialize)]
+pub struct StudyPlan {
+    /// Training TRs.
+    pub n_train: usize,
+    /// Test TRs.
+    pub n_test: usize,
+    /// Folds.
+    pub n_folds: usize,
+    /// Alphas.
+    pub n_alphas: usize,
+    /// Subjects and their voxels.
+    pub subjects: Vec<(String, usize)>,
+    /// Models of each subject.
+    pub models: Vec<ModelPlan>,
+    /// Memory of everything but the voxel tiles, in bytes: an upper bound.
+    pub setup_bytes: f64,
+    /// A cautious estimate of the time, in seconds.
+    pub seconds: f64,
+}
+
+/// Plans a study whose word spaces are known.
+///
+/// # Errors
+/// `Error::TooLarge` for a model that fits neither route's memory.
+pub fn plan(
+    study: &Study,
+    inputs: &Inputs,
+    split: &Split,
+    spaces: &[Option<WordSpace>],
+    n_threads: usize,
+    memory_bytes: u64,
+) -> Result<StudyPlan> {
+    let n_trs = inputs.subjects.first().map_or(Vec::new(), super::inputs::Subject::n_trs);
+    let count = |stories: &[usize]| stories.iter().map(|&s| n_trs[s]).sum::<usize>();
+    let (n_train, n_test) = (count(&split.train), count(&split.test));
+    let n_voxels = inputs.subjects.iter().map(|s| s.n_voxels).max().unwrap_or(0);
+    let n_features = |index: usize| -> usize {
+        let own = |i: usize| spaces[i].as_ref().map_or(0, |space| space.n_features);
+        match &study.spaces[index].kind {
+            SpaceKind::Combine(parts) => parts.iter().map(|&part| own(part)).sum(),
+            _ => own(index),
+        }
+    };
+    let mut models = Vec::new();
+    let (mut setup_bytes, mut seconds) = (0.0, 0.0);
+    for (index, space) in study.spaces.iter().enumerate().filter(|(_, space)| space.fit) {
+        let width = n_features(index);
+        setup_bytes += (n_train + n_test) as f64 * width as f64 * 4.0;
+        for &variant in &study.variants {
+            let delays = match variant {
+                ModelVariant::Lagged => study.delays.clone(),
+                ModelVariant::Plain => vec![0],
+            };
+            let n_coefs = width * delays.len();
+            let sizes =
+                Sizes { n_rows: n_train, n_test, n_coefs, n_voxels, n_folds: split.n_folds };
+            let what = format!("space {:?}, {}", space.name, label(variant));
+            let (route, solver) =
+                choose(study.solver, sizes, n_threads, memory_bytes as f64, &what)?;
+            let cost = Cost::of(route, sizes);
+            setup_bytes += cost.bytes;
+            seconds += cost.seconds(n_threads)
+                + cost.voxel_seconds(n_threads) * (inputs.subjects.len() as f64 - 1.0);
+            let name = space.name.clone();
+            models.push(ModelPlan {
+                space: index,
+                name,
+                variant,
+                delays,
+                n_features: width,
+                n_coefs,
+                route,
+                solver,
+            });
+        }
+    }
+    Ok(StudyPlan {
+        n_train,
+        n_test,
+        n_folds: split.n_folds,
+        n_alphas: study.alphas.values().len(),
+        subjects: inputs.subjects.iter().map(|s| (s.name.clone(), s.n_voxels)).collect(),
+        models,
+        setup_bytes,
+        seconds,
+    })
+}
+
+fn label(variant: ModelVariant) -> &'static str {
+    match variant {
+        ModelVariant::Lagged => "lagged",
+        ModelVariant::Plain => "plain",
+    }
+}

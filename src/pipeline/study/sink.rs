@@ -1,0 +1,259 @@
+//! A subject's results on disk, tile by tile, so that a killed run goes on where it was.
+//!
+//! While a subject runs, its files grow under `.partial/SUBJECT/`; a line is added to
+//! `tiles.jsonl` there after each tile's data. When all tiles are in, the files take their names
+//! under `models/SUBJECT/`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::ModelPlan;
+use crate::backend::VoxelCounts;
+use crate::error::{Error, Result};
+use crate::io::npy::{self, NpyColumnsWriter, NpyFile};
+use crate::io::safetensors::ColumnsWriter;
+use crate::pipeline::tiles::{SolvedTile, TileSink};
+use crate::ridge::edges::AlphaEdges;
+
+/// A finished tile, one line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Line {
+    start: usize,
+    end: usize,
+    n_constant: usize,
+    n_not_finite: usize,
+    /// Per model.
+    edges: Vec<AlphaEdges>,
+    basis_rank: usize,
+    basis_error: f64,
+}
+
+/// One model's open files.
+struct ModelFiles {
+    folder: PathBuf,
+    cv_scores: NpyColumnsWriter<f32>,
+    story_correlation: NpyColumnsWriter<f32>,
+    /// Rows: best alpha, test correlation.
+    scalars: NpyColumnsWriter<f64>,
+    weights: Option<ColumnsWriter>,
+}
+
+/// Rows of `scalars`.
+const BEST_ALPHA: usize = 0;
+const TEST_CORRELATION: usize = 1;
+const N_SCALARS: usize = 2;
+
+/// Where a subject's tiles go.
+pub struct SubjectSink {
+    models: Vec<ModelFiles>,
+    partial: PathBuf,
+    alphas: Vec<f64>,
+    journal: Mutex<(File, Vec<Line>)>,
+}
+
+/// What the tiles of a subject add up to.
+#[derive(Debug, Clone, Serialize)]
+pub struct SubjectFound {
+    /// Voxels that could not be fitted.
+    pub n_constant: usize,
+    /// Voxels with NaN or infinities.
+    pub n_not_finite: usize,
+    /// Per model: voxels at the ends of the grid.
+    pub edges: Vec<AlphaEdges>,
+    /// Largest rank of the alpha basis.
+    pub basis_rank: usize,
+    /// Largest share of a path outside the alpha basis.
+    pub basis_error: f64,
+}
+
+/// Sizes of a subject's results.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes<'a> {
+    /// Voxels.
+    pub n_voxels: usize,
+    /// Test stories.
+    pub n_test_stories: usize,
+    /// The grid.
+    pub alphas: &'a [f64],
+    /// Write weights.
+    pub weights: bool,
+}
+
+impl SubjectSink {
+    /// Opens the files of a subject, those of an unfinished run included.
+    /// # Errors
+    /// `Error::Write`; files of another shape.
+    pub fn open(out: &Path, subject: &str, models: &[ModelPlan], sizes: Sizes<'_>) -> Result<Self> {
+        let partial = out.join(".partial").join(subject);
+        let mut files = Vec::new();
+        for model in models {
+            let folder = out.join("models").join(subject).join(model.folder());
+            let unfinished = partial.join(model.folder());
+            for folder in [&folder, &unfinished] {
+                fs::create_dir_all(folder)
+                    .map_err(|source| Error::Write { path: folder.clone(), source })?;
+            }
+            let (v, n_alphas) = (sizes.n_voxels, sizes.alphas.len());
+            let weights = sizes.weights.then(|| {
+                let last = folder.join("weights.safetensors");
+                ColumnsWriter::resume(&unfinished.join("weights.safetensors"), &last, &[
+                    ("weights", model.n_coefs),
+                    ("intercept", 1),
+                ], v)
+            });
+            files.push(ModelFiles {
+                cv_scores: resume(&unfinished, &folder, "cv_scores.npy", n_alphas, v)?,
+                story_correlation: resume(
+                    &unfinished,
+                    &folder,
+                    "story_correlation.npy",
+                    sizes.n_test_stories,
+                    v,
+                )?,
+                scalars: resume(&unfinished, &unfinished, "scalars.npy", N_SCALARS, v)?,
+                weights: weights.transpose()?,
+                folder,
+            });
+        }
+        let path = partial.join("tiles.jsonl");
+        let fail = |source| Error::Write { path: path.clone(), source };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&path)
+            .map_err(fail)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(fail)?;
+        // A line cut short by a kill is a tile that is not done.
+        let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        if !text.is_empty() && !text.ends_with('\n') {
+            file.write_all(b"\n").map_err(fail)?;
+        }
+        let journal = Mutex::new((file, lines));
+        Ok(Self { models: files, partial, alphas: sizes.alphas.to_vec(), journal })
+    }
+
+    /// The tiles of `all` that are not done yet.
+    pub fn missing(&self, all: &[Range<usize>]) -> Vec<Range<usize>> {
+        let journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let done = |voxel: usize| journal.1.iter().any(|line| (line.start..line.end).contains(&voxel));
+        // Tile borders may have moved with the memory at hand: what is partly done is done again.
+        all.iter().filter(|tile| (tile.start..tile.end).any(|voxel| !done(voxel))).cloned().collect()
+    }
+
+    /// Gives every file its final name.
+    /// # Errors
+    /// `Error::Write`.
+    pub fn finish(self) -> Result<SubjectFound> {
+        let (_, lines) = self.journal.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for model in self.models {
+            let scalars = npy::read_matrix_f64(model.scalars.partial_path())?;
+            drop(model.scalars);
+            let best: Vec<f64> = scalars.row(BEST_ALPHA).to_vec();
+            let test: Vec<f32> = scalars.row(TEST_CORRELATION).iter().map(|&r| r as f32).collect();
+            npy::write(&model.folder.join("best_alpha.npy"), &[best.len()], &best)?;
+            npy::write(&model.folder.join("test_correlation.npy"), &[test.len()], &test)?;
+            model.cv_scores.finish()?;
+            model.story_correlation.finish()?;
+            if let Some(weights) = model.weights {
+                weights.finish()?;
+            }
+        }
+        fs::remove_dir_all(&self.partial)
+            .map_err(|source| Error::Write { path: self.partial.clone(), source })?;
+        // A tile done twice (its borders moved) counts once: the last line of each voxel range.
+        let mut counted: Vec<&Line> = Vec::new();
+        for line in &lines {
+            counted.retain(|old| old.end <= line.start || old.start >= line.end);
+            counted.push(line);
+        }
+        let n_models = counted.iter().map(|line| line.edges.len()).max().unwrap_or(0);
+        let mut edges = vec![AlphaEdges::default(); n_models];
+        for line in &counted {
+            edges.iter_mut().zip(&line.edges).for_each(|(sum, &one)| sum.add(one));
+        }
+        Ok(SubjectFound {
+            n_constant: counted.iter().map(|line| line.n_constant).sum(),
+            n_not_finite: counted.iter().map(|line| line.n_not_finite).sum(),
+            edges,
+            basis_rank: counted.iter().map(|line| line.basis_rank).max().unwrap_or(0),
+            basis_error: counted.iter().map(|line| line.basis_error).fold(0.0, f64::max),
+        })
+    }
+}
+
+fn resume<T: npy::Element>(
+    partial: &Path,
+    last: &Path,
+    name: &str,
+    rows: usize,
+    cols: usize,
+) -> Result<NpyColumnsWriter<T>> {
+    NpyColumnsWriter::resume(&partial.join(name), &last.join(name), rows, cols)
+}
+
+impl TileSink for SubjectSink {
+    fn write(&self, tile: SolvedTile) -> Result<()> {
+        let SolvedTile { voxels, models, tests, counts } = tile;
+        let VoxelCounts { n_not_finite, n_constant } = counts;
+        let width = voxels.len();
+        let mut line = Line {
+            start: voxels.start,
+            end: voxels.end,
+            n_constant,
+            n_not_finite,
+            edges: Vec::new(),
+            basis_rank: 0,
+            basis_error: 0.0,
+        };
+        for ((files, model), test) in self.models.iter().zip(&models).zip(&tests) {
+            files.cv_scores.write_columns(voxels.clone(), &model.cv_scores)?;
+            files.story_correlation.write_columns(voxels.clone(), &test.block_correlation)?;
+            let mut scalars = vec![f64::NAN; N_SCALARS * width];
+            let mut edges = AlphaEdges::default();
+            for v in 0..width {
+                scalars[TEST_CORRELATION * width + v] = f64::from(test.correlation[v]);
+                if let Some(best) = model.best[v] {
+                    scalars[BEST_ALPHA * width + v] = self.alphas[best];
+                    let scores = (0..self.alphas.len()).map(|a| model.cv_scores[a * width + v]);
+                    edges.count(scores, best);
+                }
+            }
+            files.scalars.write_columns(voxels.clone(), &scalars)?;
+            if let Some(weights) = &files.weights {
+                weights.write_columns(0, voxels.clone(), &model.coef)?;
+                weights.write_columns(1, voxels.clone(), &model.intercept)?;
+            }
+            line.edges.push(edges);
+            line.basis_rank = line.basis_rank.max(model.basis_rank);
+            line.basis_error = line.basis_error.max(model.basis_error);
+        }
+        let mut journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut text = serde_json::to_string(&line).unwrap_or_default();
+        text.push('\n');
+        journal
+            .0
+            .write_all(text.as_bytes())
+            .map_err(|source| Error::Write { path: self.partial.join("tiles.jsonl"), source })?;
+        journal.1.push(line);
+        Ok(())
+    }
+}
+
+/// A finished model's test scores: over all test TRs, and story by story.
+/// # Errors
+/// Those of the files.
+pub fn read_scores(folder: &Path) -> Result<(Vec<f32>, Vec<Vec<f32>>)> {
+    let total = NpyFile::open(&folder.join("test_correlation.npy"))?;
+    let mut all = vec![0f32; total.n_elements()];
+    let n = all.len();
+    total.read_columns(0..n, 0..1, &mut all)?;
+    let stories = npy::read_matrix_f32(&folder.join("story_correlation.npy"))?;
+    Ok((all, stories.rows().into_iter().map(|row| row.to_vec()).collect()))
+}

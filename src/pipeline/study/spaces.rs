@@ -1,0 +1,218 @@
+//! Words to designs: every feature space of a study, for every story.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::split::Split;
+use crate::design::lanczos::Lanczos;
+use crate::design::tr_rows::{TrRows, tr_rows};
+use crate::design::tr_times::tr_times;
+use crate::design::zscore::{ColumnStats, ZScore, ZScoreMode, zscore};
+use crate::error::Result;
+use crate::features::bow::Vocabulary;
+use crate::features::coverage::{Coverage, CoverageCounts};
+use crate::features::static_vectors::{VectorFormat, embed, wanted_words};
+use crate::features::word_rate::word_rate;
+use crate::io::word_vectors;
+use crate::matrix::{Rows, SPARSE_MAX_DENSITY, StoryDesign};
+use crate::stimuli::Story;
+use crate::study::{SpaceKind, Study, WordTime};
+use crate::warning::Warning;
+
+/// One space's word rows: what does not depend on TR times.
+pub struct WordSpace {
+    /// Number of columns.
+    pub n_features: usize,
+    /// One matrix a story.
+    pub rows: Vec<Rows>,
+    /// Words that have no row of their own.
+    pub coverage: Option<Coverage>,
+    /// Column names, for a bag of words.
+    pub names: Option<Vec<String>>,
+}
+
+/// What a report says of a space.
+#[derive(Debug, Clone, Serialize)]
+pub struct SpaceInfo {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Columns before delays.
+    pub n_features: usize,
+    /// Share of words without a vector, and the most frequent ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
+}
+
+/// Word rows of a space that is not a combination; `None` for one.
+///
+/// `train`: indices of the training stories, the only ones a vocabulary sees.
+/// # Errors
+/// Those of the vector files; `Error::Values` for an empty vocabulary.
+pub fn word_space(
+    kind: &SpaceKind,
+    folder: &Path,
+    stories: &[Story],
+    train: &[usize],
+) -> Result<Option<WordSpace>> {
+    let made = match kind {
+        SpaceKind::Combine(_) => return Ok(None),
+        SpaceKind::WordRate => WordSpace {
+            n_features: 1,
+            rows: stories.iter().map(|story| word_rate(story.words.len())).collect(),
+            coverage: None,
+            names: None,
+        },
+        SpaceKind::Bow(settings) => {
+            let training = train.iter().map(|&s| stories[s].words.as_slice());
+            let vocabulary = Vocabulary::build(training, settings)?;
+            let mut counts = CoverageCounts::default();
+            for story in stories {
+                counts.add_story(story.words.len(), &vocabulary.oov(&story.words));
+            }
+            let rows = stories.iter().map(|s| Rows::Sparse(vocabulary.words_to_rows(&s.words)));
+            WordSpace {
+                n_features: vocabulary.n_features(),
+                rows: rows.collect(),
+                coverage: Some(counts.coverage()),
+                names: Some(vocabulary.names().to_vec()),
+            }
+        }
+        SpaceKind::Word2Vec(path) => static_space(&folder.join(path), VectorFormat::Word2vec, stories)?,
+        SpaceKind::Glove(path) => static_space(&folder.join(path), VectorFormat::Glove, stories)?,
+    };
+    Ok(Some(made))
+}
+
+fn static_space(path: &Path, format: VectorFormat, stories: &[Story]) -> Result<WordSpace> {
+    let wanted = wanted_words(stories.iter().map(|story| story.words.as_slice()), format);
+    let file = word_vectors::read(path, None, &|word| wanted.contains(word))?;
+    let mut counts = CoverageCounts::default();
+    let mut rows = Vec::with_capacity(stories.len());
+    for story in stories {
+        let (vectors, oov) = embed(&story.words, &file.vectors, file.dim, format)?;
+        counts.add_story(story.words.len(), &oov);
+        rows.push(Rows::Dense(vectors));
+    }
+    Ok(WordSpace { n_features: file.dim, rows, coverage: Some(counts.coverage()), names: None })
+}
+
+/// Every space's word rows, in the order of the study; vector files are read once each.
+/// # Errors
+/// As [`word_space`].
+pub fn word_spaces(
+    study: &Study,
+    stories: &[Story],
+    split: &Split,
+    warnings: &mut Vec<Warning>,
+) -> Result<Vec<Option<WordSpace>>> {
+    let mut made = Vec::with_capacity(study.spaces.len());
+    for space in &study.spaces {
+        let words = word_space(&space.kind, &study.folder, stories, &split.train)?;
+        let is_static = matches!(space.kind, SpaceKind::Word2Vec(_) | SpaceKind::Glove(_));
+        if let (true, Some(coverage)) = (is_static, words.as_ref().and_then(|w| w.coverage.as_ref()))
+        {
+            warnings.extend(Warning::low_coverage(&space.name, coverage));
+        }
+        made.push(words);
+    }
+    Ok(made)
+}
+
+/// Every space's designs for TR counts given story by story: `[space][story]`.
+///
+/// # Errors
+/// Those of Lanczos, trim and z-score, with the story's name.
+pub fn designs(
+    study: &Study,
+    stories: &[Story],
+    spaces: &[Option<WordSpace>],
+    split: &Split,
+    n_feature_trs: &[usize],
+) -> Result<Vec<Vec<StoryDesign>>> {
+    let mut made: HashMap<usize, Vec<StoryDesign>> = HashMap::new();
+    for (index, space) in spaces.iter().enumerate() {
+        if let Some(space) = space {
+            made.insert(index, space_designs(study, stories, space, split, n_feature_trs)?);
+        }
+    }
+    let combined = |parts: &[usize], story: usize| {
+        let parts: Vec<&StoryDesign> = parts.iter().map(|part| &made[part][story]).collect();
+        StoryDesign::hstack(&parts)
+    };
+    let mut all: Vec<Vec<StoryDesign>> = Vec::new();
+    for (index, space) in study.spaces.iter().enumerate() {
+        all.push(match &space.kind {
+            SpaceKind::Combine(parts) => {
+                let designs: Vec<_> = (0..stories.len()).map(|s| combined(parts, s)).collect();
+                same_storage(designs)
+            }
+            _ => made.get(&index).cloned().unwrap_or_default(),
+        });
+    }
+    Ok(all)
+}
+
+/// Designs that are stored alike: dense if any story is, or if sparse products would be slower.
+fn same_storage(designs: Vec<StoryDesign>) -> Vec<StoryDesign> {
+    let cells = |x: &StoryDesign| x.n_trs() as f64 * x.n_features() as f64;
+    let all: f64 = designs.iter().map(cells).sum();
+    let stored: f64 = designs.iter().map(|x| cells(x) * x.density()).sum();
+    let sparse = designs.iter().all(|x| matches!(x, StoryDesign::Sparse { .. }));
+    if sparse && stored < SPARSE_MAX_DENSITY * all {
+        return designs;
+    }
+    designs.into_iter().map(|x| StoryDesign::Dense(x.to_dense())).collect()
+}
+
+fn space_designs(
+    study: &Study,
+    stories: &[Story],
+    space: &WordSpace,
+    split: &Split,
+    n_feature_trs: &[usize],
+) -> Result<Vec<StoryDesign>> {
+    let lanczos = Lanczos { window: study.lanczos_window, cutoff_mult: study.cutoff_mult };
+    let at_trs: Vec<TrRows> = stories
+        .par_iter()
+        .zip(&space.rows)
+        .zip(n_feature_trs)
+        .map(|((story, rows), &n_trs)| {
+            let times = match &story.tr_times_s {
+                Some(times) => times.clone(),
+                None => tr_times(study.first_tr_s, study.tr_s, n_trs),
+            };
+            tr_rows(rows, word_times(story, study.time), &times, &lanczos, study.trim)
+                .map_err(|error| error.in_story(&story.name))
+        })
+        .collect::<Result<_>>()?;
+    let how = match study.zscore {
+        ZScoreMode::Story => ZScore::Story,
+        ZScoreMode::None => ZScore::None,
+        ZScoreMode::Train => {
+            let mut stats = ColumnStats::empty(space.n_features);
+            for &story in &split.train {
+                stats.merge(&ColumnStats::of(&at_trs[story]))?;
+            }
+            ZScore::Train(stats.scaling())
+        }
+    };
+    let designs: Result<Vec<StoryDesign>> = at_trs
+        .par_iter()
+        .zip(stories)
+        .map(|(rows, story)| zscore(rows, &how).map_err(|error| error.in_story(&story.name)))
+        .collect();
+    designs.map(same_storage)
+}
+
+/// The moment of each word that counts; tables with onsets know both, lab pickles the middle only.
+fn word_times(story: &Story, time: WordTime) -> &[f64] {
+    match (time, &story.onset_s) {
+        (WordTime::Onset, Some(onset_s)) => onset_s,
+        _ => &story.mid_s,
+    }
+}

@@ -1,0 +1,25 @@
+//! Results as tables: formats, computes nothing.
+
+pub mod csv;
+pub mod table;
+
+use serde::{Deserialize, Serialize};
+
+use crate::scoring::Summary;
+
+/// One model's scores over one set of test rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoreRow {
+    /// Subject.
+    pub subject: String,
+    /// Feature space.
+    pub space: String,
+    /// With the study's delays, or delay 0 alone.
+    pub lagged: bool,
+    /// The story, in stories.csv; all test stories together in summary.csv.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub story: Option<String>,
+    /// The scores.
+    #[serde(flatten)]
+    pub scores: Summary,
+}

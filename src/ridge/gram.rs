@@ -1,0 +1,310 @@
+//! Gram matrices of delayed designs from un-delayed rows, one a fold.
+
+use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::{Accum, Mat, MatMut, MatRef, Par};
+use std::ops::Range;
+
+use crate::backend::{Block, Space};
+use crate::matrix::{SparseRows, StoryDesign};
+
+/// Σxᵀx and Σx over one fold's rows, over all delays of a space, delay-major; not centred.
+#[derive(Debug, Clone)]
+pub struct FoldMoments {
+    /// `(n_columns, n_columns)`.
+    pub gram: Mat<f64>,
+    /// `(n_columns)`.
+    pub sums: Vec<f64>,
+    /// Rows.
+    pub n_rows: usize,
+}
+
+/// Moments of every fold of a space; f64 products of the f32 designs.
+///
+/// The Gram of delays a and b is a sum of x[u + b − a]ᵀ x[u] over u: it depends on b − a alone,
+/// but for a few rows at each block's ends. So one d × d product is made for each *difference* of
+/// delays (delays 0–4: 5 products instead of 15) and the end rows are taken off where a pair does
+/// not see them. 2·n·d² flops a difference, half of it for difference 0.
+pub fn fold_moments(space: &Space, blocks: &[Block], n_folds: usize, par: Par) -> Vec<FoldMoments> {
+    (0..n_folds)
+        .map(|fold| {
+            let designs: Vec<&StoryDesign> = blocks
+                .iter()
+                .zip(&space.train)
+                .filter(|(block, _)| block.fold == fold)
+                .map(|(_, design)| design)
+                .collect();
+            moments(&designs, space.n_features, &space.delays, par)
+        })
+        .collect()
+}
+
+/// Moments of some blocks together.
+pub fn moments(designs: &[&StoryDesign], d: usize, delays: &[i64], par: Par) -> FoldMoments {
+    let rows: Vec<Doubled<'_>> = designs.iter().map(|design| Doubled::new(design)).collect();
+    let n_columns = d * delays.len();
+    let mut gram = Mat::<f64>::zeros(n_columns, n_columns);
+    let mut differences: Vec<i64> = Vec::new();
+    for &a in delays {
+        differences.extend(delays.iter().map(|&b| (b - a).abs()));
+    }
+    differences.sort_unstable();
+    differences.dedup();
+    for difference in differences {
+        let mut whole = Mat::<f64>::zeros(d, d);
+        for x in &rows {
+            let shared = x.n_rows().saturating_sub(difference as usize);
+            x.add_product(difference as usize, 0..shared, 1.0, whole.as_mut(), par);
+        }
+        if difference == 0 {
+            mirror(whole.as_mut());
+        }
+        for (i, &a) in delays.iter().enumerate() {
+            for (j, &b) in delays.iter().enumerate() {
+                if b - a != difference {
+                    continue;
+                }
+                let mut block = whole.clone();
+                for x in &rows {
+                    for range in unseen(x.n_rows(), a, b) {
+                        x.add_product(difference as usize, range, -1.0, block.as_mut(), Par::Seq);
+                    }
+                }
+                if difference == 0 {
+                    mirror(block.as_mut());
+                }
+                gram.as_mut().submatrix_mut(i * d, j * d, d, d).copy_from(&block);
+                if i != j {
+                    gram.as_mut().submatrix_mut(j * d, i * d, d, d).copy_from(block.transpose());
+                }
+            }
+        }
+    }
+    let mut sums = vec![0.0; n_columns];
+    for x in &rows {
+        for (&delay, sums) in delays.iter().zip(sums.chunks_exact_mut(d.max(1))) {
+            let n = x.n_rows() as i64;
+            let first = (-delay).clamp(0, n);
+            let last = (n - delay).clamp(0, n);
+            x.add_sums(first as usize..last.max(first) as usize, sums);
+        }
+    }
+    FoldMoments { gram, sums, n_rows: rows.iter().map(Doubled::n_rows).sum() }
+}
+
+/// Rows u (of the pair u + b − a, u; b ≥ a) that lie inside the block but whose delayed copies do
+/// not meet in any row of it.
+fn unseen(n: usize, a: i64, b: i64) -> [Range<usize>; 2] {
+    let n = n as i64;
+    let whole = (n - (b - a)).max(0);
+    let low = (-a).clamp(0, whole);
+    let high = (n - b).clamp(low, whole);
+    [0..low as usize, high as usize..whole as usize]
+}
+
+/// One block's rows, as f64 where dense.
+enum Doubled<'a> {
+    Dense(Mat<f64>),
+    Sparse(&'a SparseRows, &'a [f32]),
+}
+
+impl<'a> Doubled<'a> {
+    fn new(design: &'a StoryDesign) -> Self {
+        match design {
+            StoryDesign::Dense(x) => {
+                // Column-major d × n: each design row is contiguous.
+                Self::Dense(Mat::from_fn(x.ncols(), x.nrows(), |f, t| f64::from(x[(t, f)])))
+            }
+            StoryDesign::Sparse { rows, center } => Self::Sparse(rows, center),
+        }
+    }
+
+    fn n_rows(&self) -> usize {
+        match self {
+            Self::Dense(x) => x.ncols(),
+            Self::Sparse(rows, _) => rows.indptr.len() - 1,
+        }
+    }
+
+    /// out += sign · Σ_{u in range} x[u + difference]ᵀ x[u]; the lower triangle alone for
+    /// difference 0.
+    fn add_product(
+        &self,
+        difference: usize,
+        range: Range<usize>,
+        sign: f64,
+        out: MatMut<'_, f64>,
+        par: Par,
+    ) {
+        if range.is_empty() {
+            return;
+        }
+        match self {
+            Self::Dense(x) => {
+                let left = x.as_ref().subcols(range.start + difference, range.len());
+                let right = x.as_ref().subcols(range.start, range.len());
+                if difference == 0 {
+                    triangular::matmul(
+                        out,
+                        BlockStructure::TriangularLower,
+                        Accum::Add,
+                        left,
+                        BlockStructure::Rectangular,
+                        right.transpose(),
+                        BlockStructure::Rectangular,
+                        sign,
+                        par,
+                    );
+                } else {
+                    matmul(out, Accum::Add, left, right.transpose(), sign, par);
+                }
+            }
+            Self::Sparse(rows, center) => {
+                add_sparse_product(rows, center, difference, range, sign, out);
+            }
+        }
+    }
+
+    fn add_sums(&self, range: Range<usize>, sums: &mut [f64]) {
+        match self {
+            Self::Dense(x) => {
+                for u in range {
+                    for (sum, &value) in sums.iter_mut().zip(x.col_as_slice(u)) {
+                        *sum += value;
+                    }
+                }
+            }
+            Self::Sparse(rows, center) => {
+                for e in rows.indptr[range.start]..rows.indptr[range.end] {
+                    sums[rows.indices[e] as usize] += f64::from(rows.values[e]);
+                }
+                for (sum, &c) in sums.iter_mut().zip(*center) {
+                    *sum -= range.len() as f64 * f64::from(c);
+                }
+            }
+        }
+    }
+}
+
+/// As `add_product` for x = values − 1·center': Σ sᵀs − (Σ s)ᵀc − cᵀ(Σ s) + n·cᵀc.
+fn add_sparse_product(
+    x: &SparseRows,
+    center: &[f32],
+    difference: usize,
+    range: Range<usize>,
+    sign: f64,
+    mut out: MatMut<'_, f64>,
+) {
+    let n = range.len() as f64;
+    let mut left_sums = vec![0.0; x.n_cols];
+    let mut right_sums = vec![0.0; x.n_cols];
+    let entries = |row: usize| x.indptr[row]..x.indptr[row + 1];
+    for u in range {
+        for e in entries(u) {
+            right_sums[x.indices[e] as usize] += f64::from(x.values[e]);
+        }
+        for e in entries(u + difference) {
+            left_sums[x.indices[e] as usize] += f64::from(x.values[e]);
+        }
+        for r in entries(u) {
+            let (column, right) = (x.indices[r] as usize, sign * f64::from(x.values[r]));
+            for l in entries(u + difference) {
+                out[(x.indices[l] as usize, column)] += right * f64::from(x.values[l]);
+            }
+        }
+    }
+    let used: Vec<usize> = (0..x.n_cols)
+        .filter(|&f| center[f] != 0.0 || left_sums[f] != 0.0 || right_sums[f] != 0.0)
+        .collect();
+    for &j in &used {
+        for &i in &used {
+            let (ci, cj) = (f64::from(center[i]), f64::from(center[j]));
+            out[(i, j)] += sign * (n * ci * cj - left_sums[i] * cj - ci * right_sums[j]);
+        }
+    }
+}
+
+/// Copies the lower triangle to the upper one.
+pub fn mirror(mut square: MatMut<'_, f64>) {
+    for j in 0..square.ncols() {
+        for i in 0..j {
+            square[(i, j)] = square[(j, i)];
+        }
+    }
+}
+
+/// A copy without the columns' means: Σxᵀx − Σxᵀ Σx / n.
+pub fn centered(gram: MatRef<'_, f64>, sums: &[f64], n_rows: usize) -> Mat<f64> {
+    let n = n_rows.max(1) as f64;
+    Mat::from_fn(gram.nrows(), gram.ncols(), |i, j| gram[(i, j)] - sums[i] * sums[j] / n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+    use rand::{Rng, SeedableRng};
+
+    fn sparse_and_dense(n: usize, d: usize, seed: u64) -> (StoryDesign, StoryDesign) {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        let center: Vec<f32> = (0..d).map(|_| rng.random_range(-0.5..0.5)).collect();
+        let mut rows = SparseRows { n_cols: d, indptr: vec![0], indices: vec![], values: vec![] };
+        let mut dense = Array2::<f32>::zeros((n, d));
+        for t in 0..n {
+            for f in 0..d {
+                dense[(t, f)] = -center[f];
+                if rng.random_bool(0.3) {
+                    let value: f32 = rng.random_range(-1.0..1.0);
+                    rows.indices.push(f as u32);
+                    rows.values.push(value);
+                    dense[(t, f)] = value - center[f];
+                }
+            }
+            rows.indptr.push(rows.indices.len());
+        }
+        (StoryDesign::Sparse { rows, center }, StoryDesign::Dense(dense))
+    }
+
+    #[test]
+    fn lag_blocks_equal_the_gram_of_the_delayed_matrix() {
+        for (n, d) in [(1, 1), (2, 3), (5, 2), (31, 4), (33, 7)] {
+            for delays in [vec![0], vec![1, 2, 3, 4], vec![0, 1, 2, 3, 4], vec![3, 1], vec![-2, 0, 5]]
+            {
+                let pairs: Vec<_> = (0..3).map(|s| sparse_and_dense(n, d, s)).collect();
+                let p = d * delays.len();
+                let mut gram = Mat::<f64>::zeros(p, p);
+                let mut sums = vec![0.0; p];
+                for (_, dense) in &pairs {
+                    let StoryDesign::Dense(x) = dense else { unreachable!() };
+                    for t in 0..n as i64 {
+                        let value = |c: usize| {
+                            let u = t - delays[c / d];
+                            let inside = (0..n as i64).contains(&u);
+                            if inside { f64::from(x[(u as usize, c % d)]) } else { 0.0 }
+                        };
+                        for i in 0..p {
+                            sums[i] += value(i);
+                            for j in 0..p {
+                                gram[(i, j)] += value(i) * value(j);
+                            }
+                        }
+                    }
+                }
+                for sparse in [false, true] {
+                    let designs: Vec<&StoryDesign> =
+                        pairs.iter().map(|(s, x)| if sparse { s } else { x }).collect();
+                    let found = moments(&designs, d, &delays, Par::Seq);
+                    // Entries below 1.5; the sparse centre is rounded to f32 once more.
+                    let bound = 3.0 * n as f64 * f64::from(f32::EPSILON) * 4.0;
+                    for i in 0..p {
+                        assert!((found.sums[i] - sums[i]).abs() < bound);
+                        for j in 0..p {
+                            let difference = (found.gram[(i, j)] - gram[(i, j)]).abs();
+                            assert!(difference < bound, "{n} {d} {delays:?} {sparse} {i} {j}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! From designs to a problem that an engine can solve.
+
+use faer::{Mat, Par};
+use rayon::prelude::*;
+
+use super::gram::{FoldMoments, fold_moments};
+use super::kernel::{dual_full, dual_rotation, kernel};
+use super::route::Route;
+use super::spectrum::{primal_full, primal_rotation};
+use crate::backend::{Block, FullFit, Model, PathSettings, Problem, Rotation, Space};
+use crate::error::Result;
+use crate::matrix::StoryDesign;
+
+/// A model to be prepared.
+#[derive(Debug, Clone)]
+pub struct ModelSpec {
+    /// Index into the spaces.
+    pub space: usize,
+    /// Delays in the order of the weights' rows; all of them delays of the space.
+    pub delays: Vec<i64>,
+    /// How it is solved.
+    pub route: Route,
+    /// Whether weights are wanted.
+    pub wants_coef: bool,
+}
+
+/// What the preparation found, beside the problem.
+#[derive(Debug, Clone, Default)]
+pub struct Prepared {
+    /// Per model: largest condition number of a training Gram (or kernel) over the folds.
+    pub conditions: Vec<f64>,
+}
+
+/// Columns below which a core of its own per eigenproblem beats all cores on one.
+const SHARED_EIGEN: usize = 1500;
+
+/// Gram matrices and eigenproblems of every model; nothing here depends on BOLD.
+///
+/// # Errors
+/// `Error::Numerical` from the decompositions.
+pub fn prepare(
+    spaces: Vec<Space>,
+    specs: &[ModelSpec],
+    blocks: Vec<Block>,
+    test_blocks: Vec<usize>,
+    n_folds: usize,
+    settings: PathSettings,
+) -> Result<(Problem, Prepared)> {
+    let all_cores = Par::rayon(0);
+    let mut moments: Vec<Option<Vec<FoldMoments>>> = Vec::new();
+    for (s, space) in spaces.iter().enumerate() {
+        let primal = specs.iter().any(|spec| spec.space == s && spec.route == Route::Gram);
+        moments.push(primal.then(|| fold_moments(space, &blocks, n_folds, all_cores)));
+    }
+    let mut models = Vec::with_capacity(specs.len());
+    let mut conditions = Vec::with_capacity(specs.len());
+    for spec in specs {
+        let space = &spaces[spec.space];
+        let picked: Vec<usize> = spec
+            .delays
+            .iter()
+            .map(|d| space.delays.iter().position(|have| have == d))
+            .collect::<Option<_>>()
+            .expect("a model's delays are delays of its space");
+        let (folds, full) = match (spec.route, &moments[spec.space]) {
+            (Route::Gram, Some(folds)) => solve_primal(folds, space, &picked, &settings)?,
+            _ => solve_dual(space, spec, &blocks, n_folds, &settings)?,
+        };
+        conditions.push(folds.iter().map(|(_, c)| *c).fold(1.0, f64::max));
+        models.push(Model {
+            space: spec.space,
+            delays: picked,
+            folds: folds.into_iter().map(|(rotation, _)| rotation).collect(),
+            full,
+            wants_coef: spec.wants_coef,
+        });
+    }
+    let problem = Problem { n_folds, blocks, test_blocks, spaces, models, settings };
+    Ok((problem, Prepared { conditions }))
+}
+
+type Solved = (Vec<(Rotation, f64)>, FullFit);
+
+fn solve_primal(
+    union: &[FoldMoments],
+    space: &Space,
+    picked: &[usize],
+    settings: &PathSettings,
+) -> Result<Solved> {
+    let folds: Vec<FoldMoments> =
+        union.iter().map(|fold| select(fold, picked, space.n_features)).collect();
+    let all = total(&folds);
+    let center = settings.fit_intercept;
+    if all.gram.nrows() > SHARED_EIGEN {
+        let par = Par::rayon(0);
+        let full = primal_full(&all, center, par)?;
+        let rotations =
+            folds.iter().map(|fold| primal_rotation(&all, fold, center, par)).collect::<Result<_>>()?;
+        return Ok((rotations, full));
+    }
+    let (full, rotations) = rayon::join(
+        || primal_full(&all, center, Par::Seq),
+        || {
+            folds
+                .par_iter()
+                .with_max_len(1)
+                .map(|fold| primal_rotation(&all, fold, center, Par::Seq))
+                .collect::<Result<Vec<_>>>()
+        },
+    );
+    Ok((rotations?, full?))
+}
+
+/// The moments of some of a space's delays, in the order given.
+fn select(union: &FoldMoments, picked: &[usize], d: usize) -> FoldMoments {
+    let column = |c: usize| picked[c / d.max(1)] * d + c % d.max(1);
+    let p = picked.len() * d;
+    FoldMoments {
+        gram: Mat::from_fn(p, p, |i, j| union.gram[(column(i), column(j))]),
+        sums: (0..p).map(|c| union.sums[column(c)]).collect(),
+        n_rows: union.n_rows,
+    }
+}
+
+fn total(folds: &[FoldMoments]) -> FoldMoments {
+    let mut all = folds[0].clone();
+    for fold in &folds[1..] {
+        all.gram += &fold.gram;
+        all.sums.iter_mut().zip(&fold.sums).for_each(|(a, b)| *a += b);
+        all.n_rows += fold.n_rows;
+    }
+    all
+}
+
+fn solve_dual(
+    space: &Space,
+    spec: &ModelSpec,
+    blocks: &[Block],
+    n_folds: usize,
+    settings: &PathSettings,
+) -> Result<Solved> {
+    let par = Par::rayon(0);
+    let center = settings.fit_intercept;
+    let train: Vec<&StoryDesign> = space.train.iter().collect();
+    let all = kernel(&train, &train, &spec.delays);
+    let rotations = (0..n_folds)
+        .map(|fold| dual_rotation(all.as_ref(), blocks, fold, center, par))
+        .collect::<Result<_>>()?;
+    let test = space.test.iter().map(|x| kernel(&[x], &train, &spec.delays)).collect();
+    let means = column_means(space, &spec.delays);
+    let full = dual_full(all, test, means, center, par)?;
+    Ok((rotations, full))
+}
+
+/// Means of the delayed columns over all training rows, without a Gram.
+fn column_means(space: &Space, delays: &[i64]) -> Vec<f64> {
+    let n: usize = space.train.iter().map(StoryDesign::n_trs).sum();
+    let mut means = Vec::with_capacity(delays.len() * space.n_features);
+    for &delay in delays {
+        let mut sums = vec![0.0; space.n_features];
+        for design in &space.train {
+            let rows = crate::backend::cpu::xty::delayed_rows(design.n_trs(), delay);
+            let first = (rows.start as i64 - delay) as usize;
+            design.add_column_sums(first..first + rows.len(), &mut sums);
+        }
+        means.extend(sums.into_iter().map(|s| s / n.max(1) as f64));
+    }
+    means
+}

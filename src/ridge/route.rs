@@ -1,0 +1,214 @@
+//! Which way a model is solved, what it costs, and why.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+
+/// What the user asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Solver {
+    /// By cost and memory.
+    #[default]
+    Auto,
+    /// Gram matrix of the columns.
+    Gram,
+    /// Kernel of the rows.
+    Dual,
+}
+
+impl FromStr for Solver {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "gram" => Ok(Self::Gram),
+            "dual" => Ok(Self::Dual),
+            _ => Err(Error::Usage {
+                place: "solver".into(),
+                problem: format!("expected auto, gram or dual, got {text:?}"),
+                hint: "auto picks by the shape of the problem and says why".into(),
+            }),
+        }
+    }
+}
+
+/// How a model is solved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// p × p.
+    Gram,
+    /// n × n.
+    Dual,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Route::Gram => "gram",
+            Route::Dual => "dual",
+        })
+    }
+}
+
+/// Sizes of one model.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// Training rows.
+    pub n_rows: usize,
+    /// Test rows.
+    pub n_test: usize,
+    /// Columns over all delays.
+    pub n_coefs: usize,
+    /// Voxels of the largest subject.
+    pub n_voxels: usize,
+    /// Folds.
+    pub n_folds: usize,
+}
+
+/// What a route takes before and during the tiles.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cost {
+    /// Largest resident memory, without the voxel tiles.
+    pub bytes: f64,
+    /// f64 operations of the eigenproblems and what surrounds them.
+    pub setup_flops: f64,
+    /// f32 operations over all voxels.
+    pub voxel_flops: f64,
+}
+
+/// f64 operations a second that the eigensolver reaches on one core, a cautious figure.
+const EIGEN_FLOPS: f64 = 1.2e10;
+/// f32 operations a second in products on one core, a cautious figure.
+const GEMM_FLOPS: f64 = 5e10;
+
+impl Cost {
+    /// Of one route.
+    pub fn of(route: Route, sizes: Sizes) -> Self {
+        let Sizes { n_rows, n_test, n_coefs, n_voxels, n_folds } = sizes;
+        let (n, p, v, k) = (n_rows as f64, n_coefs as f64, n_voxels as f64, n_folds as f64);
+        let train = n * (k - 1.0).max(1.0) / k;
+        match route {
+            Route::Gram => Self {
+                // A Gram a fold in f64, rotation and factor in f32, five matrices while solving.
+                bytes: p * p * (8.0 * (k + 6.0) + 8.0 * k + 4.0),
+                setup_flops: k * 14.0 * p.powi(3) + 9.0 * p.powi(3) + n * p * p,
+                voxel_flops: v * (2.0 * n * p + k * (4.0 + 10.0) * p * p + 4.0 * p * p),
+            },
+            Route::Dual => Self {
+                bytes: 8.0 * n * n * 4.0 + k * 4.0 * train * (train + 2.0 * n / k) + 4.0 * n * n
+                    + 8.0 * n * n_test as f64,
+                setup_flops: k * 11.0 * train.powi(3) + 9.0 * n.powi(3),
+                voxel_flops: v * (k * (2.0 * train * train + 12.0 * train * n / k) + 4.0 * n * n),
+            },
+        }
+    }
+
+    /// A cautious estimate of the time on `threads` cores, in seconds.
+    pub fn seconds(&self, threads: usize) -> f64 {
+        self.setup_flops / (EIGEN_FLOPS * threads.max(1) as f64) + self.voxel_seconds(threads)
+    }
+
+    /// The part of it that a further subject costs.
+    pub fn voxel_seconds(&self, threads: usize) -> f64 {
+        self.voxel_flops / (GEMM_FLOPS * threads.max(1) as f64)
+    }
+}
+
+/// The route taken and the sentence that says why.
+///
+/// `available_bytes`: memory that may be used. `Auto` takes the quicker route that fits.
+/// # Errors
+/// `Error::TooLarge` (exit 3) if the route asked for, or either route, does not fit.
+pub fn choose(
+    solver: Solver,
+    sizes: Sizes,
+    threads: usize,
+    available_bytes: f64,
+    what: &str,
+) -> Result<(Route, String)> {
+    let Sizes { n_rows, n_coefs, .. } = sizes;
+    let gram = Cost::of(Route::Gram, sizes);
+    let dual = Cost::of(Route::Dual, sizes);
+    let quicker = if dual.seconds(threads) < gram.seconds(threads) { Route::Dual } else { Route::Gram };
+    let cost = |route| if route == Route::Gram { gram } else { dual };
+    let other = |route| if route == Route::Gram { Route::Dual } else { Route::Gram };
+    let route = match solver {
+        Solver::Gram => Route::Gram,
+        Solver::Dual => Route::Dual,
+        Solver::Auto if cost(quicker).bytes <= available_bytes => quicker,
+        Solver::Auto if cost(other(quicker)).bytes <= available_bytes => other(quicker),
+        Solver::Auto => quicker,
+    };
+    let taken = cost(route);
+    let gib = |bytes: f64| format!("{:.1} GiB", bytes / f64::from(1 << 30));
+    if taken.bytes > available_bytes {
+        return Err(Error::TooLarge {
+            what: format!(
+                "{what}: {route} solver with {n_rows} training TRs, {n_coefs} columns, about {} on {threads} threads,",
+                duration(taken.seconds(threads))
+            ),
+            needed: gib(taken.bytes),
+            available: gib(available_bytes),
+            hint: "use fewer columns (bow: max_words or min_count), fewer delays, or a machine with more memory".into(),
+        });
+    }
+    let reason = match (solver, route) {
+        (Solver::Auto, Route::Gram) => {
+            format!("{n_coefs} columns against {n_rows} training TRs")
+        }
+        (Solver::Auto, Route::Dual) => {
+            format!("{n_coefs} columns, more than pay against {n_rows} training TRs")
+        }
+        _ => "as asked".to_string(),
+    };
+    let estimate = format!(
+        "{route} ({reason}; at most {} and about {})",
+        gib(taken.bytes),
+        duration(taken.seconds(threads))
+    );
+    Ok((route, estimate))
+}
+
+/// Seconds as a person says them.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => "1 s".into(),
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(n_rows: usize, n_coefs: usize) -> Sizes {
+        Sizes { n_rows, n_test: 100, n_coefs, n_voxels: 1000, n_folds: 5 }
+    }
+
+    #[test]
+    fn auto_takes_the_gram_for_tall_designs_and_the_kernel_for_wide_ones() {
+        let route = |n, p| choose(Solver::Auto, sizes(n, p), 2, 1e11, "x").unwrap().0;
+        assert_eq!(route(8000, 500), Route::Gram);
+        assert_eq!(route(1000, 20_000), Route::Dual);
+        let forced = choose(Solver::Dual, sizes(8000, 500), 2, 1e11, "x").unwrap();
+        assert_eq!(forced.0, Route::Dual);
+        assert!(forced.1.contains("as asked"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_its_sizes() {
+        let error = choose(Solver::Auto, sizes(28_000, 50_204), 2, 4e9, "bow").unwrap_err();
+        assert_eq!(error.exit_code(), 3);
+        let text = error.to_string();
+        for part in ["bow", "28000", "50204", "GiB", "max_words"] {
+            assert!(text.contains(part), "{text}");
+        }
+        // Auto falls to the slower route if only that one fits.
+        let slow = choose(Solver::Auto, sizes(2000, 4000), 2, Cost::of(Route::Dual, sizes(2000, 4000)).bytes, "x");
+        assert!(slow.is_ok());
+    }
+}

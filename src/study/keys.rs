@@ -1,0 +1,83 @@
+//! Every key of STUDY.toml: default, meaning, range. The one list behind the documentation, the
+//! check for unknown keys and the hint to the nearest known one.
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Table it stands in; `space` for each `[[space]]`, `bold` for each `[bold.SUBJECT]`.
+    pub section: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What holds where it is not given; "required" where it must be.
+    pub default: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+    /// Which values it may take.
+    pub range: &'static str,
+}
+
+const fn key(
+    section: &'static str,
+    name: &'static str,
+    default: &'static str,
+    range: &'static str,
+    meaning: &'static str,
+) -> Key {
+    Key { section, name, default, meaning, range }
+}
+
+/// All keys, in the order of the documentation.
+pub const KEYS: &[Key] = &[
+    key("stories", "path", "required", "file or folder", "timed words: a table (.tsv, .csv, also .gz), raw_text.pkl, or a folder of tables, one a story"),
+    key("stories", "respdict", "none", "file", "JSON of story → raw TR count; 5 are taken off to give the TRs of the features"),
+    key("stories", "missing", "\"error\"", "error, skip", "what to do with a story that has words but no BOLD, or BOLD but no words"),
+    key("stories", "exclude", "[]", "story names", "stories left out of the study"),
+    key("bold", "path", "required", "path with {story}", "this subject's BOLD, one .npy a story, (n_trs, n_voxels)"),
+    key("split", "test_fraction", "0.2", "0 < f < 1", "share of the stories held out for the test, rounded to whole stories"),
+    key("split", "n_test", "none", "≥ 1", "number of test stories, instead of test_fraction"),
+    key("split", "test", "none", "story names", "the test stories by name, instead of test_fraction"),
+    key("split", "seed", "214", "≥ 0", "seed of the shuffle: order of the training stories, and the test stories unless named"),
+    key("design", "tr_s", "2.0", "> 0 s", "repetition time"),
+    key("design", "first_tr_s", "-9.0", "s", "middle of the first TR relative to the sound; not used where the stories bring TR times"),
+    key("design", "trim", "\"10:5\"", "HEAD:TAIL, lab, huth", "TRs of the features cut at head and tail so that they pair with the BOLD's rows; lab is 5:10, huth 10:5"),
+    key("design", "delays", "[1, 2, 3, 4]", "TRs", "delays of the lagged models; positive: the word came before the BOLD"),
+    key("design", "variants", "[\"lagged\", \"plain\"]", "lagged, plain", "models fitted for each space; plain has delay 0 alone"),
+    key("design", "delay_preset", "\"story\"", "story, huth-stacked", "huth-stacked: features run on from one story into the next, as in HuthLab's code"),
+    key("design", "zscore", "\"story\"", "story, train, none", "standardise features within each story, with training statistics, or not"),
+    key("design", "lanczos_window", "3", "1 to 100", "lobes of the Lanczos window"),
+    key("design", "cutoff_mult", "1.0", "> 0", "Lanczos cutoff as a multiple of the TR rate"),
+    key("design", "time", "\"mid\"", "mid, onset", "which moment of a word counts"),
+    key("design", "alignment_check", "true", "true, false", "look for the HRF in un-lagged correlations before fitting"),
+    key("space", "name", "the kind", "letters, digits, - _ .", "folder under models/, and the name in every table"),
+    key("space", "kind", "required", "bow, word2vec, glove, word_rate", "what makes a word's row of numbers; left out with combine"),
+    key("space", "combine", "none", "space names", "columns of other spaces side by side in one model, instead of kind"),
+    key("space", "vectors", "required by word2vec and glove", "file", "word vectors: word2vec .bin or text, GloVe text, also .gz or inside .zip"),
+    key("space", "min_count", "1", "≥ 1", "bow: words that occur less often in the training stories are left out"),
+    key("space", "max_words", "none", "≥ 1", "bow: keep the most frequent words only"),
+    key("space", "lowercase", "true", "true, false", "bow: count words in lower case"),
+    key("space", "fit", "true", "true, false", "false: no model of its own, only part of a combine"),
+    key("ridge", "alphas", "\"logspace(0,8,17)\"", "> 0, increasing", "grid of the weight of ‖w‖²: logspace(FROM,TO,N) or a list"),
+    key("ridge", "alpha_convention", "\"himalaya\"", "himalaya, huth", "huth: the grid is meant as ridge_utils means it and is squared"),
+    key("ridge", "alpha_tolerance", "0.0", "0 ≤ t < 1", "take the smallest alpha whose score is within this share of the best"),
+    key("ridge", "folds", "5", "2 to stories, loso, lists of names", "folds of whole training stories; loso leaves one story out at a time"),
+    key("ridge", "scorer", "\"correlation\"", "correlation, r2", "validation score that chooses alphas"),
+    key("ridge", "solver", "\"auto\"", "auto, gram, dual", "route to the solution"),
+    key("ridge", "fit_intercept", "true", "true, false", "centre by training means inside each fold"),
+    key("ridge", "basis_tolerance", "2e-5", "0 ≤ t < 1", "largest relative error of a denominator from the alpha basis; 0 is exact and slow"),
+    key("output", "weights", "false", "true, false", "write weights.safetensors beside each model's scores"),
+];
+
+/// The keys of one section.
+pub fn of_section(section: &str) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(move |key| key.section == section)
+}
+
+/// The nearest of `names` to `wrong`, if it is near enough to be meant.
+pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = wrong.to_lowercase();
+    names
+        .map(|name| (strsim::damerau_levenshtein(&lower, name), name))
+        .min()
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
+        .map(|(_, name)| name)
+}

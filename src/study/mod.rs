@@ -1,0 +1,11 @@
+//! STUDY.toml: what a user may say, checked once into a type that cannot be wrong.
+
+pub mod keys;
+mod parse;
+mod section;
+pub mod settings;
+
+pub use parse::{from_text, read};
+pub use settings::{
+    Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Study, WordTime,
+};

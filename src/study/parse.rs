@@ -1,0 +1,430 @@
+//! From the text of STUDY.toml to a [`Study`].
+
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::keys::nearest;
+use super::section::Section;
+use super::settings::{
+    Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Study, WordTime,
+};
+use crate::backend::Scorer;
+use crate::design::delays::check_delays;
+use crate::design::trim::Trim;
+use crate::design::zscore::ZScoreMode;
+use crate::error::{Error, Result};
+use crate::features::bow::BowSettings;
+use crate::ridge::{AlphaGrid, Solver};
+
+/// Reads a study from a file.
+///
+/// # Errors
+/// `Error::Read` (exit 3) if the file cannot be read; `Error::Usage` (exit 2) for everything
+/// wrong inside it: unknown keys are named, with the nearest known one.
+pub fn read(path: &Path) -> Result<Study> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    from_text(&text, folder, &path.display().to_string())
+}
+
+/// Reads a study from text; `folder` is what its paths are relative to, `name` what errors call it.
+/// # Errors
+/// As [`read`], without the reading.
+pub fn from_text(text: &str, folder: &Path, name: &str) -> Result<Study> {
+    let table: Table = toml::from_str(text).map_err(|error| Error::Usage {
+        place: name.to_owned(),
+        problem: error.to_string().trim_end().to_owned(),
+        hint: "the file must be TOML".into(),
+    })?;
+    const SECTIONS: [&str; 7] = ["stories", "bold", "split", "design", "space", "ridge", "output"];
+    for key in table.keys() {
+        if !SECTIONS.contains(&key.as_str()) {
+            let hint = match nearest(key, SECTIONS.into_iter()) {
+                Some(near) => format!("did you mean [{near}]?"),
+                None => format!("known tables: {}", SECTIONS.join(", ")),
+            };
+            let problem = format!("unknown table or key {key:?}");
+            return Err(Error::Usage { place: name.to_owned(), problem, hint });
+        }
+    }
+    let parser = Parser { name, table: &table };
+    parser.study(folder)
+}
+
+struct Parser<'a> {
+    name: &'a str,
+    table: &'a Table,
+}
+
+impl<'a> Parser<'a> {
+    fn error(&self, place: &str, problem: String, hint: &str) -> Error {
+        Error::Usage { place: format!("{}: {place}", self.name), problem, hint: hint.into() }
+    }
+
+    fn section(&self, kind: &'static str) -> Result<Section<'a>> {
+        let table = match self.table.get(kind) {
+            None => None,
+            Some(Value::Table(table)) => Some(table),
+            Some(other) => {
+                let problem = format!("expected a table, got {}", other.type_str());
+                return Err(self.error(&format!("[{kind}]"), problem, "write it as [NAME]"));
+            }
+        };
+        Section::new(kind, format!("{}: [{kind}]", self.name), table)
+    }
+
+    fn study(&self, folder: &Path) -> Result<Study> {
+        let stories = self.section("stories")?;
+        let split = self.section("split")?;
+        let design = self.section("design")?;
+        let ridge = self.section("ridge")?;
+        let output = self.section("output")?;
+        let spaces = self.spaces()?;
+        let study = Study {
+            folder: folder.to_owned(),
+            stories: PathBuf::from(stories.required_text("path")?),
+            respdict: stories.text("respdict")?.map(PathBuf::from),
+            skip_missing: stories.word("missing", &[("error", false), ("skip", true)], false)?,
+            exclude: stories.texts("exclude")?.unwrap_or_default(),
+            bold: self.bold()?,
+            split: split_how(&split)?,
+            seed: split.count("seed")?.unwrap_or(214) as u64,
+            tr_s: positive(&design, "tr_s")?.unwrap_or(2.0),
+            first_tr_s: design.number("first_tr_s")?.unwrap_or(-9.0),
+            trim: match design.text("trim")? {
+                Some(text) => text.parse::<Trim>().map_err(|e| design.error("trim", "HEAD:TAIL", e))?,
+                None => Trim::default(),
+            },
+            delays: delays(&design)?,
+            variants: variants(&design)?,
+            delays_cross_stories: design.word(
+                "delay_preset",
+                &[("story", false), ("huth-stacked", true)],
+                false,
+            )?,
+            zscore: design.word(
+                "zscore",
+                &[
+                    ("story", ZScoreMode::Story),
+                    ("train", ZScoreMode::Train),
+                    ("none", ZScoreMode::None),
+                ],
+                ZScoreMode::Story,
+            )?,
+            lanczos_window: match design.count("lanczos_window")? {
+                None => 3,
+                Some(window @ 1..=100) => window,
+                Some(other) => return Err(design.error("lanczos_window", "1 to 100", other)),
+            },
+            cutoff_mult: positive(&design, "cutoff_mult")?.unwrap_or(1.0),
+            time: design.word(
+                "time",
+                &[("mid", WordTime::Mid), ("onset", WordTime::Onset)],
+                WordTime::Mid,
+            )?,
+            alignment_check: design.flag("alignment_check", true)?,
+            spaces,
+            alphas: alphas(&ridge)?,
+            alpha_tolerance: share(&ridge, "alpha_tolerance")?.unwrap_or(0.0),
+            basis_tolerance: share(&ridge, "basis_tolerance")?.unwrap_or(2e-5),
+            folds: folds(&ridge)?,
+            scorer: ridge.word(
+                "scorer",
+                &[("correlation", Scorer::Correlation), ("r2", Scorer::R2)],
+                Scorer::Correlation,
+            )?,
+            solver: ridge.word(
+                "solver",
+                &[("auto", Solver::Auto), ("gram", Solver::Gram), ("dual", Solver::Dual)],
+                Solver::Auto,
+            )?,
+            fit_intercept: ridge.flag("fit_intercept", true)?,
+            weights: output.flag("weights", false)?,
+        };
+        Ok(study)
+    }
+
+    fn bold(&self) -> Result<Vec<(String, String)>> {
+        let none = "no subject; the study needs BOLD".to_owned();
+        let hint = "write [bold.SUBJECT] with path = \"SUBJECT/{story}.npy\"";
+        let Some(Value::Table(table)) = self.table.get("bold") else {
+            return Err(self.error("[bold.SUBJECT]", none, hint));
+        };
+        let mut subjects = Vec::new();
+        for (subject, value) in table {
+            let Value::Table(table) = value else {
+                let problem = format!("expected a table for each subject, got {}", value.type_str());
+                return Err(self.error(&format!("[bold], {subject}"), problem, hint));
+            };
+            check_name(&format!("{}: [bold.{subject}]", self.name), subject)?;
+            let place = format!("{}: [bold.{subject}]", self.name);
+            let section = Section::new("bold", place, Some(table))?;
+            let path = section.required_text("path")?;
+            if !path.contains("{story}") {
+                return Err(section.error("path", "a path with {story} in it", format!("{path:?}")));
+            }
+            subjects.push((subject.clone(), path.to_owned()));
+        }
+        if subjects.is_empty() {
+            return Err(self.error("[bold.SUBJECT]", none, hint));
+        }
+        Ok(subjects)
+    }
+
+    fn spaces(&self) -> Result<Vec<SpaceSettings>> {
+        let hint = "write [[space]] with name and kind";
+        let list = match self.table.get("space") {
+            Some(Value::Array(list)) if !list.is_empty() => list,
+            Some(Value::Table(_)) => {
+                let problem = "expected a list of tables, got one table".to_owned();
+                return Err(self.error("[space]", problem, "write [[space]] with double brackets"));
+            }
+            _ => return Err(self.error("[[space]]", "no feature space".to_owned(), hint)),
+        };
+        let mut spaces: Vec<SpaceSettings> = Vec::new();
+        let mut combines: Vec<(usize, Vec<String>, String)> = Vec::new();
+        for (index, value) in list.iter().enumerate() {
+            let Value::Table(table) = value else {
+                let problem = format!("expected a table, got {}", value.type_str());
+                return Err(self.error("[[space]]", problem, hint));
+            };
+            let label = table.get("name").and_then(Value::as_str).map(|name| format!("\"{name}\""));
+            let label = label.unwrap_or_else(|| format!("number {}", index + 1));
+            let place = format!("{}: [[space]] {label}", self.name);
+            let section = Section::new("space", place, Some(table))?;
+            let kind = space_kind(&section)?;
+            let name = match section.text("name")? {
+                Some(name) => name.to_owned(),
+                None if section.has("combine") => {
+                    return Err(section.error("name", "a text", "nothing"));
+                }
+                None => kind.label().to_owned(),
+            };
+            check_name(&section.place, &name)?;
+            if name.ends_with("-lagged") {
+                let expected = "a name that does not end in -lagged";
+                return Err(section.error("name", expected, format!("{name:?}")));
+            }
+            if spaces.iter().any(|space| space.name == name) {
+                let expected = "a name of its own for each space";
+                return Err(section.error("name", expected, format!("{name:?} twice")));
+            }
+            if let Some(parts) = section.texts("combine")? {
+                combines.push((index, parts, section.place.clone()));
+            }
+            let fit = section.flag("fit", true)?;
+            spaces.push(SpaceSettings { name, kind, fit });
+        }
+        for (index, parts, place) in combines {
+            let parts = parts
+                .iter()
+                .map(|part| self.combined_part(&spaces, index, part, &place))
+                .collect::<Result<Vec<_>>>()?;
+            spaces[index].kind = SpaceKind::Combine(parts);
+        }
+        if spaces.iter().all(|space| !space.fit) {
+            let problem = "every space says fit = false".to_owned();
+            return Err(self.error("[[space]]", problem, "at least one must be fitted"));
+        }
+        Ok(spaces)
+    }
+
+    fn combined_part(
+        &self,
+        spaces: &[SpaceSettings],
+        own: usize,
+        part: &str,
+        place: &str,
+    ) -> Result<usize> {
+        let found = spaces.iter().position(|space| space.name == part);
+        let problem = match found {
+            Some(index) if index == own => format!("{part:?} combines itself"),
+            Some(index) if matches!(spaces[index].kind, SpaceKind::Combine(_)) => {
+                format!("{part:?} is itself a combination")
+            }
+            Some(index) => return Ok(index),
+            None => format!("no space is called {part:?}"),
+        };
+        let names = spaces.iter().map(|space| space.name.as_str());
+        let hint = match nearest(part, names.clone()) {
+            Some(near) if found.is_none() => format!("did you mean {near:?}?"),
+            _ => format!("spaces: {}", names.collect::<Vec<_>>().join(", ")),
+        };
+        Err(Error::Usage { place: format!("{place}, combine"), problem, hint })
+    }
+}
+
+/// Names become folders: letters, digits, `-`, `_`, `.`, and not `.` in front.
+fn check_name(place: &str, name: &str) -> Result<()> {
+    let fine = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !name.is_empty() && name.len() <= 100 && name.chars().all(fine) && !name.starts_with('.') {
+        return Ok(());
+    }
+    Err(Error::Usage {
+        place: place.to_owned(),
+        problem: format!("expected a name of letters, digits, - _ and ., got {name:?}"),
+        hint: "names become folders".into(),
+    })
+}
+
+fn space_kind(section: &Section<'_>) -> Result<SpaceKind> {
+    if section.has("combine") {
+        if section.has("kind") {
+            return Err(section.error("combine", "either kind or combine", "both"));
+        }
+        if section.texts("combine")?.is_none_or(|parts| parts.is_empty()) {
+            return Err(section.error("combine", "names of spaces", "an empty list"));
+        }
+        return Ok(SpaceKind::Combine(Vec::new()));
+    }
+    let kind = section.required_text("kind")?;
+    const BOW_KEYS: [&str; 3] = ["min_count", "max_words", "lowercase"];
+    let stray = |allowed: &[&str]| {
+        BOW_KEYS
+            .iter()
+            .chain(&["vectors"])
+            .find(|key| section.has(key) && !allowed.contains(key))
+            .map(|key| section.error(key, &format!("no such key for kind = {kind:?}"), "one"))
+    };
+    let (made, allowed): (SpaceKind, &[&str]) = match kind {
+        "bow" => {
+            let settings = BowSettings {
+                min_count: at_least_one(section, "min_count")?.unwrap_or(1),
+                max_words: at_least_one(section, "max_words")?,
+                lowercase: section.flag("lowercase", true)?,
+            };
+            (SpaceKind::Bow(settings), &BOW_KEYS)
+        }
+        "word2vec" => {
+            (SpaceKind::Word2Vec(section.required_text("vectors")?.into()), &["vectors"])
+        }
+        "glove" => (SpaceKind::Glove(section.required_text("vectors")?.into()), &["vectors"]),
+        "word_rate" => (SpaceKind::WordRate, &[]),
+        other => {
+            let expected = "one of bow, word2vec, glove, word_rate";
+            return Err(section.error("kind", expected, format!("{other:?}")));
+        }
+    };
+    stray(allowed).map_or(Ok(made), Err)
+}
+
+fn at_least_one(section: &Section<'_>, name: &str) -> Result<Option<usize>> {
+    match section.count(name)? {
+        Some(0) => Err(section.error(name, "at least 1", 0)),
+        other => Ok(other),
+    }
+}
+
+fn positive(section: &Section<'_>, name: &str) -> Result<Option<f64>> {
+    match section.number(name)? {
+        Some(value) if value <= 0.0 => Err(section.error(name, "a number > 0", value)),
+        other => Ok(other),
+    }
+}
+
+fn share(section: &Section<'_>, name: &str) -> Result<Option<f64>> {
+    match section.number(name)? {
+        Some(value) if !(0.0..1.0).contains(&value) => {
+            Err(section.error(name, "0 or more and less than 1", value))
+        }
+        other => Ok(other),
+    }
+}
+
+fn split_how(split: &Section<'_>) -> Result<SplitHow> {
+    let given: Vec<&str> =
+        ["test_fraction", "n_test", "test"].into_iter().filter(|key| split.has(key)).collect();
+    if given.len() > 1 {
+        let got = given.join(" and ");
+        return Err(split.error(given[1], "one of test_fraction, n_test and test", got));
+    }
+    if let Some(names) = split.texts("test")? {
+        if names.is_empty() {
+            return Err(split.error("test", "at least one story", "an empty list"));
+        }
+        return Ok(SplitHow::Names(names));
+    }
+    if let Some(n) = at_least_one(split, "n_test")? {
+        return Ok(SplitHow::Count(n));
+    }
+    match split.number("test_fraction")?.unwrap_or(0.2) {
+        share if share > 0.0 && share < 1.0 => Ok(SplitHow::Fraction(share)),
+        other => Err(split.error("test_fraction", "more than 0 and less than 1", other)),
+    }
+}
+
+fn delays(design: &Section<'_>) -> Result<Vec<i64>> {
+    let Some(delays) = design.integers("delays")? else { return Ok(vec![1, 2, 3, 4]) };
+    check_delays(&delays).map_err(|e| design.error("delays", "different whole numbers", e))?;
+    match delays.iter().find(|d| d.abs() > 1000) {
+        Some(far) => Err(design.error("delays", "delays of at most 1000 TRs", far)),
+        None => Ok(delays),
+    }
+}
+
+fn variants(design: &Section<'_>) -> Result<Vec<ModelVariant>> {
+    let Some(names) = design.texts("variants")? else {
+        return Ok(vec![ModelVariant::Lagged, ModelVariant::Plain]);
+    };
+    let mut variants = Vec::new();
+    for name in &names {
+        let variant = match name.as_str() {
+            "lagged" => ModelVariant::Lagged,
+            "plain" => ModelVariant::Plain,
+            _ => return Err(design.error("variants", "lagged or plain", format!("{name:?}"))),
+        };
+        if variants.contains(&variant) {
+            return Err(design.error("variants", "each variant once", format!("{name:?} twice")));
+        }
+        variants.push(variant);
+    }
+    if variants.is_empty() {
+        return Err(design.error("variants", "lagged, plain or both", "an empty list"));
+    }
+    Ok(variants)
+}
+
+fn alphas(ridge: &Section<'_>) -> Result<AlphaGrid> {
+    let grid = match ridge.get("alphas") {
+        None => AlphaGrid::logspace(0.0, 8.0, 17)?,
+        Some(Value::String(text)) => {
+            text.parse().map_err(|e| ridge.error("alphas", "a grid of alphas", e))?
+        }
+        Some(Value::Array(list)) => {
+            let number = |value: &Value| {
+                let number = value.as_float().or_else(|| value.as_integer().map(|i| i as f64));
+                number.ok_or_else(|| ridge.error("alphas", "numbers", value))
+            };
+            let alphas = list.iter().map(number).collect::<Result<Vec<_>>>()?;
+            AlphaGrid::new(alphas).map_err(|e| ridge.error("alphas", "a grid of alphas", e))?
+        }
+        Some(other) => return Err(ridge.error("alphas", "a text or a list of numbers", other)),
+    };
+    let huth = ridge.word("alpha_convention", &[("himalaya", false), ("huth", true)], false)?;
+    Ok(if huth { grid.from_huth() } else { grid })
+}
+
+fn folds(ridge: &Section<'_>) -> Result<Folds> {
+    match ridge.get("folds") {
+        None => Ok(Folds::Count(5)),
+        Some(Value::String(text)) if text == "loso" => Ok(Folds::LeaveOneStoryOut),
+        Some(Value::Integer(k)) if *k >= 2 => Ok(Folds::Count(usize::try_from(*k).unwrap_or(usize::MAX))),
+        Some(Value::Array(lists)) if lists.len() >= 2 => {
+            let folds =
+                lists.iter().map(|list| ridge.as_texts("folds", list)).collect::<Result<Vec<_>>>()?;
+            match folds.iter().any(Vec::is_empty) {
+                true => Err(ridge.error("folds", "stories in every fold", "an empty fold")),
+                false => Ok(Folds::Names(folds)),
+            }
+        }
+        Some(other) => {
+            Err(ridge.error("folds", "a number ≥ 2, \"loso\" or at least two lists of names", other))
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

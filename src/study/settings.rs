@@ -1,0 +1,164 @@
+//! A study, checked.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::backend::Scorer;
+use crate::design::trim::Trim;
+use crate::design::zscore::ZScoreMode;
+use crate::ridge::{AlphaGrid, Solver};
+
+/// Everything STUDY.toml says, with defaults filled in. Paths are as the file gives them,
+/// relative to its folder; [`Study::path`] resolves them.
+#[derive(Debug, Clone)]
+pub struct Study {
+    /// Folder of STUDY.toml.
+    pub folder: PathBuf,
+    /// Timed words.
+    pub stories: PathBuf,
+    /// Raw TR counts.
+    pub respdict: Option<PathBuf>,
+    /// Leave out stories without words or BOLD instead of failing.
+    pub skip_missing: bool,
+    /// Stories left out.
+    pub exclude: Vec<String>,
+    /// Subjects and their BOLD, `{story}` in the path.
+    pub bold: Vec<(String, String)>,
+    /// How test stories are taken.
+    pub split: SplitHow,
+    /// Seed of the shuffle.
+    pub seed: u64,
+    /// Repetition time.
+    pub tr_s: f64,
+    /// Middle of the first TR.
+    pub first_tr_s: f64,
+    /// Feature TRs cut.
+    pub trim: Trim,
+    /// Delays of lagged models.
+    pub delays: Vec<i64>,
+    /// Models of each space.
+    pub variants: Vec<ModelVariant>,
+    /// HuthLab's stacked delays: features run on from one story into the next.
+    pub delays_cross_stories: bool,
+    /// Standardisation.
+    pub zscore: ZScoreMode,
+    /// Lobes of the Lanczos window.
+    pub lanczos_window: usize,
+    /// Lanczos cutoff over the TR rate.
+    pub cutoff_mult: f64,
+    /// Which moment of a word counts.
+    pub time: WordTime,
+    /// Look for the HRF first.
+    pub alignment_check: bool,
+    /// Feature spaces.
+    pub spaces: Vec<SpaceSettings>,
+    /// The grid, in our convention.
+    pub alphas: AlphaGrid,
+    /// See `PathSettings`.
+    pub alpha_tolerance: f64,
+    /// See `PathSettings`.
+    pub basis_tolerance: f64,
+    /// Folds.
+    pub folds: Folds,
+    /// Validation score.
+    pub scorer: Scorer,
+    /// Route.
+    pub solver: Solver,
+    /// Centre by training means.
+    pub fit_intercept: bool,
+    /// Write weights.
+    pub weights: bool,
+}
+
+impl Study {
+    /// A path of the file, relative to its folder.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    /// A subject's BOLD file of one story.
+    pub fn bold_path(&self, pattern: &str, story: &str) -> PathBuf {
+        self.folder.join(pattern.replace("{story}", story))
+    }
+}
+
+/// How test stories are taken.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SplitHow {
+    /// A share of the shuffled stories.
+    Fraction(f64),
+    /// So many of the shuffled stories.
+    Count(usize),
+    /// By name.
+    Names(Vec<String>),
+}
+
+/// Folds of training stories.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Folds {
+    /// Dealt round-robin.
+    Count(usize),
+    /// One story a fold.
+    LeaveOneStoryOut,
+    /// By name.
+    Names(Vec<Vec<String>>),
+}
+
+/// Which delays a model has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelVariant {
+    /// The study's delays.
+    Lagged,
+    /// Delay 0 alone.
+    Plain,
+}
+
+/// Which moment of a word counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WordTime {
+    /// Between onset and offset.
+    Mid,
+    /// Onset.
+    Onset,
+}
+
+/// A feature space.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpaceSettings {
+    /// Folder name under models/.
+    pub name: String,
+    /// What it is made of.
+    pub kind: SpaceKind,
+    /// Has models of its own.
+    pub fit: bool,
+}
+
+/// What makes a word's row of numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SpaceKind {
+    /// Counts over the training stories' vocabulary.
+    Bow(crate::features::bow::BowSettings),
+    /// word2vec file.
+    Word2Vec(PathBuf),
+    /// GloVe file.
+    Glove(PathBuf),
+    /// Words per TR.
+    WordRate,
+    /// Indices of other spaces, side by side.
+    Combine(Vec<usize>),
+}
+
+impl SpaceKind {
+    /// As written in the file.
+    pub fn label(&self) -> &'static str {
+        match self {
+            SpaceKind::Bow(_) => "bow",
+            SpaceKind::Word2Vec(_) => "word2vec",
+            SpaceKind::Glove(_) => "glove",
+            SpaceKind::WordRate => "word_rate",
+            SpaceKind::Combine(_) => "combine",
+        }
+    }
+}
