@@ -114,7 +114,28 @@ def wide():
     fit_every_way("wide", x, y, fold_ids, alphas, x_test, y_test)
 
 
+def one():
+    """One feature: r does not depend on alpha, so every alpha ties and the largest must win."""
+    rng = np.random.default_rng(1)
+    x_all = rng.standard_normal((64, 1)).astype("f4").astype("f8")
+    y_all = x_all * np.array([1.0, -0.5, 0.1]) + rng.standard_normal((64, 3))
+    y_all = y_all.astype("f4").astype("f8")
+    fold_ids = rng.permutation(np.repeat([1, 2, 3], [20, 16, 12])).astype("i8")
+    alphas = np.logspace(0, 4, 5)
+
+    x, x_test = x_all[:48], x_all[48:]
+    y, y_test = y_all[:48], y_all[48:]
+    save("one-x_f32", x.astype("f4"))
+    save("one-y_f32", y.astype("f4"))
+    save("one-fold_ids", fold_ids)
+    save("one-alphas", alphas)
+    save("one-x_test", x_test.astype("f4"))
+    save("one-y_test", y_test.astype("f4"))
+    fit_every_way("one", x, y, fold_ids, alphas, x_test, y_test)
+
+
 set_backend("numpy")
 with np.errstate(divide="ignore", invalid="ignore"):  # himalaya's r2 divides by the variance of tall's voxel 20
     tall()
     wide()
+    one()
