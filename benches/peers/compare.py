@@ -340,16 +340,15 @@ def parse():
         epilog="THREADS=N in the environment: threads and cores for every contender (default 2). "
         "PYTHON=python3.11: the interpreter that target/peers-venv is made from.",
     )
-    parser.add_argument(
-        "--only", type=lambda text: text.split(","), default=list(COMPARISONS), metavar="NAME,…",
-        help="comparisons (" + ", ".join(COMPARISONS) + ") or contenders of ridge (" + ", ".join(RIDGE) + ")",
-    )
-    parser.add_argument("--problem", choices=list(datasets.RIDGE), default="main", help="default main; small takes seconds")
-    parser.add_argument("--runs", type=int, metavar="N", help="runs of each; default 3, and 1 for ridge's peers")
-    parser.add_argument("--sweep", action="store_true", help=f"try {len(SWEEP)} batch sizes of himalaya on torch, keep the best")
-    parser.add_argument("--timeout", type=float, default=3600, metavar="S", help="seconds for one run, default 3600")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the records, default benches/records; small: target/peers-data")
-    parser.add_argument("--force", action="store_true", help="replace a record of the same day")
+    names = f"comparisons ({', '.join(COMPARISONS)}) or contenders of ridge ({', '.join(RIDGE)})"
+    option = parser.add_argument
+    option("--only", type=lambda t: t.split(","), default=list(COMPARISONS), metavar="NAME,…", help=names)
+    option("--problem", choices=list(datasets.RIDGE), default="main", help="default main; small is quick")
+    option("--runs", type=int, metavar="N", help="runs of each; default 3, and 1 for ridge's peers")
+    option("--sweep", action="store_true", help=f"try {len(SWEEP)} batch sizes of himalaya on torch")
+    option("--timeout", type=float, default=3600, metavar="S", help="seconds for one run, default 3600")
+    option("--out", type=Path, metavar="DIR", help="default benches/records; small: target/peers-data")
+    option("--force", action="store_true", help="replace a record of the same day")
     args = parser.parse_args()
     for name in args.only:
         if name not in COMPARISONS + RIDGE:
@@ -367,7 +366,10 @@ def main():
     folder = args.out or (DATA if args.problem == "small" else Path("benches/records"))
     today = datetime.date.today().isoformat()
     tail = "" if args.problem == "main" else f"-{args.problem}"
-    records = {c: folder / f"{today}-cpu-{c}{tail if c == 'ridge' or args.problem == 'small' else ''}.json" for c in todo}
+    records = {}
+    for comparison in todo:  # loading and lanczos have no himalaya problem
+        named = tail if comparison == "ridge" or args.problem == "small" else ""
+        records[comparison] = folder / f"{today}-cpu-{comparison}{named}.json"
     taken = [str(path) for path in records.values() if path.exists()]
     if taken and not args.force and args.problem != "small":
         parser.error(f"{', '.join(taken)} exists: --force replaces it, --out writes elsewhere")
