@@ -1,0 +1,49 @@
+"""What every peer's driver shares: its arguments, the data it reads, the files and line it writes.
+
+A driver is a whole program: .npy files in, results on disk, one JSON line on stdout with
+`inside_s` (the peer's own work on arrays in memory) and `total_s` (from its first line to its last,
+imports, reading and writing included). compare.py times the process from outside as well.
+Import this first: it starts the clock.
+"""
+
+import time
+
+STARTED = time.perf_counter()
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+
+def arguments(doc):
+    """Parser with the arguments all drivers take."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--data", type=Path, required=True, help="folder made by data.py")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    return parser
+
+
+def n_threads():
+    return int(os.environ["OMP_NUM_THREADS"])
+
+
+def load_ridge(data):
+    """x (n_trs, n_features), y (n_trs, n_voxels) f32, alphas f64, list of (train, val) rows."""
+    x, y = np.load(data / "x.npy"), np.load(data / "y.npy")
+    fold_ids = np.load(data / "fold_ids.npy")
+    cv = [(np.flatnonzero(fold_ids != k), np.flatnonzero(fold_ids == k)) for k in np.unique(fold_ids)]
+    return x, y, np.load(data / "alphas.npy"), cv
+
+
+def save(out, **arrays):
+    out.mkdir(parents=True, exist_ok=True)
+    for name, array in arrays.items():
+        np.save(out / f"{name}.npy", array)
+
+
+def report(inside_s, **more):
+    line = {"inside_s": round(inside_s, 4), "total_s": round(time.perf_counter() - STARTED, 4)}
+    print(json.dumps(line | more), flush=True)
