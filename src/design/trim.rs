@@ -64,9 +64,10 @@ impl FromStr for Trim {
         if text == "lab" {
             return Ok(Trim::LAB);
         }
-        let parts = text
-            .split_once(':')
-            .map(|(head, tail)| (head.trim().parse(), tail.trim().trim_start_matches('-').parse()));
+        let parts = text.split_once(':').map(|(head, tail)| {
+            let tail = tail.trim();
+            (head.trim().parse(), tail.strip_prefix('-').unwrap_or(tail).parse())
+        });
         match parts {
             Some((Ok(head), Ok(tail))) => Ok(Trim { head, tail }),
             _ => Err(Error::Usage {
@@ -94,7 +95,9 @@ mod tests {
 
     #[test]
     fn what_is_no_trim_is_a_usage_error() {
-        for text in ["", "10", "10:", ":5", "a:b", "1:2:3", "-10:5", "1.5:2", "Lab", "9e9:1"] {
+        for text in
+            ["", "10", "10:", ":5", "a:b", "1:2:3", "-10:5", "1.5:2", "Lab", "9e9:1", "10:--5"]
+        {
             let error = text.parse::<Trim>().unwrap_err();
             assert_eq!(error.exit_code(), 2, "{text:?}");
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
