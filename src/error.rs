@@ -5,6 +5,13 @@
 
 use std::path::PathBuf;
 
+pub use crate::io::input::InputError;
+pub use crate::io::npy::NpyError;
+pub use crate::io::pickle::PickleError;
+pub use crate::io::table::TableError;
+pub use crate::io::word_vectors::VectorsError;
+pub use crate::stimuli::StoriesError;
+
 /// What every fallible function of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -32,6 +39,54 @@ pub enum Error {
         path: PathBuf,
         /// The system's reason.
         source: std::io::Error,
+    },
+    /// A path that names no single file inside an archive.
+    #[error("{path}: {source}")]
+    Input {
+        /// As the user wrote it.
+        path: PathBuf,
+        /// What is wrong.
+        source: InputError,
+    },
+    /// A `.npy` file that lies, is cut short or holds what is not read.
+    #[error("{path}: {source}")]
+    Npy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: NpyError,
+    },
+    /// A pickle that is damaged or asks for more than plain data.
+    #[error("{path}: {source}")]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: PickleError,
+    },
+    /// A table of timed words that cannot be understood.
+    #[error("{path}: {source}")]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with its line.
+        source: TableError,
+    },
+    /// A file of word vectors that lies, is cut short or damaged.
+    #[error("{path}: {source}")]
+    Vectors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: VectorsError,
+    },
+    /// Stories that no model can be fitted to.
+    #[error("{path}: {source}")]
+    Stories {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, with its story.
+        source: StoriesError,
     },
     /// Two inputs disagree in shape.
     #[error("{what}: expected {expected}, got {got}; {hint}")]
@@ -119,6 +174,12 @@ impl Error {
         match self {
             Error::Usage { .. } => 2,
             Error::Read { .. }
+            | Error::Input { .. }
+            | Error::Npy { .. }
+            | Error::Pickle { .. }
+            | Error::Table { .. }
+            | Error::Vectors { .. }
+            | Error::Stories { .. }
             | Error::Shape { .. }
             | Error::Values { .. }
             | Error::Locked { .. }

@@ -1,1 +1,24 @@
 //! Bytes in, plain values out: the file formats. Knows formats, not stories.
+//!
+//! A file is hostile until read: sizes are checked against the file's length and a stated limit
+//! before anything is allocated. Every way a file can be wrong has a variant in its format's
+//! error enum, wrapped with the path by [`crate::Error`].
+//!
+//! | module | reads | writes |
+//! |---|---|---|
+//! | [`input`] | plain, gzip, one member of a zip | |
+//! | [`output`] | | any file, under a temporary name first |
+//! | [`npy`] | NumPy arrays, whole or in column tiles | the same |
+//! | [`pickle`] | the lab's `raw_text.pkl`, nothing executed | |
+//! | [`table`] | TSV and CSV of timed words | |
+//! | [`word_vectors`] | word2vec binary and text, GloVe text | |
+
+pub mod input;
+pub mod npy;
+pub mod output;
+pub mod pickle;
+pub mod table;
+pub mod word_vectors;
+
+#[cfg(test)]
+pub(crate) mod shared_data;

@@ -1,0 +1,102 @@
+//! Every way in which a pickle can be wrong.
+
+/// Why a pickle is refused; `Error::Pickle` adds the path.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PickleError {
+    /// A name off the allow-list: never looked up, never executed.
+    #[error(
+        "byte {at}: the pickle asks for {module}.{name}, which is not among the few names of plain \
+         word data; nothing was executed. If you trust the file, save its words as a TSV"
+    )]
+    ForbiddenGlobal {
+        /// Where.
+        at: usize,
+        /// As written.
+        module: String,
+        /// As written.
+        name: String,
+    },
+    /// An allowed name used for something else than it is allowed for.
+    #[error("byte {at}: {name} cannot be made from {got}; the pickle is damaged or hostile")]
+    BadCall {
+        /// Where.
+        at: usize,
+        /// The allowed name.
+        name: &'static str,
+        /// Its arguments in words.
+        got: String,
+    },
+    /// An opcode that plain word data do not need (persistent ids, extensions, buffers).
+    #[error("byte {at}: opcode 0x{opcode:02x} is not read; save the words as a TSV")]
+    Opcode {
+        /// Where.
+        at: usize,
+        /// The opcode.
+        opcode: u8,
+    },
+    /// A protocol that does not exist yet.
+    #[error(
+        "pickle protocol {protocol}, expected 0 to 5; save it with pickle.dump(..., protocol=4)"
+    )]
+    Protocol {
+        /// As written.
+        protocol: u8,
+    },
+    /// The file ends before the STOP opcode.
+    #[error("truncated: byte {at} needs {needed} more bytes, the file has {left}; copy it again")]
+    Truncated {
+        /// Where.
+        at: usize,
+        /// Declared.
+        needed: u64,
+        /// To the end of the file.
+        left: usize,
+    },
+    /// The file is larger than any story pickle.
+    #[error("the pickle is over {limit} bytes; save the words as a TSV")]
+    TooLarge {
+        /// The most that is read.
+        limit: u64,
+    },
+    /// More open marks than plain data have.
+    #[error("byte {at}: more than {limit} levels deep; the pickle is damaged or hostile")]
+    TooDeep {
+        /// Where.
+        at: usize,
+        /// The most that is followed.
+        limit: usize,
+    },
+    /// The stack has not what an opcode takes, a memo entry is missing, a text is no text.
+    #[error("byte {at}: {problem}; the pickle is damaged")]
+    Damaged {
+        /// Where.
+        at: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The values repeat each other to more than the file could mean.
+    #[error("the pickle unpacks to over {limit} bytes from {n_bytes}; it is damaged or hostile")]
+    Bomb {
+        /// The most that is unpacked.
+        limit: usize,
+        /// Length of the file.
+        n_bytes: usize,
+    },
+    /// The pickle is whole but holds something else.
+    #[error("the pickle holds {got}, expected {expected}; save the lab's dict of DataSequence")]
+    Content {
+        /// What is needed, and where.
+        expected: String,
+        /// What is there.
+        got: String,
+    },
+    /// An array whose dtype is no number or text, or whose bytes do not fit its shape.
+    #[error("{place}: {problem}; save it as a float64 array")]
+    Array {
+        /// Which story and field.
+        place: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
