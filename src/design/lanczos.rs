@@ -25,9 +25,6 @@ use crate::matrix::SparseRows;
 /// TRs that one task of the thread pool computes.
 const TRS_PER_TASK: usize = 16;
 
-/// `sin(pi t)` at a whole `t` is rounding noise of this size rather than zero.
-const WEIGHT_NOISE: f64 = 1e-15;
-
 /// The shape of the interpolation kernel.
 ///
 /// | name | default | meaning | range |
@@ -183,15 +180,16 @@ impl Band {
         let end = self.times.partition_point(|&s| t(s) >= -self.window);
         weights.clear();
         for (&word, &s) in self.order[start..end].iter().zip(&self.times[start..end]) {
-            let weight = kernel(t(s), self.window);
-            if weight.abs() > WEIGHT_NOISE {
-                weights.push((word, weight));
-            }
+            weights.push((word, kernel(t(s), self.window)));
         }
     }
 }
 
 /// The Lanczos kernel at `|t| <= window`: sinc(t) sinc(t / window).
+///
+/// At a whole t it is rounding noise (1e-17) rather than zero, and stays: a z-score that follows
+/// blows up a column which nothing else reaches, in this formula's other programs too. Leaving the
+/// noise out moved CV scores by 4e-4 against NumPy on real stories; keeping it, by 5e-7.
 fn kernel(t: f64, window: f64) -> f64 {
     // Below 1e-9 both factors are 1 to the last bit, and t^2 could underflow.
     if t.abs() < 1e-9 {

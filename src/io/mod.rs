@@ -9,6 +9,7 @@
 //! | [`input`] | plain, gzip, one member of a zip | |
 //! | [`output`] | | any file, under a temporary name first |
 //! | [`npy`] | NumPy arrays, whole or in column tiles | the same |
+//! | [`safetensors`] | | f32 matrices in column tiles |
 //! | [`pickle`] | the lab's `raw_text.pkl`, nothing executed | |
 //! | [`table`] | TSV and CSV of timed words | |
 //! | [`word_vectors`] | word2vec binary and text, GloVe text | |

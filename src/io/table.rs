@@ -169,14 +169,14 @@ fn parse(bytes: &[u8], max_bytes: u64) -> Result<WordTable, TableError> {
         .has_headers(false)
         .from_reader(bytes);
     let mut record = ByteRecord::new();
-    reader.read_byte_record(&mut record).map_err(csv_error)?;
+    reader.read_byte_record(&mut record).map_err(|e| csv_error(bytes, &e))?;
     let columns = find_columns(&record)?;
 
     let mut story_names: Vec<String> = Vec::new();
     let mut story_of_name: HashMap<String, usize> = HashMap::new();
     let mut words = Vec::new();
-    while reader.read_byte_record(&mut record).map_err(csv_error)? {
-        let line = record.position().map_or(0, csv::Position::line);
+    while reader.read_byte_record(&mut record).map_err(|e| csv_error(bytes, &e))? {
+        let line = line_of(bytes, record.position());
         let cell = |index: usize, column: &'static str| {
             let bytes = record.get(index).unwrap_or_default().trim_ascii();
             std::str::from_utf8(bytes).map_err(|_| TableError::NotUtf8 { line, column })
@@ -258,8 +258,18 @@ fn find_columns(header: &ByteRecord) -> Result<Columns, TableError> {
     Ok(Columns { story: find("story")?, onset, end, end_is_duration, word })
 }
 
-fn csv_error(error: csv::Error) -> TableError {
-    let line = error.position().map_or(0, csv::Position::line);
+/// The line of a record: the csv reader's position lies in front of the empty lines it skips.
+fn line_of(bytes: &[u8], position: Option<&csv::Position>) -> u64 {
+    let Some(position) = position else {
+        return 0;
+    };
+    let start = usize::try_from(position.byte()).unwrap_or(usize::MAX).min(bytes.len());
+    let skipped = bytes[start..].iter().take_while(|&&byte| byte == b'\n' || byte == b'\r');
+    position.line() + skipped.filter(|&&byte| byte == b'\n').count() as u64
+}
+
+fn csv_error(bytes: &[u8], error: &csv::Error) -> TableError {
+    let line = line_of(bytes, error.position());
     match error.kind() {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             TableError::Cells { line, expected: *expected_len, got: *len }
@@ -312,6 +322,10 @@ mod tests {
     fn lines_are_counted_from_one() {
         let words = table("onset,offset,word\n0,1,\"a\nb\"\n\n1,2,c\n").unwrap().words;
         assert_eq!(words.iter().map(|w| w.line).collect::<Vec<_>>(), [2, 5]);
+        let words = table("\r\nonset,offset,word\r\n0,1,a\r\n\r\n1,2,c\r\n").unwrap().words;
+        assert_eq!(words.iter().map(|w| w.line).collect::<Vec<_>>(), [3, 5]);
+        let message = table("onset,offset,word\n\n\n0,1\n").unwrap_err().to_string();
+        assert!(message.contains("line 4: 2 cells"), "{message}");
     }
 
     #[test]

@@ -213,7 +213,7 @@ fn allowed_names_used_otherwise_are_refused() {
 #[test]
 fn damage_is_named_with_its_byte() {
     for (bytes, part) in [
-        (&b"K\x01K\x02R."[..], "call arguments are an int"),
+        (&b"cx\nDataSequence\nK\x02R."[..], "call arguments are an int"),
         (b"K\x01)R.", "a call of an int"),
         (b"K\x01K\x02b.", "a state for an int"),
         (b"K\x01K\x02a.", "appended to an int"),

@@ -137,8 +137,8 @@ fn damaged_lines_are_counted_and_a_cut_last_line_is_an_error() {
     assert_eq!((found.n_in_file, found.n_damaged, found.vectors.len()), (5, 2, 2));
     let error = read_bytes(b"a 1 2\nb 1 2\nc 3", None, &[]).unwrap_err();
     assert!(matches!(error, VectorsError::TruncatedLine { line: 3, got: 1, dim: 2 }), "{error}");
-    let error = read_bytes(b"a 1 2\nb x 2\n", None, &["b"]).unwrap_err();
-    assert!(error.to_string().contains("line 2: \"x\" in the vector of \"b\""), "{error}");
+    let error = read_bytes(b"a 1 2\nc 1 2\nb x 2\n", None, &["b"]).unwrap_err();
+    assert!(error.to_string().contains("line 3: \"x\" in the vector of \"b\""), "{error}");
     let error = read_bytes(b"a 1 2\nb nan 2\n", None, &["b"]).unwrap_err();
     assert!(matches!(error, VectorsError::NotFinite { index: 0, .. }), "{error}");
     let bytes = binary("1 1\n", &[(b"a", &[f32::INFINITY])], b"");
