@@ -12,6 +12,7 @@ pub mod pipeline;
 pub mod report;
 pub mod ridge;
 pub mod scoring;
+pub mod simulate;
 pub mod stats;
 pub mod stimuli;
 pub mod study;

@@ -93,7 +93,8 @@ pub enum Warning {
     /// Test stories whose BOLD is known to be an average over repeats.
     #[error(
         "test stories {} were heard several times and their BOLD averaged in ds003020: they score \
-         much higher than stories heard once", named(stories)
+         much higher than stories heard once",
+        named(stories)
     )]
     RepeatAveraged {
         /// The stories.

@@ -120,7 +120,9 @@ mod tests {
         for j in 0..basis.rank {
             for s in j..basis.rank {
                 let dot: f64 = (0..m)
-                    .map(|i| f64::from(basis.scales[j * m + i]) * f64::from(basis.scales[s * m + i]))
+                    .map(|i| {
+                        f64::from(basis.scales[j * m + i]) * f64::from(basis.scales[s * m + i])
+                    })
                     .sum();
                 if basis.direct {
                     if j == s && j == a {

@@ -54,7 +54,8 @@ pub fn check_study(args: &CheckArgs, context: &Context) -> Result<Output> {
     let split = split(&study, &names)?;
     inputs.warnings.iter().for_each(|warning| context.console.warn(warning));
     let n_words: usize = inputs.stories.iter().map(|story| story.words.len()).sum();
-    let mut rows = vec![vec!["subject".to_owned(), "stories".into(), "TRs".into(), "voxels".into()]];
+    let mut rows =
+        vec![vec!["subject".to_owned(), "stories".into(), "TRs".into(), "voxels".into()]];
     for subject in &inputs.subjects {
         rows.push(vec![
             subject.name.clone(),
@@ -86,10 +87,16 @@ pub fn check_study(args: &CheckArgs, context: &Context) -> Result<Output> {
 }
 
 fn plan_text(plan: &StudyPlan) -> String {
-    let mut rows = vec![vec!["model".to_owned(), "solver".into(), "features".into(), "columns".into()]];
+    let mut rows =
+        vec![vec!["model".to_owned(), "solver".into(), "features".into(), "columns".into()]];
     for model in &plan.models {
         let solver = model.solver.clone();
-        rows.push(vec![model.folder(), solver, model.n_features.to_string(), model.n_coefs.to_string()]);
+        rows.push(vec![
+            model.folder(),
+            solver,
+            model.n_features.to_string(),
+            model.n_coefs.to_string(),
+        ]);
     }
     let subjects: Vec<String> =
         plan.subjects.iter().map(|(name, n)| format!("{name} ({n} voxels)")).collect();

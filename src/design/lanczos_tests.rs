@@ -95,10 +95,12 @@ fn words_on_a_tr_count_there_once_and_nowhere_else() {
     let new = tr_times(0.0, 2.0, 9);
     let rows = array![[5.0], [7.0], [11.0]];
     let got = resample(rows.view(), &[8.0, 2.0, 2.0], &new, &Lanczos::default()).unwrap();
-    let mut expected = Array2::zeros((9, 1));
-    expected[[1, 0]] = 18.0;
-    expected[[4, 0]] = 5.0;
-    assert_eq!(got, expected);
+    for tr in 0..9 {
+        let expected = [0.0, 18.0, 0.0, 0.0, 5.0][tr.min(4) * usize::from(tr <= 4)];
+        // sin of a multiple of pi, at most 3 pi, is off by that many roundings of pi.
+        let noise = 23.0 * 3.0 * f64::EPSILON;
+        assert!((got[[tr, 0]] - expected).abs() <= noise, "TR {tr}: {}", got[[tr, 0]]);
+    }
 }
 
 #[test]

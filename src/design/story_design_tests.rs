@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use ndarray::array;
+use ndarray::{Array2, array};
 use proptest::prelude::*;
 
 use super::*;
@@ -12,6 +12,7 @@ use crate::design::delays::delay;
 use crate::design::tr_times::tr_times;
 use crate::features::bow::{BowSettings, Vocabulary};
 use crate::features::word_rate::word_rate;
+use crate::matrix::{SPARSE_MAX_DENSITY, SparseRows};
 
 fn one_hot(columns: &[u32], n_cols: usize) -> SparseRows {
     let mut rows = SparseRows::empty(n_cols);

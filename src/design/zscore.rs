@@ -8,10 +8,10 @@ use std::str::FromStr;
 
 use ndarray::{Array2, ArrayView2};
 
-use crate::matrix::StoryDesign;
 use crate::design::tr_rows::TrRows;
 use crate::error::{Error, Result};
 use crate::matrix::SparseRows;
+use crate::matrix::StoryDesign;
 
 /// A column whose sd is at most this share of its largest absolute value is constant.
 pub const CONSTANT_SD: f64 = 1e-12;

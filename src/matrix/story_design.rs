@@ -150,4 +150,3 @@ fn hstack_sparse(parts: &[&StoryDesign], n_trs: usize) -> StoryDesign {
     }
     StoryDesign::Sparse { rows, center }
 }
-

@@ -8,9 +8,8 @@ pub fn available_bytes() -> u64 {
         line.split_whitespace().nth(1)?.parse::<u64>().ok()?.checked_mul(1024)
     });
     let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let group = number("/sys/fs/cgroup/memory.max").and_then(|limit| {
-        Some(limit.saturating_sub(number("/sys/fs/cgroup/memory.current")?))
-    });
+    let group = number("/sys/fs/cgroup/memory.max")
+        .and_then(|limit| Some(limit.saturating_sub(number("/sys/fs/cgroup/memory.current")?)));
     [system, group].into_iter().flatten().min().unwrap_or(1 << 30)
 }
 

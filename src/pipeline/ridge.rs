@@ -108,7 +108,8 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     let (n, p) = (x_file.n_rows(), x_file.n_cols());
     same_rows(&job.x, n, &job.y, y.n_rows())?;
     same_rows(&job.x, n, &job.fold_ids, labels.len())?;
-    let (fold_of_row, fold_names) = folds::from_labels(&labels, &job.fold_ids.display().to_string())?;
+    let (fold_of_row, fold_names) =
+        folds::from_labels(&labels, &job.fold_ids.display().to_string())?;
     let test_y = job.test.as_ref().map(|(_, path)| open_matrix(path)).transpose()?;
 
     let mut x = read_design(&x_file)?;
@@ -133,10 +134,10 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     mark("read X", clock);
 
     let clock = Instant::now();
-    let sizes = Sizes { n_rows: n, n_test, n_coefs: p, n_voxels: y.n_cols(), n_folds: fold_names.len() };
+    let sizes =
+        Sizes { n_rows: n, n_test, n_coefs: p, n_voxels: y.n_cols(), n_folds: fold_names.len() };
     let what = format!("ridge on {}", job.x.display());
-    let (route, solver) =
-        choose(job.solver, sizes, job.n_threads, job.memory_bytes as f64, &what)?;
+    let (route, solver) = choose(job.solver, sizes, job.n_threads, job.memory_bytes as f64, &what)?;
     reporter.note(&format!("solver: {solver}"));
     let (blocks, runs) = blocks_by_fold(&fold_of_row, fold_names.len());
     let train = runs.iter().map(|runs| StoryDesign::Dense(gather_rows(&x, runs))).collect();
@@ -247,7 +248,12 @@ fn read_design(file: &NpyFile) -> Result<Array2<f32>> {
     if let Some(i) = out.iter().position(|v| !v.is_finite()) {
         return Err(Error::Values {
             place: file.path().display().to_string(),
-            problem: format!("expected finite numbers, got {} in row {}, column {}", out[i], i / p, i % p),
+            problem: format!(
+                "expected finite numbers, got {} in row {}, column {}",
+                out[i],
+                i / p,
+                i % p
+            ),
             hint: "a design cannot hold NaN; remove the column or fill it in".into(),
         });
     }
@@ -354,10 +360,15 @@ struct Found {
 }
 
 impl RidgeSink {
-    fn create(job: &RidgeJob, p: usize, n_voxels: usize, n_test: usize, shift: Vec<f64>) -> Result<Self> {
-        let file = |name: &str, rows: usize| {
-            NpyColumnsWriter::create(&job.out.join(name), rows, n_voxels)
-        };
+    fn create(
+        job: &RidgeJob,
+        p: usize,
+        n_voxels: usize,
+        n_test: usize,
+        shift: Vec<f64>,
+    ) -> Result<Self> {
+        let file =
+            |name: &str, rows: usize| NpyColumnsWriter::create(&job.out.join(name), rows, n_voxels);
         let predictions =
             (job.predict && n_test > 0).then(|| file("predictions.npy", n_test)).transpose()?;
         Ok(Self {

@@ -25,7 +25,8 @@ pub fn stories(rows: &[ScoreRow]) -> String {
 
 fn scores(row: &ScoreRow) -> String {
     let s = &row.scores;
-    let numbers = [s.mean, s.median, s.top1, s.top5, s.top1_mean, s.top5_mean].map(|x| x.to_string());
+    let numbers =
+        [s.mean, s.median, s.top1, s.top5, s.top1_mean, s.top5_mean].map(|x| x.to_string());
     format!("{},{},{}", s.n_voxels, s.n_voxels_used, numbers.join(","))
 }
 
@@ -56,6 +57,8 @@ mod tests {
             text.lines().nth(1).unwrap(),
             "s1,bow,true,\"a, \"\"b\"\"\",1,1,0.5,0.5,0.5,0.5,0.5,0.5"
         );
-        assert!(summary(&[]).starts_with("subject,space,lagged,n_voxels,n_voxels_used,mean,median"));
+        assert!(
+            summary(&[]).starts_with("subject,space,lagged,n_voxels,n_voxels_used,mean,median")
+        );
     }
 }

@@ -133,13 +133,11 @@ pub fn judge(curves: &[HrfCurve], delays: &[i64], trim: Trim) -> Option<Alignmen
     let stands_out = height - level > 4.0 * spread && height > 0.0;
     let (low, high) = (delays.iter().min()?, delays.iter().max()?);
     let inside = (low..=high).contains(&&peak);
-    let at = |shift: i64| {
-        shifts.iter().position(|&s| s == shift).map_or(0.0, |i| mean_r[i].max(0.0))
-    };
+    let at =
+        |shift: i64| shifts.iter().position(|&s| s == shift).map_or(0.0, |i| mean_r[i].max(0.0));
     let better_trim = (stands_out && !inside)
         .then(|| {
-            let collected =
-                |moved: i64| delays.iter().map(|delay| at(delay - moved)).sum::<f64>();
+            let collected = |moved: i64| delays.iter().map(|delay| at(delay - moved)).sum::<f64>();
             (-(trim.head as i64)..=trim.tail as i64)
                 .filter(|&moved| (low..=high).contains(&&(peak + moved)))
                 .max_by(|a, b| collected(*a).total_cmp(&collected(*b)))

@@ -28,7 +28,8 @@ impl AlphaGrid {
         }
         if let Some((i, a)) = alphas.iter().enumerate().find(|(_, a)| !(a.is_finite() && **a > 0.0))
         {
-            let problem = format!("expected positive finite numbers, got {a} at position {}", i + 1);
+            let problem =
+                format!("expected positive finite numbers, got {a} at position {}", i + 1);
             return Err(fail(problem, "ridge without a penalty is not offered; use a small alpha"));
         }
         if let Some(i) = (1..alphas.len()).find(|&i| alphas[i] <= alphas[i - 1]) {

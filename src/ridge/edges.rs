@@ -58,7 +58,7 @@ mod tests {
         count(&[0.1, 0.199, 0.2], 2); // plateau
         count(&[0.1, 0.19, 0.2], 2); // edge
         count(&[0.3, 0.2, 0.1], 0); // edge
-        count(&[-0.1, -0.101, -0.2], 0); // plateau, negative scores
+        count(&[-0.1, -0.1005, -0.2], 0); // plateau, negative scores
         count(&[0.1, 0.2], 1); // two alphas have no inside
         assert_eq!(edges, AlphaEdges { n_low: 1, n_high: 1, n_plateau: 2 });
     }

@@ -97,8 +97,8 @@ pub fn moments(designs: &[&StoryDesign], d: usize, delays: &[i64], par: Par) -> 
 fn unseen(n: usize, a: i64, b: i64) -> [Range<usize>; 2] {
     let n = n as i64;
     let whole = (n - (b - a)).max(0);
-    let low = (-a).clamp(0, whole);
-    let high = (n - b).clamp(low, whole);
+    let low = (-b).clamp(0, whole);
+    let high = (n - b + a.min(0)).clamp(low, whole);
     [0..low as usize, high as usize..whole as usize]
 }
 
@@ -268,7 +268,8 @@ mod tests {
     #[test]
     fn lag_blocks_equal_the_gram_of_the_delayed_matrix() {
         for (n, d) in [(1, 1), (2, 3), (5, 2), (31, 4), (33, 7)] {
-            for delays in [vec![0], vec![1, 2, 3, 4], vec![0, 1, 2, 3, 4], vec![3, 1], vec![-2, 0, 5]]
+            for delays in
+                [vec![0], vec![1, 2, 3, 4], vec![0, 1, 2, 3, 4], vec![3, 1], vec![-2, 0, 5]]
             {
                 let pairs: Vec<_> = (0..3).map(|s| sparse_and_dense(n, d, s)).collect();
                 let p = d * delays.len();

@@ -84,7 +84,9 @@ fn base_panel(
         // x = s − 1c', y = u − 1e': x·y = s·u − s·e − c·u + c·e.
         let mut first = 0;
         for design in columns {
-            let StoryDesign::Sparse { rows: other, center: other_center } = design else { continue };
+            let StoryDesign::Sparse { rows: other, center: other_center } = design else {
+                continue;
+            };
             let dot = |r: &crate::matrix::SparseRows, t: usize, c: &[f32]| -> f64 {
                 let entries = r.indptr[t]..r.indptr[t + 1];
                 entries.map(|e| f64::from(r.values[e]) * f64::from(c[r.indices[e] as usize])).sum()
@@ -170,9 +172,8 @@ pub fn dual_rotation(
         row += block.n_rows;
     }
     let (n_train, n_val) = (train_rows.len(), val_rows.len());
-    let pick = |rows: &[usize]| {
-        Mat::from_fn(rows.len(), n_train, |i, j| all[(rows[i], train_rows[j])])
-    };
+    let pick =
+        |rows: &[usize]| Mat::from_fn(rows.len(), n_train, |i, j| all[(rows[i], train_rows[j])]);
     let mut train = pick(&train_rows);
     let mut val = pick(&val_rows);
     if fit_intercept {
@@ -282,9 +283,15 @@ mod tests {
                         .map(|t| {
                             let at = |d: &i64| {
                                 let u = t - d;
-                                (0..3).map(|f| if (0..n).contains(&u) {
-                                    f64::from(x[(u as usize, f)])
-                                } else { 0.0 }).collect::<Vec<_>>()
+                                (0..3)
+                                    .map(|f| {
+                                        if (0..n).contains(&u) {
+                                            f64::from(x[(u as usize, f)])
+                                        } else {
+                                            0.0
+                                        }
+                                    })
+                                    .collect::<Vec<_>>()
                             };
                             delays.iter().flat_map(at).collect::<Vec<f64>>()
                         })

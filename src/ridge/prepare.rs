@@ -94,8 +94,10 @@ fn solve_primal(
     if all.gram.nrows() > SHARED_EIGEN {
         let par = Par::rayon(0);
         let full = primal_full(&all, center, par)?;
-        let rotations =
-            folds.iter().map(|fold| primal_rotation(&all, fold, center, par)).collect::<Result<_>>()?;
+        let rotations = folds
+            .iter()
+            .map(|fold| primal_rotation(&all, fold, center, par))
+            .collect::<Result<_>>()?;
         return Ok((rotations, full));
     }
     let (full, rotations) = rayon::join(

@@ -97,7 +97,9 @@ impl Cost {
                 voxel_flops: v * (2.0 * n * p + k * (4.0 + 10.0) * p * p + 4.0 * p * p),
             },
             Route::Dual => Self {
-                bytes: 8.0 * n * n * 4.0 + k * 4.0 * train * (train + 2.0 * n / k) + 4.0 * n * n
+                bytes: 8.0 * n * n * 4.0
+                    + k * 4.0 * train * (train + 2.0 * n / k)
+                    + 4.0 * n * n
                     + 8.0 * n * n_test as f64,
                 setup_flops: k * 11.0 * train.powi(3) + 9.0 * n.powi(3),
                 voxel_flops: v * (k * (2.0 * train * train + 12.0 * train * n / k) + 4.0 * n * n),
@@ -131,7 +133,8 @@ pub fn choose(
     let Sizes { n_rows, n_coefs, .. } = sizes;
     let gram = Cost::of(Route::Gram, sizes);
     let dual = Cost::of(Route::Dual, sizes);
-    let quicker = if dual.seconds(threads) < gram.seconds(threads) { Route::Dual } else { Route::Gram };
+    let quicker =
+        if dual.seconds(threads) < gram.seconds(threads) { Route::Dual } else { Route::Gram };
     let cost = |route| if route == Route::Gram { gram } else { dual };
     let other = |route| if route == Route::Gram { Route::Dual } else { Route::Gram };
     let route = match solver {
@@ -208,7 +211,13 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         // Auto falls to the slower route if only that one fits.
-        let slow = choose(Solver::Auto, sizes(2000, 4000), 2, Cost::of(Route::Dual, sizes(2000, 4000)).bytes, "x");
+        let slow = choose(
+            Solver::Auto,
+            sizes(2000, 4000),
+            2,
+            Cost::of(Route::Dual, sizes(2000, 4000)).bytes,
+            "x",
+        );
         assert!(slow.is_ok());
     }
 }

@@ -1,12 +1,12 @@
 //! Eigenproblems: a fold in the coordinates that make ridge diagonal.
 
+use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{
     LltRegularization, cholesky_in_place, cholesky_in_place_scratch,
 };
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
 use faer::linalg::matmul::matmul;
-use faer::diag::Diag;
 use faer::{Accum, Mat, MatRef, Par};
 
 use super::gram::{FoldMoments, centered, mirror};
@@ -148,7 +148,8 @@ pub fn primal_rotation(
     if fit_intercept {
         train = centered(train.as_ref(), &train_sums, n_train);
     }
-    let Eigen { vectors, values, condition } = eigen(train.as_ref(), par, "a training Gram matrix")?;
+    let Eigen { vectors, values, condition } =
+        eigen(train.as_ref(), par, "a training Gram matrix")?;
     drop(train);
     let (p, m) = (vectors.nrows(), vectors.ncols());
     let val = centered(fold.gram.as_ref(), &fold.sums, fold.n_rows);
@@ -243,7 +244,8 @@ mod tests {
     #[test]
     fn eigenvectors_of_zero_eigenvalues_are_left_out() {
         let symmetric = gram(400, 60, 45);
-        let Eigen { vectors, values, condition } = eigen(symmetric.as_ref(), Par::Seq, "x").unwrap();
+        let Eigen { vectors, values, condition } =
+            eigen(symmetric.as_ref(), Par::Seq, "x").unwrap();
         assert_eq!((vectors.nrows(), vectors.ncols(), values.len()), (60, 45, 45));
         assert!(values.windows(2).all(|pair| pair[0] >= pair[1]));
         assert!((condition - values[0] / values[44]).abs() < 1e-9 * condition);

@@ -6,6 +6,4 @@ mod section;
 pub mod settings;
 
 pub use parse::{from_text, read};
-pub use settings::{
-    Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Study, WordTime,
-};
+pub use settings::{Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Study, WordTime};

@@ -6,9 +6,7 @@ use toml::{Table, Value};
 
 use super::keys::nearest;
 use super::section::Section;
-use super::settings::{
-    Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Study, WordTime,
-};
+use super::settings::{Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Study, WordTime};
 use crate::backend::Scorer;
 use crate::design::delays::check_delays;
 use crate::design::trim::Trim;
@@ -94,7 +92,9 @@ impl<'a> Parser<'a> {
             tr_s: positive(&design, "tr_s")?.unwrap_or(2.0),
             first_tr_s: design.number("first_tr_s")?.unwrap_or(-9.0),
             trim: match design.text("trim")? {
-                Some(text) => text.parse::<Trim>().map_err(|e| design.error("trim", "HEAD:TAIL", e))?,
+                Some(text) => {
+                    text.parse::<Trim>().map_err(|e| design.error("trim", "HEAD:TAIL", e))?
+                }
                 None => Trim::default(),
             },
             delays: delays(&design)?,
@@ -155,7 +155,8 @@ impl<'a> Parser<'a> {
         let mut subjects = Vec::new();
         for (subject, value) in table {
             let Value::Table(table) = value else {
-                let problem = format!("expected a table for each subject, got {}", value.type_str());
+                let problem =
+                    format!("expected a table for each subject, got {}", value.type_str());
                 return Err(self.error(&format!("[bold], {subject}"), problem, hint));
             };
             check_name(&format!("{}: [bold.{subject}]", self.name), subject)?;
@@ -163,7 +164,11 @@ impl<'a> Parser<'a> {
             let section = Section::new("bold", place, Some(table))?;
             let path = section.required_text("path")?;
             if !path.contains("{story}") {
-                return Err(section.error("path", "a path with {story} in it", format!("{path:?}")));
+                return Err(section.error(
+                    "path",
+                    "a path with {story} in it",
+                    format!("{path:?}"),
+                ));
             }
             subjects.push((subject.clone(), path.to_owned()));
         }
@@ -297,9 +302,7 @@ fn space_kind(section: &Section<'_>) -> Result<SpaceKind> {
             };
             (SpaceKind::Bow(settings), &BOW_KEYS)
         }
-        "word2vec" => {
-            (SpaceKind::Word2Vec(section.required_text("vectors")?.into()), &["vectors"])
-        }
+        "word2vec" => (SpaceKind::Word2Vec(section.required_text("vectors")?.into()), &["vectors"]),
         "glove" => (SpaceKind::Glove(section.required_text("vectors")?.into()), &["vectors"]),
         "word_rate" => (SpaceKind::WordRate, &[]),
         other => {
@@ -410,18 +413,24 @@ fn folds(ridge: &Section<'_>) -> Result<Folds> {
     match ridge.get("folds") {
         None => Ok(Folds::Count(5)),
         Some(Value::String(text)) if text == "loso" => Ok(Folds::LeaveOneStoryOut),
-        Some(Value::Integer(k)) if *k >= 2 => Ok(Folds::Count(usize::try_from(*k).unwrap_or(usize::MAX))),
+        Some(Value::Integer(k)) if *k >= 2 => {
+            Ok(Folds::Count(usize::try_from(*k).unwrap_or(usize::MAX)))
+        }
         Some(Value::Array(lists)) if lists.len() >= 2 => {
-            let folds =
-                lists.iter().map(|list| ridge.as_texts("folds", list)).collect::<Result<Vec<_>>>()?;
+            let folds = lists
+                .iter()
+                .map(|list| ridge.as_texts("folds", list))
+                .collect::<Result<Vec<_>>>()?;
             match folds.iter().any(Vec::is_empty) {
                 true => Err(ridge.error("folds", "stories in every fold", "an empty fold")),
                 false => Ok(Folds::Names(folds)),
             }
         }
-        Some(other) => {
-            Err(ridge.error("folds", "a number ≥ 2, \"loso\" or at least two lists of names", other))
-        }
+        Some(other) => Err(ridge.error(
+            "folds",
+            "a number ≥ 2, \"loso\" or at least two lists of names",
+            other,
+        )),
     }
 }
 

@@ -129,7 +129,11 @@ fn every_mistake_exits_2_and_says_where_and_what() {
         ("{story}", "story", "{story} in it"),
         ("kind = \"glove\"", "kind = \"gloves\"", "bow, word2vec, glove, word_rate"),
         ("vectors = \"g.txt\"", "", "vectors"),
-        ("[\"vectors\", \"word_rate\"]", "[\"vectors\", \"word_rat\"]", "did you mean \"word_rate\"?"),
+        (
+            "[\"vectors\", \"word_rate\"]",
+            "[\"vectors\", \"word_rat\"]",
+            "did you mean \"word_rate\"?",
+        ),
         ("[\"vectors\", \"word_rate\"]", "[\"both\"]", "combines itself"),
         ("[\"vectors\", \"word_rate\"]", "[]", "empty list"),
         ("name = \"both\"", "name = \"vectors\"", "\"vectors\" twice"),

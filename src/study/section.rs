@@ -61,7 +61,9 @@ impl<'a> Section<'a> {
     }
 
     pub fn required_text(&self, name: &str) -> Result<&'a str> {
-        self.text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| self.error(name, "a text", "nothing"))
+        self.text(name)?
+            .filter(|text| !text.is_empty())
+            .ok_or_else(|| self.error(name, "a text", "nothing"))
     }
 
     pub fn flag(&self, name: &str, default: bool) -> Result<bool> {

@@ -80,8 +80,7 @@ impl<'p> CpuEngine<'p> {
     /// Bytes that one tile of `width` voxels takes in this engine.
     pub fn tile_bytes(problem: &Problem, width: usize) -> usize {
         let mut values = 0;
-        let primal =
-            |space: usize| problem.models.iter().any(|m| m.space == space && !m.is_dual());
+        let primal = |space: usize| problem.models.iter().any(|m| m.space == space && !m.is_dual());
         for (s, space) in problem.spaces.iter().enumerate() {
             if primal(s) {
                 values += problem.n_folds * space.n_columns();
@@ -114,15 +113,21 @@ impl<'p> CpuEngine<'p> {
         let n_all: usize = rows.iter().sum();
         match fold {
             None => all / n_all as f64,
-            Some(k) => {
-                (all - self.voxels.sums[k * self.width + voxel]) / (n_all - rows[k]) as f64
-            }
+            Some(k) => (all - self.voxels.sums[k * self.width + voxel]) / (n_all - rows[k]) as f64,
         }
     }
 
     /// `(n_coefs, len)` copy of one fold's XᵀY for the model's delays and a range of voxels;
     /// added to `out` if `add`.
-    fn gather(&self, model: &Model, fold: usize, start: usize, len: usize, out: &mut [f32], add: bool) {
+    fn gather(
+        &self,
+        model: &Model,
+        fold: usize,
+        start: usize,
+        len: usize,
+        out: &mut [f32],
+        add: bool,
+    ) {
         let space = &self.problem.spaces[model.space];
         let (d, columns) = (space.n_features, space.n_columns());
         let xty = &self.xty[model.space][fold * columns * self.width..];
@@ -158,7 +163,9 @@ impl<'p> CpuEngine<'p> {
         for start in (0..width).step_by(settings.block_voxels.max(1)) {
             let len = settings.block_voxels.max(1).min(width - start);
             self.solve_block(model, start, len, &mut scratch, &mut tile)?;
-            self.timed(4, |s| s.refit_block(model, start, len, &mut scratch, &mut tile, &mut inner));
+            self.timed(4, |s| {
+                s.refit_block(model, start, len, &mut scratch, &mut tile, &mut inner)
+            });
         }
         self.scratch = scratch;
         if model.wants_coef && !model.is_dual() {
@@ -368,9 +375,8 @@ impl<'p> CpuEngine<'p> {
         }
         let vectors = Rows::new(&full.vectors, n_inner, m);
         gemm(z, (m, len, len), false, vectors.t(), Rows::new(train, n_inner, len));
-        let alphas: Vec<Option<f64>> = (0..len)
-            .map(|v| tile.best[start + v].map(|a| problem.settings.alphas[a]))
-            .collect();
+        let alphas: Vec<Option<f64>> =
+            (0..len).map(|v| tile.best[start + v].map(|a| problem.settings.alphas[a])).collect();
         for (row, lambda) in z.chunks_exact_mut(len).zip(&full.eigvals) {
             for (value, alpha) in row.iter_mut().zip(&alphas) {
                 *value = alpha.map_or(0.0, |alpha| (f64::from(*value) / (lambda + alpha)) as f32);
@@ -403,8 +409,7 @@ impl Engine for CpuEngine<'_> {
     fn begin(&mut self, width: usize) -> Result<()> {
         self.width = width;
         self.voxels.begin(self.problem.n_folds, width);
-        for ((xty, space), &used) in
-            self.xty.iter_mut().zip(&self.problem.spaces).zip(&self.primal)
+        for ((xty, space), &used) in self.xty.iter_mut().zip(&self.problem.spaces).zip(&self.primal)
         {
             xty.clear();
             if used {
@@ -458,8 +463,7 @@ impl Engine for CpuEngine<'_> {
         self.test_bad.clear();
         self.test_bad.extend((0..width).map(|v| self.voxels.is_dead(v)));
         for row in bold.chunks_exact_mut(width) {
-            for ((y, bad), shift) in
-                row.iter_mut().zip(&mut self.test_bad).zip(&self.voxels.shift)
+            for ((y, bad), shift) in row.iter_mut().zip(&mut self.test_bad).zip(&self.voxels.shift)
             {
                 if y.is_finite() {
                     *y -= shift;
@@ -514,4 +518,3 @@ impl Engine for CpuEngine<'_> {
         STAGES.into_iter().zip(self.seconds).collect()
     }
 }
-

@@ -73,7 +73,8 @@ mod tests {
             let stride = n + 3;
             let (a, b) = (values(m * k, 1), values(k * n, 2));
             let transposed: Vec<f32> = (0..k * m).map(|i| a[(i % m) * k + i / m]).collect();
-            let exact = |i: usize, j: usize| -> f32 { (0..k).map(|l| a[i * k + l] * b[l * n + j]).sum() };
+            let exact =
+                |i: usize, j: usize| -> f32 { (0..k).map(|l| a[i * k + l] * b[l * n + j]).sum() };
             for left in [Rows::new(&a, m, k), Rows::new(&transposed, k, m).t()] {
                 let mut out = vec![7.0; m * stride];
                 gemm(&mut out, (m, n, stride), false, left, Rows::new(&b, k, n));

@@ -111,8 +111,9 @@ pub fn add_fold_scores(
                 Scorer::Correlation => numerator / (pred_square * val_square).sqrt(),
                 Scorer::R2 => {
                     let shift = delta - f64::from(offset);
-                    let residual =
-                        val_square - 2.0 * numerator + pred_square + rotation.n_val as f64 * shift * shift;
+                    let residual = val_square - 2.0 * numerator
+                        + pred_square
+                        + rotation.n_val as f64 * shift * shift;
                     1.0 - residual / val_square
                 }
             };

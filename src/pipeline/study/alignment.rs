@@ -83,7 +83,8 @@ pub fn check(
             for run in &sample {
                 let mut part = vec![0f32; file.n_rows() * run.len()];
                 file.read_columns(0..file.n_rows(), run.clone(), &mut part)?;
-                for (to, from) in rows.chunks_exact_mut(n_voxels).zip(part.chunks_exact(run.len())) {
+                for (to, from) in rows.chunks_exact_mut(n_voxels).zip(part.chunks_exact(run.len()))
+                {
                     to[first..first + run.len()].copy_from_slice(from);
                 }
                 first += run.len();
@@ -130,7 +131,9 @@ fn frequent(rows: &Rows) -> Rows {
         Rows::Sparse(sparse) if sparse.n_cols > BOW_WORDS => {
             let mut kept = SparseRows::empty(BOW_WORDS);
             for i in 0..sparse.n_rows() {
-                kept.push_row(sparse.entries(i).filter(|(column, _)| (*column as usize) < BOW_WORDS));
+                kept.push_row(
+                    sparse.entries(i).filter(|(column, _)| (*column as usize) < BOW_WORDS),
+                );
             }
             Rows::Sparse(kept)
         }

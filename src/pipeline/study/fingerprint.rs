@@ -40,7 +40,8 @@ pub fn hash_file(path: &Path, label: &str) -> Result<InputHash> {
         file.read_to_end(&mut bytes).map_err(fail)?;
         hasher.update(&bytes);
     } else {
-        let changed = about.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+        let changed =
+            about.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
         hasher.update(&n_bytes.to_le_bytes());
         hasher.update(&changed.map_or(0, |t| t.as_nanos()).to_le_bytes());
         let mut bytes = vec![0; SAMPLE_BYTES];

@@ -60,7 +60,8 @@ pub fn read_inputs(study: &Study) -> Result<Inputs> {
         }
     }
     stories.retain(|story| !study.exclude.contains(&story.name));
-    let respdict = study.respdict.as_ref().map(|path| read_respdict(&study.path(path))).transpose()?;
+    let respdict =
+        study.respdict.as_ref().map(|path| read_respdict(&study.path(path))).transpose()?;
     drop_unpaired(study, &mut stories, &mut warnings)?;
     if stories.len() < 3 {
         return Err(Error::Values {
@@ -178,7 +179,8 @@ fn open_subject(
                 let raw = *counts.get(&story.name).ok_or_else(|| Error::Values {
                     place: format!("story {:?}", story.name),
                     problem: "has no TR count in respdict".into(),
-                    hint: "complete the file, or leave respdict out: the BOLD's rows count then".into(),
+                    hint: "complete the file, or leave respdict out: the BOLD's rows count then"
+                        .into(),
                 })?;
                 raw.saturating_sub(RESPDICT_EXTRA)
             }

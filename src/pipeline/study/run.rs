@@ -130,7 +130,8 @@ pub fn run(
             mark("prepare", reporter);
         }
         let Some((_, problem, _)) = &prepared else { continue };
-        let solved = run_subject(study, options, subject, &split, problem, &plan, reporter, cancel)?;
+        let solved =
+            run_subject(study, options, subject, &split, problem, &plan, reporter, cancel)?;
         add_stages(&mut stages, solved.1);
         let used = subject.n_voxels - solved.0.n_constant - solved.0.n_not_finite;
         let mut more = Vec::new();
@@ -305,7 +306,9 @@ fn load_problem(
         }
         let mut delays: Vec<i64> = Vec::new();
         for model in models() {
-            delays.extend(model.delays.iter().filter(|d| !delays.contains(d)).copied().collect::<Vec<_>>());
+            delays.extend(
+                model.delays.iter().filter(|d| !delays.contains(d)).copied().collect::<Vec<_>>(),
+            );
             specs.push(spec(study, spaces.len(), model.delays.clone(), model.route));
         }
         let n_features = train.first().map_or(0, StoryDesign::n_features);

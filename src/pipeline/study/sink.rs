@@ -101,10 +101,12 @@ impl SubjectSink {
             let (v, n_alphas) = (sizes.n_voxels, sizes.alphas.len());
             let weights = sizes.weights.then(|| {
                 let last = folder.join("weights.safetensors");
-                ColumnsWriter::resume(&unfinished.join("weights.safetensors"), &last, &[
-                    ("weights", model.n_coefs),
-                    ("intercept", 1),
-                ], v)
+                ColumnsWriter::resume(
+                    &unfinished.join("weights.safetensors"),
+                    &last,
+                    &[("weights", model.n_coefs), ("intercept", 1)],
+                    v,
+                )
             });
             files.push(ModelFiles {
                 cv_scores: resume(&unfinished, &folder, "cv_scores.npy", n_alphas, v)?,
@@ -122,12 +124,8 @@ impl SubjectSink {
         }
         let path = partial.join("tiles.jsonl");
         let fail = |source| Error::Write { path: path.clone(), source };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&path)
-            .map_err(fail)?;
+        let mut file =
+            OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(fail)?;
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(fail)?;
         // A line cut short by a kill is a tile that is not done.
@@ -142,16 +140,21 @@ impl SubjectSink {
     /// The tiles of `all` that are not done yet.
     pub fn missing(&self, all: &[Range<usize>]) -> Vec<Range<usize>> {
         let journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let done = |voxel: usize| journal.1.iter().any(|line| (line.start..line.end).contains(&voxel));
+        let done =
+            |voxel: usize| journal.1.iter().any(|line| (line.start..line.end).contains(&voxel));
         // Tile borders may have moved with the memory at hand: what is partly done is done again.
-        all.iter().filter(|tile| (tile.start..tile.end).any(|voxel| !done(voxel))).cloned().collect()
+        all.iter()
+            .filter(|tile| (tile.start..tile.end).any(|voxel| !done(voxel)))
+            .cloned()
+            .collect()
     }
 
     /// Gives every file its final name.
     /// # Errors
     /// `Error::Write`.
     pub fn finish(self) -> Result<SubjectFound> {
-        let (_, lines) = self.journal.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (_, lines) =
+            self.journal.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         for model in self.models {
             let scalars = npy::read_matrix_f64(model.scalars.partial_path())?;
             drop(model.scalars);

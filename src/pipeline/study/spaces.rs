@@ -82,7 +82,9 @@ pub fn word_space(
                 names: Some(vocabulary.names().to_vec()),
             }
         }
-        SpaceKind::Word2Vec(path) => static_space(&folder.join(path), VectorFormat::Word2vec, stories)?,
+        SpaceKind::Word2Vec(path) => {
+            static_space(&folder.join(path), VectorFormat::Word2vec, stories)?
+        }
         SpaceKind::Glove(path) => static_space(&folder.join(path), VectorFormat::Glove, stories)?,
     };
     Ok(Some(made))
@@ -114,7 +116,8 @@ pub fn word_spaces(
     for space in &study.spaces {
         let words = word_space(&space.kind, &study.folder, stories, &split.train)?;
         let is_static = matches!(space.kind, SpaceKind::Word2Vec(_) | SpaceKind::Glove(_));
-        if let (true, Some(coverage)) = (is_static, words.as_ref().and_then(|w| w.coverage.as_ref()))
+        if let (true, Some(coverage)) =
+            (is_static, words.as_ref().and_then(|w| w.coverage.as_ref()))
         {
             warnings.extend(Warning::low_coverage(&space.name, coverage));
         }

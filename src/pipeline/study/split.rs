@@ -40,8 +40,10 @@ pub fn split(study: &Study, names: &[&str]) -> Result<Split> {
     };
     let test: Vec<usize> = match &study.split {
         SplitHow::Names(wanted) => {
-            let found =
-                wanted.iter().map(|name| index("[split], test", name)).collect::<Result<Vec<_>>>()?;
+            let found = wanted
+                .iter()
+                .map(|name| index("[split], test", name))
+                .collect::<Result<Vec<_>>>()?;
             if let Some(i) = (0..found.len()).find(|&i| found[..i].contains(&found[i])) {
                 return Err(Error::Usage {
                     place: "[split], test".into(),
@@ -61,7 +63,11 @@ pub fn split(study: &Study, names: &[&str]) -> Result<Split> {
     if train.len() < 2 {
         return Err(Error::Usage {
             place: "[split]".into(),
-            problem: format!("{} of {} stories left to train on, expected at least 2", train.len(), names.len()),
+            problem: format!(
+                "{} of {} stories left to train on, expected at least 2",
+                train.len(),
+                names.len()
+            ),
             hint: "use fewer test stories".into(),
         });
     }
@@ -78,7 +84,8 @@ pub fn split(study: &Study, names: &[&str]) -> Result<Split> {
                     match slot {
                         Some(at) if !taken => fold_of_train[at] = Some(k),
                         _ => {
-                            let problem = if slot.is_none() { "is a test story" } else { "is in two folds" };
+                            let problem =
+                                if slot.is_none() { "is a test story" } else { "is in two folds" };
                             return Err(Error::Usage {
                                 place: "[ridge], folds".into(),
                                 problem: format!("{name:?} {problem}"),
@@ -127,7 +134,11 @@ mod tests {
         let again = split(&study("[split]\nn_test = 2\n[ridge]\nfolds = 3"), &NAMES).unwrap();
         assert_eq!(found, again);
         let seeds: std::collections::HashSet<Vec<usize>> = (0..20)
-            .map(|s| split(&study(&format!("[split]\nseed = {s}\n[ridge]\nfolds = 2")), &NAMES).unwrap().train)
+            .map(|s| {
+                split(&study(&format!("[split]\nseed = {s}\n[ridge]\nfolds = 2")), &NAMES)
+                    .unwrap()
+                    .train
+            })
             .collect();
         assert!(seeds.len() > 10, "the seed changes the order");
     }
