@@ -228,7 +228,9 @@ mod tests {
         let found = recovery(&truth, &estimated, threshold).unwrap();
         println!("{found:?}");
         assert!(found.correlation > 0.8, "{found:?}");
-        assert!(found.mean_estimated_r > 0.6 * found.mean_true_r, "{found:?}");
+        // 11 training stories of 75 TRs against 128 columns: a good part is lost, not half of it.
+        let share = found.mean_estimated_r / found.mean_true_r;
+        assert!(share > 0.5 && share < 1.0, "{found:?}");
         // 2.5 % are expected; noise voxels share one prediction's shape, so a few more may come.
         assert!(found.noise_above < 0.1, "{found:?}");
         // Weak voxels cannot be found in 14 stories; those twice as strong as the threshold can.
