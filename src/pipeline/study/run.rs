@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use ndarray::Array2;
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::alignment;
@@ -20,9 +19,9 @@ use super::split::{Split, split};
 use crate::backend::{Block, PathSettings, Problem, Space};
 use crate::design::delays::delay;
 use crate::error::{Error, Result};
-use crate::io::output::PartialFile;
 use crate::matrix::StoryDesign;
 use crate::pipeline::memory::peak_bytes;
+use crate::pipeline::output::{write_bytes, write_json};
 use crate::pipeline::reporter::Reporter;
 use crate::pipeline::tiles::{StageSeconds, TileRun, run_tiles, tile_width, tiles};
 use crate::report::{ScoreRow, csv};
@@ -201,10 +200,10 @@ pub fn run(
         "tile_stages_s": stages.iter().map(|(n, s)| ((*n).to_owned(), json!(s))).collect::<serde_json::Map<_, _>>(),
         "peak_memory_bytes": peak_bytes(),
     });
-    write_text(&options.out.join("summary.csv"), &csv::summary(&summary))?;
-    write_text(&options.out.join("stories.csv"), &csv::stories(&stories))?;
-    write_text(&options.out.join("summary.json"), &json_text(&summary))?;
-    write_text(&options.out.join("run.json"), &json_text(&document))?;
+    write_bytes(&options.out.join("summary.csv"), csv::summary(&summary).as_bytes())?;
+    write_bytes(&options.out.join("stories.csv"), csv::stories(&stories).as_bytes())?;
+    write_json(&options.out.join("summary.json"), &summary)?;
+    write_json(&options.out.join("run.json"), &document)?;
     let _ = fs::remove_dir_all(options.out.join(".partial"));
     drop(lock);
     Ok(StudyResults::Finished { summary, run: Box::new(document), was_done: false })
@@ -496,7 +495,7 @@ fn start_partial(options: &RunOptions, fingerprint: &str) -> Result<()> {
         fs::remove_dir_all(&folder).map_err(fail)?;
     }
     fs::create_dir_all(&folder).map_err(fail)?;
-    write_text(&path, fingerprint)
+    write_bytes(&path, fingerprint.as_bytes())
 }
 
 /// Takes the folder for this process; it is free again when the file is dropped.
@@ -531,18 +530,4 @@ fn lock_folder(out: &Path) -> Result<fs::File> {
         .and_then(|()| file.write_all(text.as_bytes()))
         .map_err(fail)?;
     Ok(file)
-}
-
-/// Pretty JSON with a newline at the end.
-fn json_text(value: &impl Serialize) -> String {
-    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
-    text.push('\n');
-    text
-}
-
-fn write_text(path: &Path, text: &str) -> Result<()> {
-    use std::io::Write;
-    let partial = PartialFile::create(path)?;
-    partial.file().write_all(text.as_bytes()).map_err(|source| partial.write_error(source))?;
-    partial.finish()
 }
