@@ -242,7 +242,8 @@ pub fn of_section(section: &str) -> impl Iterator<Item = &'static Key> {
 
 /// The table of README: one line a key.
 pub fn markdown() -> String {
-    let mut text = String::from("| table | key | default | values | meaning |\n|---|---|---|---|---|\n");
+    let mut text =
+        String::from("| table | key | default | values | meaning |\n|---|---|---|---|---|\n");
     for Key { section, name, default, meaning, range } in KEYS {
         let table = match *section {
             "bold" => "[bold.SUBJECT]".to_owned(),
