@@ -71,7 +71,7 @@ name = "word_rate"       # words per TR: the low-level control
 kind = "word_rate"
 
 [[space]]
-name = "glove+rate"
+name = "glove_rate"
 combine = ["glove", "word_rate"]
 
 [ridge]

@@ -79,13 +79,14 @@ pub fn run(job: &FeaturesJob, reporter: &dyn Reporter) -> Result<FeaturesSummary
     warnings.iter().for_each(|warning| reporter.warn(warning));
     let all: Vec<usize> = (0..stories.len()).collect();
     let space = word_space(&job.kind, Path::new(""), &stories, &all)?;
-    let Some(WordSpace { n_features: dim, rows, coverage, names }) = space else {
+    let Some(space) = space else {
         return Err(Error::Usage {
             place: "--kind".into(),
             problem: "a combination has no features of its own".into(),
             hint: "join the columns of its parts".into(),
         });
     };
+    let dim = space.n_features;
     let longest = stories.iter().map(|story| story.words.len()).max().unwrap_or(0);
     let needed = (longest as u64).saturating_mul(dim as u64).saturating_mul(16);
     if needed > job.memory_bytes {
@@ -104,11 +105,12 @@ pub fn run(job: &FeaturesJob, reporter: &dyn Reporter) -> Result<FeaturesSummary
         .map_err(|source| Error::Write { path: job.out.clone(), source })?;
     reporter.start("stories", stories.len() as u64);
     let mut sizes = BTreeMap::new();
-    for (story, rows) in stories.iter().zip(&rows) {
+    for (index, story) in stories.iter().enumerate() {
+        let rows = space.story_rows(index, story)?;
         let times = story_tr_times(job, story, respdict.as_ref())?;
-        let at_trs = tr_rows(rows, &story.mid_s, &times, &job.lanczos, Trim::NONE)
+        let at_trs = tr_rows(&rows, &story.mid_s, &times, &job.lanczos, Trim::NONE)
             .map_err(|error| error.in_story(&story.name))?;
-        let words = match rows {
+        let words = match rows.as_ref() {
             Rows::Dense(rows) => rows.clone(),
             Rows::Sparse(rows) => rows.to_dense(),
         };
@@ -126,6 +128,7 @@ pub fn run(job: &FeaturesJob, reporter: &dyn Reporter) -> Result<FeaturesSummary
     }
     reporter.finish();
     let n_words = stories.iter().map(|story| story.words.len()).sum();
+    let WordSpace { coverage, names, .. } = space;
     let (n_oov, oov_words) = coverage.map_or((0, Vec::new()), |c| (c.n_oov, c.oov_words));
     let kind = job.kind.label();
     let summary = FeaturesSummary { kind, dim, n_words, n_oov, oov_words, names, stories: sizes };

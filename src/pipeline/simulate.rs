@@ -115,8 +115,8 @@ fn features(job: &SimulateJob, stories: &[Story]) -> Result<Vec<Array2<f32>>> {
     let lanczos = Lanczos::default();
     stories
         .iter()
-        .zip(&space.rows)
-        .map(|(story, rows)| {
+        .enumerate()
+        .map(|(index, story)| {
             let times = match &story.tr_times_s {
                 Some(times) => times.clone(),
                 None => {
@@ -125,7 +125,8 @@ fn features(job: &SimulateJob, stories: &[Story]) -> Result<Vec<Array2<f32>>> {
                     tr_times(first, step, spoken + TRS_AFTER + job.trim.tail)
                 }
             };
-            let rows = tr_rows(rows, &story.mid_s, &times, &lanczos, Trim::NONE)
+            let rows = space.story_rows(index, story)?;
+            let rows = tr_rows(&rows, &story.mid_s, &times, &lanczos, Trim::NONE)
                 .map_err(|error| error.in_story(&story.name))?;
             Ok(match rows {
                 TrRows::Dense(rows) => rows.mapv(|x| x as f32),

@@ -80,7 +80,8 @@ pub fn run(
     let mut mark = |name: &str, reporter: &dyn Reporter| {
         let seconds = since.elapsed().as_secs_f64();
         since = Instant::now();
-        reporter.step(&format!("{name}: {seconds:.2} s"));
+        let peak = peak_bytes() >> 20;
+        reporter.step(&format!("{name}: {seconds:.2} s, peak memory {peak} MiB"));
         timings.push((name.to_owned(), seconds));
     };
     let inputs = read_inputs(study)?;
@@ -123,8 +124,8 @@ pub fn run(
     for subject in &inputs.subjects {
         let same = prepared.as_ref().is_some_and(|(counts, _, _)| *counts == subject.n_feature_trs);
         if !same {
-            let (problem, conditions) =
-                load_problem(study, &inputs, subject, &split, &words, &plan)?;
+            let made = designs(study, &inputs.stories, &words, &split, &subject.n_feature_trs)?;
+            let (problem, conditions) = load_problem(study, made, subject, &split, &plan)?;
             prepared = Some((subject.n_feature_trs.clone(), problem, conditions));
             mark("prepare", reporter);
         }
@@ -142,10 +143,8 @@ pub fn run(
                 n_voxels: subject.n_voxels,
             });
         }
-        for (model, &edges) in plan.models.iter().zip(&solved.0.edges) {
-            let place = format!("{} {}", subject.name, model.folder());
-            more.extend(Warning::alpha_edges(&place, edges, used));
-        }
+        let edges = plan.models.iter().map(|model| model.folder()).zip(solved.0.edges.clone());
+        more.extend(Warning::alpha_edges(&subject.name, edges, used));
         more.iter().for_each(|warning| reporter.warn(warning));
         warnings.extend(more);
         found.push(solved.0);
@@ -260,16 +259,14 @@ fn add_stages(total: &mut StageSeconds, more: StageSeconds) {
     }
 }
 
-/// Designs and eigenproblems of every model for one subject's TR counts.
+/// Eigenproblems of every model from the designs `[space][story]` of one subject's TR counts.
 fn load_problem(
     study: &Study,
-    inputs: &Inputs,
+    made: Vec<Vec<StoryDesign>>,
     subject: &Subject,
     split: &Split,
-    words: &[Option<WordSpace>],
     plan: &StudyPlan,
 ) -> Result<(Problem, Vec<f64>)> {
-    let made = designs(study, &inputs.stories, words, split, &subject.n_feature_trs)?;
     let n_trs = subject.n_trs();
     let blocks: Vec<Block> = split
         .train
@@ -281,12 +278,13 @@ fn load_problem(
     let mut spaces: Vec<Space> = Vec::new();
     let mut specs = Vec::new();
     for (index, designs) in made.into_iter().enumerate() {
+        let mut designs: Vec<Option<StoryDesign>> = designs.into_iter().map(Some).collect();
         let models = || plan.models.iter().filter(|model| model.space == index);
         if models().next().is_none() {
             continue;
         }
-        let pick = |stories: &[usize]| -> Vec<StoryDesign> {
-            stories.iter().map(|&story| designs[story].clone()).collect()
+        let mut pick = |stories: &[usize]| -> Vec<StoryDesign> {
+            stories.iter().filter_map(|&story| designs[story].take()).collect()
         };
         let (train, test) = (pick(&split.train), pick(&split.test));
         if study.delays_cross_stories {
