@@ -52,8 +52,18 @@ fn code(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// `x_tests.rs`, and modules declared under `#[cfg(test)]`.
 fn is_test_file(path: &Path) -> bool {
-    path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests"))
+    let stem = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let parent = root.join(path).with_file_name("mod.rs");
+    let parent = std::fs::read_to_string(parent).unwrap_or_default();
+    let mut before = "";
+    let is_declared = parent.lines().any(|line| {
+        let declares = line.ends_with(&format!("mod {stem};"));
+        std::mem::replace(&mut before, line) == "#[cfg(test)]" && declares
+    });
+    stem.ends_with("tests") || is_declared
 }
 
 /// `ridge/gram.rs` and `ridge.rs` both belong to `ridge`.

@@ -12,6 +12,7 @@ mod source;
 mod spaces;
 mod split;
 
+pub use fingerprint::{InputHash, hash_file};
 pub use inputs::{Inputs, Subject, read_inputs};
 pub use plan::{ModelPlan, StudyPlan, plan};
 pub use run::{RunOptions, StudyResults, run};
