@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-
 fn main() -> ExitCode {
     ExitCode::from(voxelcast::cli::run(voxelcast::cli::args::Cli::parse()))
 }

@@ -1,12 +1,19 @@
 //! `voxelcast ridge`.
 
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use super::Context;
 use super::args::RidgeArgs;
 use super::settings::{parse_convention, parse_scorer, usage};
 use crate::error::Result;
-use crate::pipeline::ridge::{RidgeJob, run};
+use crate::io::output::PartialFile;
+use crate::pipeline::memory::peak_bytes;
+use crate::pipeline::ridge::{RidgeJob, RidgeSummary, run};
+use crate::pipeline::study::hash_file;
 use crate::ridge::AlphaGrid;
 
 /// Runs the command; the document is what `--json` prints.
@@ -38,6 +45,7 @@ pub fn ridge(args: &RidgeArgs, context: &Context) -> Result<super::Output> {
     };
     context.announce_device();
     let summary = run(&job, &context.console, &context.cancel)?;
+    write_run_json(args, context, &summary)?;
     let test = summary
         .mean_test_correlation
         .map_or(String::new(), |r| format!(", mean test correlation {r:.4}"));
@@ -52,4 +60,31 @@ pub fn ridge(args: &RidgeArgs, context: &Context) -> Result<super::Output> {
         args.out.display(),
     );
     Ok(super::Output { document: json!({ "schema": "voxelcast.ridge/1", "ridge": summary }), text })
+}
+
+/// run.json, the last of the files: what was asked for, on what, and what was found.
+fn write_run_json(args: &RidgeArgs, context: &Context, summary: &RidgeSummary) -> Result<()> {
+    let mut paths = vec![&args.x, &args.y, &args.fold_ids];
+    paths.extend(args.x_test.iter().chain(&args.y_test));
+    let hash = |path: &PathBuf| hash_file(path, &path.display().to_string());
+    let document = json!({
+        "schema": "voxelcast.ridge-run/1",
+        "version": env!("CARGO_PKG_VERSION"),
+        "commit": env!("VOXELCAST_COMMIT"),
+        "device": context.settings.device.to_string(),
+        "threads": context.settings.n_threads,
+        "solver": summary.solver,
+        "warnings": summary.warnings,
+        "settings": {
+            "alphas": args.alphas, "alpha_convention": args.alpha_convention,
+            "alpha_tolerance": args.alpha_tolerance, "basis_tolerance": args.basis_tolerance,
+            "scorer": args.scorer, "solver": args.solver, "fit_intercept": !args.no_intercept,
+        },
+        "inputs": paths.into_iter().map(hash).collect::<Result<Vec<_>>>()?,
+        "timings_s": summary.seconds.iter().cloned().collect::<BTreeMap<_, _>>(),
+        "peak_memory_bytes": peak_bytes(),
+    });
+    let file = PartialFile::create(&args.out.join("run.json"))?;
+    writeln!(file.file(), "{document:#}").map_err(|source| file.write_error(source))?;
+    file.finish()
 }

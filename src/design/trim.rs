@@ -59,10 +59,12 @@ impl fmt::Display for Trim {
 impl FromStr for Trim {
     type Err = Error;
 
-    /// `"10:5"`, the slice notation `"10:-5"` of the same, or the preset `"lab"` (`5:10`).
+    /// `"10:5"`, the slice notation `"10:-5"` of the same, or a preset: `"lab"` (`5:10`), `"huth"`.
     fn from_str(text: &str) -> Result<Self> {
-        if text == "lab" {
-            return Ok(Trim::LAB);
+        match text {
+            "lab" => return Ok(Trim::LAB),
+            "huth" => return Ok(Trim::HUTH),
+            _ => {}
         }
         let parts = text.split_once(':').map(|(head, tail)| {
             let tail = tail.trim();
@@ -72,7 +74,7 @@ impl FromStr for Trim {
             Some((Ok(head), Ok(tail))) => Ok(Trim { head, tail }),
             _ => Err(Error::Usage {
                 place: "trim".to_owned(),
-                problem: format!("expected head:tail in TRs or \"lab\", got {text:?}"),
+                problem: format!("expected head:tail in TRs, \"lab\" or \"huth\", got {text:?}"),
                 hint: "write 10:5 to cut 10 TRs at the start and 5 at the end".to_owned(),
             }),
         }
@@ -90,6 +92,7 @@ mod tests {
         assert_eq!(Trim::default(), "10:5".parse().unwrap());
         assert_eq!("lab".parse::<Trim>().unwrap(), Trim { head: 5, tail: 10 });
         assert_eq!("10:-5".parse::<Trim>().unwrap(), Trim::HUTH);
+        assert_eq!("huth".parse::<Trim>().unwrap(), Trim::HUTH);
         assert_eq!(" 3 : 0 ".parse::<Trim>().unwrap(), Trim { head: 3, tail: 0 });
     }
 

@@ -212,7 +212,21 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
 fn open_matrix(path: &Path) -> Result<NpyFile> {
     let file = NpyFile::open(path)?;
     file.check_matrix()?;
+    check_not_empty(&file)?;
     Ok(file)
+}
+
+fn check_not_empty(file: &NpyFile) -> Result<()> {
+    let (n, p) = (file.n_rows(), file.n_cols());
+    if n > 0 && p > 0 {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        what: file.path().display().to_string(),
+        expected: "at least one row and one column".into(),
+        got: format!("({n}, {p})"),
+        hint: "a model needs features and voxels".into(),
+    })
 }
 
 fn same_rows(a: &Path, n_a: usize, b: &Path, n_b: usize) -> Result<()> {
@@ -238,14 +252,6 @@ fn check_equal(a: &Path, b: &Path, what: &str, n_a: usize, n_b: usize) -> Result
 /// The whole design as f32; NaN and infinities are an error.
 fn read_design(file: &NpyFile) -> Result<Array2<f32>> {
     let (n, p) = (file.n_rows(), file.n_cols());
-    if n == 0 || p == 0 {
-        return Err(Error::Shape {
-            what: file.path().display().to_string(),
-            expected: "at least one row and one column".into(),
-            got: format!("({n}, {p})"),
-            hint: "a model needs features".into(),
-        });
-    }
     let mut x = Array2::<f32>::zeros((n, p));
     let out = x.as_slice_mut().expect("a new array is contiguous");
     file.read_columns(0..n, 0..p, out)?;

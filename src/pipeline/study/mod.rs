@@ -12,6 +12,7 @@ mod source;
 mod spaces;
 mod split;
 
+pub use fingerprint::{InputHash, hash_file};
 pub use inputs::{Inputs, RESPDICT_EXTRA, Subject, read_inputs, read_respdict};
 pub use plan::{ModelPlan, StudyPlan, plan};
 pub use run::{RunOptions, StudyResults, run};

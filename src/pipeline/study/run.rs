@@ -219,6 +219,13 @@ fn run_subject(
     reporter: &dyn Reporter,
     cancel: &AtomicBool,
 ) -> Result<(SubjectFound, StageSeconds)> {
+    // A subject that an earlier run finished: its files have their names.
+    let done = options.out.join(".partial").join(format!("{}.done.json", subject.name));
+    let earlier = fs::read_to_string(&done).ok();
+    if let Some(found) = earlier.and_then(|text| serde_json::from_str(&text).ok()) {
+        reporter.note(&format!("{}: was done before", subject.name));
+        return Ok((found, StageSeconds::new()));
+    }
     let sizes = Sizes {
         n_voxels: subject.n_voxels,
         n_test_stories: split.test.len(),
@@ -240,7 +247,9 @@ fn run_subject(
     let source = SubjectSource { subject, split };
     let stages = run_tiles(problem, &source, &sink, &missing, &run)?;
     reporter.finish();
-    Ok((sink.finish()?, stages))
+    let found = sink.finish()?;
+    write_json(&done, &found)?;
+    Ok((found, stages))
 }
 
 /// Memory that tiles may take: what the matrices leave, at most a gibibyte, since wider tiles gain

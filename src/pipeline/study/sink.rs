@@ -57,7 +57,7 @@ pub struct SubjectSink {
 }
 
 /// What the tiles of a subject add up to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SubjectFound {
     /// Voxels that could not be fitted.
     pub n_constant: usize,
@@ -90,6 +90,7 @@ impl SubjectSink {
     /// `Error::Write`; files of another shape.
     pub fn open(out: &Path, subject: &str, models: &[ModelPlan], sizes: Sizes<'_>) -> Result<Self> {
         let partial = out.join(".partial").join(subject);
+        discard_torn(&partial, models, sizes.weights)?;
         let mut files = Vec::new();
         for model in models {
             let folder = out.join("models").join(subject).join(model.folder());
@@ -188,6 +189,22 @@ impl SubjectSink {
             basis_rank: counted.iter().map(|line| line.basis_rank).max().unwrap_or(0),
             basis_error: counted.iter().map(|line| line.basis_error).fold(0.0, f64::max),
         })
+    }
+}
+
+/// Forgets the tiles of a subject whose files are not all there: a run that was cut while files
+/// got their names (or were removed) leaves a journal of tiles whose data have moved away.
+fn discard_torn(partial: &Path, models: &[ModelPlan], weights: bool) -> Result<()> {
+    let needed = ["cv_scores.npy", "story_correlation.npy", "scalars.npy"];
+    let needed = needed.into_iter().chain(weights.then_some("weights.safetensors"));
+    let is_whole = models.iter().all(|model| {
+        let folder = partial.join(model.folder());
+        needed.clone().all(|name| folder.join(name).is_file())
+    });
+    match partial.join("tiles.jsonl").exists() && !is_whole {
+        false => Ok(()),
+        true => fs::remove_dir_all(partial)
+            .map_err(|source| Error::Write { path: partial.to_owned(), source }),
     }
 }
 

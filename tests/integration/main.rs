@@ -1,0 +1,21 @@
+//! Tests of the whole program, through its command line and its public functions.
+//!
+//! | module | what belongs there |
+//! |---|---|
+//! | `naive` | oracles in f64, shared with nothing: ridge by SVD, Pearson, Lanczos, statistics |
+//! | `workbench` | temporary folders, random data, files written by hand, runs of the binary |
+//! | `ridge_command` | `voxelcast ridge` against the oracle; its flags, its files, its refusals |
+//! | `golden` | values of other programs (himalaya, scikit-learn, NumPy, gensim) |
+//! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
+//! | `hostile` | every wrong input of a study: exit code, message, nothing written |
+//! | `architecture` | imports point the right way; where `unsafe` and printing may stand |
+//! | `real_data` | reference results on real BOLD, where the data are there |
+
+mod architecture;
+mod golden;
+mod hostile;
+mod naive;
+mod real_data;
+mod ridge_command;
+mod study_command;
+mod workbench;

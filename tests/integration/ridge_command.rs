@@ -1,0 +1,614 @@
+//! `voxelcast ridge` against the oracle of `naive`; its flags, its files, its refusals.
+
+use ndarray::Array2;
+use rand::Rng;
+use voxelcast::io::npy;
+
+use super::naive::{
+    Score, argmax_last, column_correlations, gram_range, predict, ridge_cv, ridge_fit,
+};
+use super::workbench::{
+    RidgeBench, RidgeFiles, normal, planted, raw_npy, read_matrix, scattered_folds, seeded, text,
+    visible_files, visible_names, voxelcast, wide, write_as, write_f32,
+};
+
+/// DESIGN section 2: CV scores agree with an all-f64 SVD to 1e-5 (measured there: 7e-6 at a
+/// condition number of 2e7); r2 is not bounded by 1, so its error grows with its size.
+fn cv_tolerance(score: f64) -> f64 {
+    1e-5 * score.abs().max(1.0)
+}
+
+/// Rounding f32 products over n rows costs e = eps₃₂ √n of ‖x‖‖y‖ in Xᵀy (not of Xᵀy itself, which
+/// may be near 0), and w moves by that over λ_p + a; the factor (λ₁ + a)/(λ_p + a) as in
+/// tests/golden/ridge_sklearn/README.md. Absolute, for ‖Δw‖ of one voxel.
+fn coef_tolerance(x: &Array2<f64>, y: &[f64], alpha: f64, norm: f64, fit_intercept: bool) -> f64 {
+    let (most, least) = gram_range(x, fit_intercept);
+    let n = y.len() as f64;
+    let e = 4.0 * f64::from(f32::EPSILON) * n.sqrt();
+    let size = y.iter().map(|y| y * y).sum::<f64>().sqrt();
+    e * ((most + alpha) / (least + alpha) * norm + most.sqrt() * size / (least + alpha))
+}
+
+/// r of f32 predictions: sums over p columns and n rows, each off by eps₃₂.
+fn test_tolerance(n_features: usize, n_rows: usize) -> f64 {
+    f64::from(f32::EPSILON) * 8.0 * ((n_features + n_rows) as f64).sqrt()
+}
+
+struct Data {
+    x: Array2<f32>,
+    y: Array2<f32>,
+    folds: Vec<i64>,
+}
+
+impl Data {
+    fn new(seed: u64, n: usize, p: usize, n_voxels: usize, labels: &[i64]) -> Self {
+        let rng = &mut seeded(seed);
+        let x = normal(rng, n, p) + 0.3f32;
+        let y = planted(rng, &x, n_voxels);
+        let folds = scattered_folds(rng, n, labels);
+        Self { x, y, folds }
+    }
+
+    fn bench(&self) -> RidgeBench {
+        RidgeBench::new(&self.x, &self.y, &self.folds)
+    }
+}
+
+/// What the files say, against the definitions.
+#[track_caller]
+fn agrees_with_oracle(data: &Data, found: &RidgeFiles, score: Score, fit_intercept: bool) {
+    let (x, y) = (wide(&data.x), wide(&data.y));
+    let oracle = ridge_cv(&x, &y, &data.folds, &found.alphas, score, fit_intercept);
+    for ((a, v), &expected) in oracle.cv_scores.indexed_iter() {
+        let got = found.cv_scores[[a, v]];
+        assert!(
+            (got - expected).abs() <= cv_tolerance(expected),
+            "cv_scores[{a}, {v}]: expected {expected}, got {got} ({})",
+            (got - expected).abs()
+        );
+    }
+    for v in 0..y.ncols() {
+        let best = found.alphas.iter().position(|&a| a == found.best_alpha[v]);
+        let best = best.expect("the best alpha is one of the grid");
+        let (top, got) = (oracle.cv_scores[[oracle.best[v], v]], oracle.cv_scores[[best, v]]);
+        assert!(top - got <= 2.0 * cv_tolerance(top), "voxel {v}: alpha {best}, {top} > {got}");
+    }
+    let fit = ridge_fit(&x, &y, &found.best_alpha, fit_intercept);
+    for v in 0..y.ncols() {
+        let (mut difference, mut norm) = (0.0, 0.0);
+        for f in 0..x.ncols() {
+            difference += (found.coef[[f, v]] - fit.coef[[f, v]]).powi(2);
+            norm += fit.coef[[f, v]].powi(2);
+        }
+        let (off, norm) = (difference.sqrt(), norm.sqrt());
+        let column = y.column(v).to_vec();
+        let tolerance = coef_tolerance(&x, &column, found.best_alpha[v], norm, fit_intercept);
+        assert!(off <= tolerance, "coef of voxel {v}: {off} > {tolerance}");
+        // Means of the columns of x are near 0.3: |Δb| ≤ ‖means‖ ‖Δw‖, and its own rounding.
+        let rounding = 2.0 * f64::from(f32::EPSILON) * (1.0 + fit.intercept[v].abs() + norm);
+        let off = (found.intercept[v] - fit.intercept[v]).abs();
+        let most = tolerance * (x.ncols() as f64).sqrt() + rounding;
+        assert!(off <= most, "intercept of voxel {v}: {off} > {most}");
+        if !fit_intercept {
+            assert_eq!(found.intercept[v], 0.0);
+        }
+    }
+    best_alphas_are_the_maxima_of_the_file(found);
+}
+
+#[track_caller]
+fn best_alphas_are_the_maxima_of_the_file(found: &RidgeFiles) {
+    for v in 0..found.best_alpha.len() {
+        let scores = found.cv_scores.column(v).to_vec();
+        if !scores[0].is_nan() {
+            assert_eq!(found.best_alpha[v], found.alphas[argmax_last(&scores)], "voxel {v}");
+        }
+    }
+}
+
+#[test]
+fn every_size_agrees_with_the_f64_svd() {
+    // (n, p, V, fold labels): one voxel, one column, more columns than rows, a width above a tile.
+    let cases: [(usize, usize, usize, &[i64]); 8] = [
+        (40, 1, 1, &[0, 1]),
+        (60, 7, 2, &[-5, 3, 1_000_000_007]),
+        (90, 7, 33, &[2, 1, 0, 9]),
+        (120, 65, 33, &[4, 0, 3, 1, 2]),
+        (150, 65, 700, &[10, 20, 30]),
+        (50, 65, 33, &[1, 2]),
+        (33, 31, 2, &[0, 7]),
+        (61, 1, 33, &[5, 6, 7, 8, 9]),
+    ];
+    for (i, (n, p, n_voxels, labels)) in cases.into_iter().enumerate() {
+        println!("case {i}: {n} × {p} × {n_voxels}, {} folds", labels.len());
+        let data = Data::new(100 + i as u64, n, p, n_voxels, labels);
+        let found = data.bench().fit(&["--alphas", "logspace(-1,5,13)"]);
+        assert_eq!(found.alphas.len(), 13);
+        agrees_with_oracle(&data, &found, Score::Correlation, true);
+    }
+}
+
+#[test]
+fn scorer_and_intercept_are_those_of_the_oracle_and_change_the_scores() {
+    let data = Data::new(7, 110, 9, 5, &[1, 2, 3]);
+    let bench = data.bench();
+    let mut tables = Vec::new();
+    for (name, score) in [("correlation", Score::Correlation), ("r2", Score::R2)] {
+        for fit_intercept in [true, false] {
+            let mut flags = vec!["--alphas", "logspace(0,4,5)", "--scorer", name];
+            flags.extend((!fit_intercept).then_some("--no-intercept"));
+            let found = bench.fit(&flags);
+            agrees_with_oracle(&data, &found, score, fit_intercept);
+            tables.push(found.cv_scores);
+        }
+    }
+    for i in 0..tables.len() {
+        for j in 0..i {
+            assert_ne!(tables[i], tables[j]);
+        }
+    }
+}
+
+#[test]
+fn gram_and_dual_agree_on_tall_and_wide_designs() {
+    for (seed, n, p) in [(1, 96, 20), (2, 60, 130)] {
+        let data = Data::new(seed, n, p, 35, &[0, 1, 2]);
+        let bench = data.bench();
+        for intercept in [&[][..], &["--no-intercept"]] {
+            let [gram, dual, auto] = ["gram", "dual", "auto"].map(|solver| {
+                let flags = ["--solver", solver, "--alphas", "logspace(0,4,9)"];
+                bench.fit(&[&flags[..], intercept].concat())
+            });
+            assert!(gram.outcome.stderr.contains("solver: gram"), "{}", gram.outcome.stderr);
+            assert!(dual.outcome.stderr.contains("solver: dual"), "{}", dual.outcome.stderr);
+            assert!(auto.outcome.stderr.contains("solver: "), "{}", auto.outcome.stderr);
+            agrees_with_oracle(&data, &gram, Score::Correlation, intercept.is_empty());
+            agrees_with_oracle(&data, &dual, Score::Correlation, intercept.is_empty());
+            for (a, b) in gram.cv_scores.iter().zip(&dual.cv_scores) {
+                assert!((a - b).abs() <= cv_tolerance(*a), "{a} {b}");
+            }
+        }
+    }
+}
+
+/// Columns of sizes 1 to 1e-6 of `size`, on request mixed by rotations so that no scaling of
+/// columns would mend it.
+fn ill_conditioned(seed: u64, size: f64, is_mixed: bool) -> Data {
+    let rng = &mut seeded(seed);
+    let (n, p) = (180, 24);
+    let mut x = normal(rng, n, p).mapv(f64::from);
+    for f in 0..p {
+        let scale = size * 10f64.powf(-6.0 * f as f64 / (p - 1) as f64);
+        x.column_mut(f).mapv_inplace(|value| value * scale);
+    }
+    for _ in 0..if is_mixed { 6 * p } else { 0 } {
+        let (i, j) = (rng.random_range(0..p), rng.random_range(0..p));
+        if i != j {
+            for t in 0..n {
+                let (a, b) = (x[[t, i]], x[[t, j]]);
+                (x[[t, i]], x[[t, j]]) = (0.8 * a - 0.6 * b, 0.6 * a + 0.8 * b);
+            }
+        }
+    }
+    let x = x.mapv(|value| value as f32);
+    let (most, least) = gram_range(&wide(&x), true);
+    let condition = (most / least).sqrt();
+    // Rounding a mixed design to f32 leaves about 1e-7 in each column.
+    assert!(condition > 3e5, "condition number {condition}");
+    let y = planted(rng, &x, 33);
+    let folds = scattered_folds(rng, n, &[0, 1, 2, 3, 4]);
+    Data { x, y, folds }
+}
+
+#[test]
+fn a_condition_number_of_a_million_costs_no_digits_of_the_cv_scores() {
+    // Scaled columns keep their digits at any alpha. Mixed ones are known to eps₃₂ of the largest
+    // only, so a component of size s is lost in the rounding of x itself once
+    // eps₃₂ √λ₁ / (2 √alpha) nears 1e-5: the mixed case starts at alpha = 1e-3 λ₁ / n.
+    for (is_mixed, size, grid) in [
+        (false, 1.0, "logspace(-8,4,25)"),
+        (true, 1.0, "logspace(0,8,17)"),
+        (true, 30.0, "logspace(0,8,17)"),
+    ] {
+        let data = ill_conditioned(31, size, is_mixed);
+        for solver in ["gram", "dual"] {
+            let found = data.bench().fit(&["--alphas", grid, "--solver", solver]);
+            let oracle = ridge_cv(
+                &wide(&data.x),
+                &wide(&data.y),
+                &data.folds,
+                &found.alphas,
+                Score::Correlation,
+                true,
+            );
+            let worst: Vec<f64> = (0..found.alphas.len())
+                .map(|a| {
+                    let off = &found.cv_scores.row(a) - &oracle.cv_scores.row(a);
+                    off.iter().fold(0.0, |most, off| off.abs().max(most))
+                })
+                .collect();
+            println!("mixed {is_mixed}, {solver}: worst per alpha {worst:?}");
+            assert!(worst.iter().all(|&off| off <= cv_tolerance(1.0)), "{is_mixed} {solver}");
+        }
+    }
+}
+
+#[test]
+fn one_alpha_and_a_hundred_alphas_agree_with_the_oracle() {
+    let data = Data::new(41, 100, 17, 33, &[1, 2, 3, 4]);
+    let bench = data.bench();
+    let one = bench.fit(&["--alphas", "50"]);
+    assert_eq!(one.best_alpha, vec![50.0; 33]);
+    agrees_with_oracle(&data, &one, Score::Correlation, true);
+    let many = bench.fit(&["--alphas", "logspace(-2,6,100)"]);
+    assert_eq!(many.alphas.len(), 100);
+    agrees_with_oracle(&data, &many, Score::Correlation, true);
+    let exact = bench.fit(&["--alphas", "logspace(-2,6,100)", "--basis-tolerance", "0"]);
+    agrees_with_oracle(&data, &exact, Score::Correlation, true);
+    for (a, b) in many.cv_scores.iter().zip(&exact.cv_scores) {
+        assert!((a - b).abs() <= cv_tolerance(*a), "{a} {b}");
+    }
+    let coarse = bench.fit(&["--alphas", "logspace(-2,6,100)", "--basis-tolerance", "0.1"]);
+    assert_ne!(coarse.cv_scores, exact.cv_scores, "the tolerance changes the result");
+}
+
+#[test]
+fn the_huth_convention_squares_the_grid() {
+    let data = Data::new(43, 80, 6, 4, &[1, 2]);
+    let bench = data.bench();
+    let huth = bench.fit(&["--alphas", "1,10,30", "--alpha-convention", "huth"]);
+    let ours = bench.fit(&["--alphas", "1,100,900"]);
+    assert_eq!(huth.alphas, [1.0, 100.0, 900.0]);
+    assert_eq!(huth.best_alpha, ours.best_alpha);
+    assert_eq!(huth.cv_scores, ours.cv_scores);
+    let plain = bench.fit(&["--alphas", "1,10,30"]);
+    assert_ne!(plain.cv_scores, huth.cv_scores);
+}
+
+#[test]
+fn alpha_tolerance_takes_the_smallest_alpha_that_is_good_enough() {
+    let data = Data::new(47, 100, 30, 33, &[1, 2, 3]);
+    let bench = data.bench();
+    let found = bench.fit(&["--alphas", "logspace(-1,5,25)", "--alpha-tolerance", "0.05"]);
+    let strict = bench.fit(&["--alphas", "logspace(-1,5,25)"]);
+    assert_eq!(found.cv_scores, strict.cv_scores);
+    assert_ne!(found.best_alpha, strict.best_alpha);
+    for v in 0..33 {
+        let scores = found.cv_scores.column(v).to_vec();
+        let top = scores[argmax_last(&scores)];
+        let first = scores.iter().position(|&s| s >= top - 0.05 * top.abs()).expect("the top");
+        assert_eq!(found.best_alpha[v], found.alphas[first], "voxel {v}");
+    }
+}
+
+#[test]
+fn equal_scores_take_the_larger_alpha() {
+    // With one column the correlation is the same at every alpha, up to sign and rounding.
+    let rng = &mut seeded(53);
+    let x = Array2::from_shape_fn((64, 1), |(i, _)| if i % 2 == 0 { 1.0 } else { -1.0 });
+    let y = planted(rng, &x, 33);
+    let folds: Vec<i64> = (0..64).map(|i| i / 16).collect();
+    let found = RidgeBench::new(&x, &y, &folds).fit(&["--alphas", "1,10,100,1000"]);
+    best_alphas_are_the_maxima_of_the_file(&found);
+    for v in 0..33 {
+        let scores = found.cv_scores.column(v).to_vec();
+        if scores.iter().all(|&s| s == scores[0]) {
+            assert_eq!(found.best_alpha[v], 1000.0);
+        }
+    }
+}
+
+#[test]
+fn dtype_and_order_of_the_files_do_not_change_a_bit() {
+    let data = Data::new(59, 70, 11, 37, &[3, 1, 2]);
+    let bench = data.bench();
+    let flags = ["--alphas", "1,10,100"];
+    let first = visible_files_of(&bench.fit(&flags));
+    for is_f64 in [false, true] {
+        for is_fortran in [false, true] {
+            write_as(&bench.file("x.npy"), &data.x, is_f64, is_fortran);
+            write_as(&bench.file("y.npy"), &data.y, is_f64, !is_fortran);
+            let again = visible_files_of(&bench.fit(&flags));
+            assert_eq!(first, again, "f64 {is_f64}, Fortran {is_fortran}");
+        }
+    }
+    // Any integer dtype for the folds.
+    let labels: Vec<u8> = data.folds.iter().map(|&fold| fold as u8).collect();
+    raw_npy(&bench.file("folds.npy"), "|u1", false, "(70,)", &labels);
+    assert_eq!(first, visible_files_of(&bench.fit(&flags)));
+    let labels: Vec<u8> = labels.iter().flat_map(|&fold| i16::from(fold).to_be_bytes()).collect();
+    raw_npy(&bench.file("folds.npy"), ">i2", false, "(70,)", &labels);
+    assert_eq!(first, visible_files_of(&bench.fit(&flags)));
+}
+
+/// Arrays only: run.json holds times.
+fn visible_files_of(found: &RidgeFiles) -> Vec<(String, Vec<u8>)> {
+    visible_files(&found.out)
+        .into_iter()
+        .map(|(path, bytes)| {
+            (path.file_name().expect("a file").to_string_lossy().into_owned(), bytes)
+        })
+        .filter(|(name, _)| name.ends_with(".npy"))
+        .collect()
+}
+
+#[test]
+fn threads_and_memory_do_not_change_the_results() {
+    let data = Data::new(61, 60, 12, 3000, &[1, 2, 3]);
+    let bench = data.bench();
+    let flags = |more: &[&'static str]| [&["--alphas", "logspace(0,4,9)"][..], more].concat();
+    let one = bench.fit(&flags(&["--threads", "1"]));
+    let two = bench.fit(&flags(&["--threads", "2"]));
+    assert_eq!(visible_files_of(&one), visible_files_of(&two));
+    let small = bench.fit(&flags(&["--memory", "64M"]));
+    for (a, b) in one.cv_scores.iter().zip(&small.cv_scores) {
+        assert!((a - b).abs() <= cv_tolerance(*a));
+    }
+    assert_eq!(visible_files_of(&one), visible_files_of(&small), "tile borders do not show");
+}
+
+#[test]
+fn test_correlations_and_predictions_follow_from_the_weights() {
+    for (p, solver) in [(9, "gram"), (9, "dual"), (120, "gram"), (120, "dual")] {
+        let rng = &mut seeded(67);
+        let x_all = normal(rng, 140, p) + 0.3f32;
+        let y_all = planted(rng, &x_all, 33);
+        let part = |m: &Array2<f32>, rows: std::ops::Range<usize>| {
+            m.slice(ndarray::s![rows, ..]).to_owned()
+        };
+        let folds = scattered_folds(rng, 100, &[1, 2, 3]);
+        let (x, y) = (part(&x_all, 0..100), part(&y_all, 0..100));
+        let (x_test, y_test) = (part(&x_all, 100..140), part(&y_all, 100..140));
+        let bench = RidgeBench::new(&x, &y, &folds).with_test(&x_test, &y_test);
+        for intercept in [&[][..], &["--no-intercept"]] {
+            let flags = ["--alphas", "1,10,100", "--predict", "--solver", solver];
+            let found = bench.fit(&[&flags[..], intercept].concat());
+            let predictions = read_matrix(&found.out.join("predictions.npy"), (40, 33));
+            let fit = super::naive::Fit {
+                coef: found.coef.clone(),
+                intercept: found.intercept.clone().into(),
+            };
+            let from_files = predict(&wide(&x_test), &fit);
+            let tolerance = test_tolerance(p, 40);
+            for (a, b) in predictions.iter().zip(&from_files) {
+                assert!((a - b).abs() <= tolerance * b.abs().max(1.0), "{p} {solver}: {a} {b}");
+            }
+            let expected = column_correlations(&from_files, &wide(&y_test));
+            for (got, expected) in found.test_correlation.iter().zip(expected) {
+                assert!((got - expected).abs() <= tolerance, "{p} {solver}: {got} {expected}");
+            }
+            let fit = ridge_fit(&wide(&x), &wide(&y), &found.best_alpha, intercept.is_empty());
+            let expected = column_correlations(&predict(&wide(&x_test), &fit), &wide(&y_test));
+            for (got, expected) in found.test_correlation.iter().zip(expected) {
+                assert!((got - expected).abs() <= cv_tolerance(expected), "{got} {expected}");
+            }
+        }
+        let found = bench.fit(&["--alphas", "1,10,100"]);
+        assert!(!found.out.join("predictions.npy").exists(), "only with --predict");
+    }
+}
+
+#[test]
+fn dead_voxels_are_nan_in_scores_and_zero_in_weights() {
+    let mut data = Data::new(71, 90, 8, 12, &[1, 2, 3]);
+    let rng = &mut seeded(72);
+    let x_test = normal(rng, 30, 8);
+    let mut y_test = planted(rng, &x_test, 12);
+    data.y.column_mut(1).fill(0.0);
+    data.y.column_mut(3).fill(0.1); // its mean rounds
+    data.y[[17, 5]] = f32::NAN;
+    data.y[[89, 7]] = f32::INFINITY;
+    data.y[[0, 9]] = f32::NEG_INFINITY;
+    data.y.column_mut(11).fill(1e30);
+    y_test.column_mut(0).fill(2.0); // alive, but without a test correlation
+    let dead = [1, 3, 5, 7, 9, 11];
+    for solver in ["gram", "dual"] {
+        for intercept in [&[][..], &["--no-intercept"]] {
+            let bench = data.bench().with_test(&x_test, &y_test);
+            let flags = ["--alphas", "1,10,100", "--solver", solver];
+            let found = bench.fit(&[&flags[..], intercept].concat());
+            for v in 0..12 {
+                let is_dead = dead.contains(&v);
+                let all_nan = found.cv_scores.column(v).iter().all(|s| s.is_nan());
+                let any_nan = found.cv_scores.column(v).iter().any(|s| s.is_nan());
+                assert!(all_nan == is_dead && any_nan == is_dead, "{solver} voxel {v}");
+                assert_eq!(found.best_alpha[v].is_nan(), is_dead, "voxel {v}");
+                assert_eq!(found.test_correlation[v].is_nan(), is_dead || v == 0, "voxel {v}");
+                assert_eq!(found.coef.column(v).iter().all(|&w| w == 0.0), is_dead, "voxel {v}");
+                assert!(found.intercept[v].is_finite());
+            }
+            let says = "3 constant and 3 NaN or infinite voxels of 12";
+            assert!(found.outcome.stderr.contains(says), "{}", found.outcome.stderr);
+            // The living are not touched by the dead.
+            let mut alive = Data { x: data.x.clone(), y: data.y.clone(), folds: vec![] };
+            alive.folds.clone_from(&data.folds);
+            alive.y = data.y.select(ndarray::Axis(1), &[0, 2, 4, 6, 8, 10]);
+            let oracle = ridge_cv(
+                &wide(&alive.x),
+                &wide(&alive.y),
+                &alive.folds,
+                &found.alphas,
+                Score::Correlation,
+                intercept.is_empty(),
+            );
+            for ((a, i), &expected) in oracle.cv_scores.indexed_iter() {
+                let off = (found.cv_scores[[a, 2 * i]] - expected).abs();
+                assert!(off <= cv_tolerance(expected), "{off}");
+            }
+        }
+    }
+}
+
+#[test]
+fn stdout_is_one_document_with_json_and_stderr_names_solver_and_device() {
+    let data = Data::new(73, 60, 5, 4, &[1, 2]);
+    let bench = data.bench();
+    let found = bench.fit(&["--alphas", "1,10", "--json"]);
+    let document: serde_json::Value =
+        serde_json::from_str(&found.outcome.stdout).expect("one JSON document");
+    assert!(document["schema"].as_str().is_some_and(|schema| !schema.is_empty()));
+    assert_eq!(document["ridge"]["n_voxels"], 4);
+    for part in ["device: cpu", "solver: "] {
+        assert!(found.outcome.stderr.contains(part), "{}", found.outcome.stderr);
+    }
+    assert!(!found.outcome.stderr.contains('\u{1b}'), "no colour without a terminal");
+    let quiet = bench.fit(&["--alphas", "1,10", "--quiet"]);
+    assert!(quiet.outcome.stderr.is_empty(), "{}", quiet.outcome.stderr);
+    let plain = bench.fit(&["--alphas", "1,10"]);
+    assert!(serde_json::from_str::<serde_json::Value>(&plain.outcome.stdout).is_err());
+}
+
+#[test]
+fn run_json_is_among_the_outputs() {
+    let data = Data::new(79, 60, 5, 4, &[1, 2]);
+    let found = data.bench().fit(&["--alphas", "1,10"]);
+    let names = visible_names(&found.out);
+    let expected =
+        ["alphas.npy", "best_alpha.npy", "coef.npy", "cv_scores.npy", "intercept.npy", "run.json"];
+    assert_eq!(names, expected);
+    let text = std::fs::read_to_string(found.out.join("run.json")).expect("it is there");
+    let run: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    for key in ["version", "commit", "device", "solver", "warnings"] {
+        assert!(!run[key].is_null(), "{key} in {run}");
+    }
+}
+
+/// Refused with this exit code, these parts in the message, and nothing under a final name.
+#[track_caller]
+fn refused(bench: &RidgeBench, flags: &[&str], code: i32, parts: &[&str]) {
+    let (outcome, out) = bench.run(flags);
+    outcome.refused(code, parts);
+    assert_eq!(visible_names(&out), Vec::<String>::new());
+}
+
+#[test]
+fn flags_that_cannot_be_meant_end_with_exit_code_2() {
+    let data = Data::new(83, 40, 3, 2, &[1, 2]);
+    let bench = data.bench();
+    for (alphas, says) in [
+        ("0,1", "got 0 at position 1"),
+        ("-1,1", "got -1 at position 1"),
+        ("1,nan", "NaN"),
+        ("10,1", "got 1 after 10"),
+        ("1,1", "got 1 after 1"),
+        ("logspace(0,6)", "logspace"),
+        ("", "alphas"),
+    ] {
+        let flag = format!("--alphas={alphas}");
+        refused(&bench, &[&flag], 2, &[says]);
+    }
+    refused(&bench, &["--device", "tpu"], 2, &["tpu"]);
+    refused(&bench, &["--scorer", "mse"], 2, &["--scorer", "mse", "correlation"]);
+    refused(&bench, &["--solver", "magic"], 2, &["magic", "gram"]);
+    refused(&bench, &["--alpha-convention", "root"], 2, &["root", "huth"]);
+    refused(&bench, &["--alpha-tolerance", "1"], 2, &["--alpha-tolerance", "got 1"]);
+    refused(&bench, &["--alpha-tolerance=-0.1"], 2, &["--alpha-tolerance", "got -0.1"]);
+    refused(&bench, &["--basis-tolerance", "2"], 2, &["--basis-tolerance", "got 2"]);
+    refused(&bench, &["--threads", "0"], 2, &["--threads", "got 0"]);
+    refused(&bench, &["--memory", "1k"], 2, &["--memory", "1k", "64M"]);
+    refused(&bench, &["--predict"], 2, &["--x-test"]);
+    refused(&bench, &["--no-such-flag"], 2, &["--no-such-flag"]);
+    let outcome = voxelcast(&["ridge", "--x", "x.npy"]);
+    assert_eq!(outcome.code, 2, "{outcome:#?}");
+}
+
+#[test]
+fn a_card_that_is_not_there_ends_with_exit_code_4() {
+    let data = Data::new(89, 40, 3, 2, &[1, 2]);
+    let cpu = data.bench().fit(&["--device", "auto", "--alphas", "1"]);
+    if !cpu.outcome.stderr.contains("built without CUDA") {
+        println!("SKIPPED: built with CUDA, this machine may have a card");
+        return;
+    }
+    refused(&data.bench(), &["--device", "cuda"], 4, &["cuda"]);
+    refused(&data.bench(), &["--device", "cuda:3"], 4, &["cuda:3"]);
+    assert_eq!(data.bench().fit(&["--device", "cpu", "--alphas", "1"]).best_alpha, [1.0, 1.0]);
+}
+
+#[test]
+fn data_that_do_not_fit_together_end_with_exit_code_3() {
+    let data = Data::new(97, 40, 3, 2, &[1, 2]);
+    let bench = data.bench();
+    let rng = &mut seeded(98);
+
+    write_f32(&bench.file("y.npy"), &normal(rng, 38, 2));
+    refused(&bench, &[], 3, &["x.npy", "y.npy", "40", "38", "rows"]);
+    let bench = data.bench();
+    npy::write(&bench.file("folds.npy"), &[41], &[1i64; 41]).expect("written");
+    refused(&bench, &[], 3, &["x.npy", "folds.npy", "40", "41"]);
+    npy::write(&bench.file("folds.npy"), &[40], &[7i64; 40]).expect("written");
+    refused(&bench, &[], 3, &["folds.npy", "at least 2 folds", "got 1"]);
+    let mut folds = [7i64; 40];
+    folds[3] = 9;
+    npy::write(&bench.file("folds.npy"), &[40], &folds).expect("written");
+    refused(&bench, &[], 3, &["fold 9 has 1 row"]);
+    npy::write(&bench.file("folds.npy"), &[40], &[0.5f64; 40]).expect("written");
+    refused(&bench, &[], 3, &["folds.npy"]);
+
+    let mut x = data.x.clone();
+    x[[12, 2]] = f32::NAN;
+    let bench = RidgeBench::new(&x, &data.y, &data.folds);
+    refused(&bench, &[], 3, &["x.npy", "NaN", "row 12, column 2"]);
+    x[[12, 2]] = f32::INFINITY;
+    let bench = RidgeBench::new(&x, &data.y, &data.folds);
+    refused(&bench, &[], 3, &["x.npy", "inf", "row 12, column 2"]);
+
+    let narrow = data.bench().with_test(&normal(rng, 9, 2), &normal(rng, 9, 2));
+    refused(&narrow, &[], 3, &["x_test.npy", "columns", "3", "2"]);
+    let few = data.bench().with_test(&normal(rng, 9, 3), &normal(rng, 9, 1));
+    refused(&few, &[], 3, &["y_test.npy", "columns", "2", "1"]);
+    let short = data.bench().with_test(&normal(rng, 9, 3), &normal(rng, 8, 2));
+    refused(&short, &[], 3, &["y_test.npy", "rows", "9", "8"]);
+    let mut bad = normal(rng, 9, 3);
+    bad[[1, 1]] = f32::NAN;
+    let nan = data.bench().with_test(&bad, &normal(rng, 9, 2));
+    refused(&nan, &[], 3, &["x_test.npy", "NaN", "row 1, column 1"]);
+}
+
+#[test]
+fn files_that_lie_or_are_missing_end_with_exit_code_3() {
+    let data = Data::new(101, 40, 3, 2, &[1, 2]);
+    for name in ["x.npy", "y.npy", "folds.npy"] {
+        let bench = data.bench();
+        let whole = std::fs::read(bench.file(name)).expect("it was written");
+        std::fs::write(bench.file(name), &whole[..whole.len() - 5]).expect("written");
+        refused(&bench, &[], 3, &[name, "truncated"]);
+        std::fs::write(bench.file(name), &whole[..40]).expect("written");
+        refused(&bench, &[], 3, &[name, "truncated", "header"]);
+        std::fs::write(bench.file(name), [&whole[..], b"more"].concat()).expect("written");
+        refused(&bench, &[], 3, &[name, "4 bytes too many"]);
+        std::fs::write(bench.file(name), b"").expect("written");
+        refused(&bench, &[], 3, &[name]);
+        std::fs::write(bench.file(name), b"PK\x03\x04 not npy at all").expect("written");
+        refused(&bench, &[], 3, &[name, "not a .npy file"]);
+        std::fs::remove_file(bench.file(name)).expect("removed");
+        refused(&bench, &[], 3, &[name, "cannot read"]);
+    }
+    // A header that promises more than any machine has: nothing may be allocated from it.
+    let bench = data.bench();
+    raw_npy(&bench.file("y.npy"), "<f4", false, "(40, 999999999999)", &[0; 64]);
+    refused(&bench, &[], 3, &["y.npy", "truncated", "999999999999"]);
+    raw_npy(&bench.file("y.npy"), "<f4", false, "(18446744073709551615, 4)", &[0; 64]);
+    refused(&bench, &[], 3, &["y.npy", "overflow"]);
+    raw_npy(&bench.file("y.npy"), "|O", false, "(40, 2)", &[0; 64]);
+    refused(&bench, &[], 3, &["y.npy", "Python objects"]);
+    raw_npy(&bench.file("y.npy"), "<f4", false, "(40, 0)", &[]);
+    refused(&bench, &[], 3, &["y.npy"]);
+    raw_npy(&bench.file("x.npy"), "<f4", false, "(40, 0)", &[]);
+    refused(&bench, &[], 3, &["x.npy", "(40, 0)"]);
+}
+
+#[test]
+fn what_was_there_before_stays_whole_when_a_run_fails() {
+    let data = Data::new(103, 40, 3, 2, &[1, 2]);
+    let bench = data.bench();
+    let found = bench.fit(&["--alphas", "1,10"]);
+    let before = visible_files(&found.out);
+    let whole = std::fs::read(bench.file("y.npy")).expect("it was written");
+    std::fs::write(bench.file("y.npy"), &whole[..whole.len() - 4]).expect("written");
+    let [x, y, folds] = ["x.npy", "y.npy", "folds.npy"].map(|name| bench.file(name));
+    let args = ["ridge", "--x", text(&x), "--y", text(&y), "--fold-ids", text(&folds)];
+    let outcome = voxelcast(&[&args[..], &["--out", text(&found.out)]].concat());
+    outcome.refused(3, &["y.npy"]);
+    assert_eq!(visible_files(&found.out), before);
+}
