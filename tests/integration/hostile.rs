@@ -249,12 +249,24 @@ fn word_vectors_that_lie_are_an_error() {
         "spaces = [[space]]\nname = \"w\"\nkind = \"word2vec\"\nvectors = \"vectors.bin\"\n";
     binary(b"3000000 300\nword1 \x00\x01\x02");
     run_refused(&bench, &[space], 3, &["vectors.bin"]);
-    binary(b"99999999999999999999 300\n");
+    binary(b"2 99999999\nword1 \x00\x01\x02");
     run_refused(&bench, &[space], 3, &["vectors.bin"]);
     binary(b"");
     run_refused(&bench, &[space], 3, &["vectors.bin"]);
     std::fs::remove_file(bench.file("vectors.bin")).expect("removed");
     run_refused(&bench, &[space], 3, &["vectors.bin", "cannot read"]);
+}
+
+#[test]
+fn vectors_that_hold_none_of_the_words_are_warned_about_and_predict_nothing() {
+    let bench = bench();
+    std::fs::write(bench.file("vectors.txt"), "elsewhere 1 2 3\nnowhere 2 3 4\n").expect("written");
+    let (outcome, out) = bench.run(&[GLOVE_ONLY], &[]);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    let says = "warning: coverage: glove has no vector for 100.0 % of the words";
+    assert!(outcome.stderr.contains(says), "{}", outcome.stderr);
+    let summary = std::fs::read_to_string(out.join("summary.csv")).expect("it is there");
+    assert!(summary.contains("s1,glove,true,4,0,"), "no voxel has a score: {summary}");
 }
 
 #[test]

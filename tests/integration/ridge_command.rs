@@ -202,13 +202,14 @@ fn ill_conditioned(seed: u64, size: f64, is_mixed: bool) -> Data {
 
 #[test]
 fn a_condition_number_of_a_million_costs_no_digits_of_the_cv_scores() {
-    // Scaled columns keep their digits at any alpha. Mixed ones are known to eps₃₂ of the largest
-    // only, so a component of size s is lost in the rounding of x itself once
-    // eps₃₂ √λ₁ / (2 √alpha) nears 1e-5: the mixed case starts at alpha = 1e-3 λ₁ / n.
+    // Where the Gram route ends: its eigenvalues are off by about 100 eps₆₄ λ₁, which has to be
+    // below 1e-5 (λ + alpha): alpha ≥ 2e-9 λ₁, here 1e-6 … 1e-5. Mixed columns are known to eps₃₂
+    // of the largest only (x is centred and XᵀY summed in f32): a prediction is off by
+    // eps₃₂ √λ₁ / (2 √alpha), below 1e-5 for alpha ≥ 4e-5 λ₁, here 1e-2.
     for (is_mixed, size, grid) in [
-        (false, 1.0, "logspace(-8,4,25)"),
-        (true, 1.0, "logspace(0,8,17)"),
-        (true, 30.0, "logspace(0,8,17)"),
+        (false, 1.0, "logspace(-5,4,19)"),
+        (true, 1.0, "logspace(-1,8,19)"),
+        (true, 30.0, "logspace(2,8,13)"),
     ] {
         let data = ill_conditioned(31, size, is_mixed);
         for solver in ["gram", "dual"] {
@@ -440,6 +441,35 @@ fn dead_voxels_are_nan_in_scores_and_zero_in_weights() {
 }
 
 #[test]
+fn a_design_without_variance_predicts_nothing_and_fails_nowhere() {
+    let data = Data::new(74, 60, 1, 5, &[1, 2, 3]);
+    // Zero everywhere; and zero but for the rows of one fold, so that its training rows are empty.
+    let zero = Array2::<f32>::zeros((60, 1));
+    let mut nearly = zero.clone();
+    (0..60).filter(|&t| data.folds[t] == 2).for_each(|t| nearly[[t, 0]] = 1.0 + t as f32);
+    for x in [&zero, &nearly] {
+        let bench = RidgeBench::new(x, &data.y, &data.folds).with_test(x, &data.y);
+        for solver in ["gram", "dual"] {
+            for scorer in ["correlation", "r2"] {
+                for intercept in [&[][..], &["--no-intercept"]] {
+                    let flags =
+                        ["--alphas", "1,10", "--solver", solver, "--scorer", scorer, "--predict"];
+                    let found = bench.fit(&[&flags[..], intercept].concat());
+                    assert!(found.cv_scores.iter().all(|score| score.is_finite()), "{found:#?}");
+                    assert!(found.coef.iter().all(|w| w.is_finite()));
+                    if x == zero {
+                        assert!(found.coef.iter().all(|&w| w == 0.0));
+                        assert!(found.test_correlation.iter().all(|r| r.is_nan()));
+                        assert!(scorer == "r2" || found.cv_scores.iter().all(|&r| r == 0.0));
+                        assert_eq!(found.best_alpha, [10.0; 5], "a tie");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn stdout_is_one_document_with_json_and_stderr_names_solver_and_device() {
     let data = Data::new(73, 60, 5, 4, &[1, 2]);
     let bench = data.bench();
@@ -461,7 +491,8 @@ fn stdout_is_one_document_with_json_and_stderr_names_solver_and_device() {
 #[test]
 fn run_json_is_among_the_outputs() {
     let data = Data::new(79, 60, 5, 4, &[1, 2]);
-    let found = data.bench().fit(&["--alphas", "1,10"]);
+    let bench = data.bench();
+    let found = bench.fit(&["--alphas", "1,10"]);
     let names = visible_names(&found.out);
     let expected =
         ["alphas.npy", "best_alpha.npy", "coef.npy", "cv_scores.npy", "intercept.npy", "run.json"];
@@ -593,7 +624,8 @@ fn files_that_lie_or_are_missing_end_with_exit_code_3() {
     raw_npy(&bench.file("y.npy"), "|O", false, "(40, 2)", &[0; 64]);
     refused(&bench, &[], 3, &["y.npy", "Python objects"]);
     raw_npy(&bench.file("y.npy"), "<f4", false, "(40, 0)", &[]);
-    refused(&bench, &[], 3, &["y.npy"]);
+    refused(&bench, &[], 3, &["y.npy", "(40, 0)"]);
+    write_f32(&bench.file("y.npy"), &data.y);
     raw_npy(&bench.file("x.npy"), "<f4", false, "(40, 0)", &[]);
     refused(&bench, &[], 3, &["x.npy", "(40, 0)"]);
 }

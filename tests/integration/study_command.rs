@@ -327,7 +327,7 @@ fn every_setting_changes_the_results() {
     assert!(!visible_names(&out).iter().any(|name| name.ends_with(".safetensors")));
     let (_, out) = bench.run(&[GLOVE_ONLY, "design.variants = [\"plain\"]"], &[]);
     assert!(out.join("models/s1/glove").is_dir() && !out.join("models/s1/glove-lagged").exists());
-    for (line, n_features) in [("min_count = 12", None), ("max_words = 9", Some(9))] {
+    for (line, n_features) in [("min_count = 32", None), ("max_words = 9", Some(9))] {
         let space = format!("spaces = [[space]]\nkind = \"bow\"\n{line}\n");
         let (outcome, out) = bench.run(&[&space], &[]);
         assert_eq!(outcome.code, 0, "{outcome:#?}");

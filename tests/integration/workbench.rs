@@ -276,7 +276,6 @@ impl RidgeBench {
 pub struct StudyBench {
     folder: TempDir,
     pub stories: Vec<StoryTruth>,
-    pub n_voxels: usize,
     runs: AtomicUsize,
 }
 
@@ -311,7 +310,7 @@ impl StudyBench {
         }
         std::fs::write(folder.path().join("vectors.txt"), lines).expect("written");
         let stories: Vec<StoryTruth> = (0..6).map(|i| spoken(rng, i, n_rows + 3 * i)).collect();
-        let bench = Self { folder, stories, n_voxels, runs: AtomicUsize::new(0) };
+        let bench = Self { folder, stories, runs: AtomicUsize::new(0) };
         bench.write_words(|_| true);
         for subject in ["s1", "s2"] {
             std::fs::create_dir(bench.file(subject)).expect("made");

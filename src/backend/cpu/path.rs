@@ -60,6 +60,10 @@ pub fn add_fold_scores(
 ) {
     let m = rotation.n_components;
     let n_alphas = settings.alphas.len();
+    if m == 0 {
+        add_scores_of_nothing(rotation, settings, bold, sums);
+        return;
+    }
     let PathScratch { products, inverses, numerators, offsets, scaled, images, pairs, squares } =
         scratch;
 
@@ -117,6 +121,26 @@ pub fn add_fold_scores(
                     1.0 - residual / val_square
                 }
             };
+        }
+    }
+}
+
+/// A training design without any variance predicts the training mean: correlation 0.
+fn add_scores_of_nothing(
+    rotation: &Rotation,
+    settings: &PathSettings,
+    bold: FoldBold<'_>,
+    sums: &mut [f64],
+) {
+    if settings.scorer == Scorer::Correlation {
+        return;
+    }
+    let width = bold.val_square.len();
+    for row in sums.chunks_exact_mut(width.max(1)).take(settings.alphas.len()) {
+        for ((sum, &val_square), delta) in row.iter_mut().zip(bold.val_square).zip(bold.delta) {
+            if val_square > 0.0 {
+                *sum -= rotation.n_val as f64 * delta * delta / val_square;
+            }
         }
     }
 }

@@ -186,11 +186,39 @@ fn open_subject(
             }
         };
         check_pairing(&story.name, n_trs, study.trim, &path, file.n_rows())?;
+        if !has_finite_value(&file)? {
+            return Err(Error::Values {
+                place: format!("story {:?}", story.name),
+                problem: format!(
+                    "expected BOLD of {name}, got {} rows of nothing but NaN or infinities in {}",
+                    file.n_rows(),
+                    path.display()
+                ),
+                hint: "make the file again, or name the story in [stories] exclude".into(),
+            });
+        }
         files.push(file);
         n_feature_trs.push(n_trs);
     }
     let n_voxels = files.first().map_or(0, NpyFile::n_cols);
     Ok(Subject { name: name.to_owned(), files, n_voxels, n_feature_trs })
+}
+
+/// Whether any value is a number; one short read for a file that is as it should be.
+fn has_finite_value(file: &NpyFile) -> Result<bool> {
+    const COLUMNS: usize = 256;
+    let mut values = vec![0f32; COLUMNS.min(file.n_cols())];
+    for row in 0..file.n_rows() {
+        for start in (0..file.n_cols()).step_by(COLUMNS) {
+            let columns = start..(start + COLUMNS).min(file.n_cols());
+            let values = &mut values[..columns.len()];
+            file.read_columns(row..row + 1, columns, values)?;
+            if values.iter().any(|value| value.is_finite()) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Story → raw TR count.
