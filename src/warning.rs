@@ -63,7 +63,7 @@ pub enum Warning {
     },
     /// The BOLD does not follow the words as an HRF does.
     #[error(
-        "alignment: the BOLD is best predicted by words {peak} TRs before it, outside the delays \
+        "alignment: the BOLD is best predicted by features {peak} TRs before it, outside the delays \
          {delays}; features and BOLD are paired wrongly: trim = \"{better_trim}\" would mend it \
          (now \"{trim}\")"
     )]
@@ -79,7 +79,7 @@ pub enum Warning {
     },
     /// The peak is outside the delays, and no trim of as many TRs brings it in.
     #[error(
-        "alignment: the BOLD is best predicted by words {peak} TRs before it, outside the delays \
+        "alignment: the BOLD is best predicted by features {peak} TRs before it, outside the delays \
          {delays}; no trim of as many TRs as \"{trim}\" mends it: check first_tr_s and tr_s"
     )]
     AlignmentUnmendable {

@@ -36,7 +36,7 @@ pub struct ModelTile {
     pub intercept: Vec<f32>,
     /// Alpha-basis rank, the largest over folds and voxel blocks.
     pub basis_rank: usize,
-    /// Largest relative error of a denominator that was compared with its exact value.
+    /// Largest share of a path that the alpha basis leaves out: bounds a denominator's error.
     pub basis_error: f64,
 }
 
@@ -58,6 +58,9 @@ pub struct VoxelCounts {
     pub n_constant: usize,
 }
 
+/// Takes a model's index and its predicted BOLD of a block, `(n_rows, width)`.
+pub type TakePrediction<'a> = dyn FnMut(usize, &[f32]) + 'a;
+
 /// One worker's view of a loaded problem; tiles pass through it one after the other.
 pub trait Engine {
     /// Starts a tile of `width` voxels. Every count is back at zero.
@@ -73,7 +76,7 @@ pub trait Engine {
         &mut self,
         block: usize,
         bold: &mut [f32],
-        predictions: Option<&mut dyn FnMut(usize, &[f32])>,
+        predictions: Option<&mut TakePrediction<'_>>,
     ) -> Result<()>;
     /// The test scores of every model, after the last test block.
     fn test_scores(&mut self) -> Result<Vec<TestTile>>;

@@ -40,15 +40,15 @@ pub fn delay_file(
     let labels = groups.map(npy::read_labels).transpose()?;
     let file = NpyFile::open(x)?;
     file.check_matrix()?;
-    if let (Some(labels), Some(path)) = (&labels, groups) {
-        if labels.len() != file.n_rows() {
-            return Err(Error::Shape {
-                what: format!("labels in {}", path.display()),
-                expected: format!("{} as there are rows in {}", file.n_rows(), x.display()),
-                got: labels.len().to_string(),
-                hint: "give one label a row".into(),
-            });
-        }
+    if let (Some(labels), Some(path)) = (&labels, groups)
+        && labels.len() != file.n_rows()
+    {
+        return Err(Error::Shape {
+            what: format!("labels in {}", path.display()),
+            expected: format!("{} as there are rows in {}", file.n_rows(), x.display()),
+            got: labels.len().to_string(),
+            hint: "give one label a row".into(),
+        });
     }
     if file.dtype().kind == npy::Kind::F32 {
         let x = npy::read_matrix_f32(x)?;

@@ -434,9 +434,9 @@ impl TileSink for RidgeSink {
             }
         }
         let mut found = self.found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for v in 0..width {
+        for (v, offset) in offsets.iter().enumerate() {
             let at = voxels.start + v;
-            found.intercept[at] = (f64::from(model.intercept[v]) - offsets[v]) as f32;
+            found.intercept[at] = (f64::from(model.intercept[v]) - offset) as f32;
             if let Some(best) = model.best[v] {
                 let scores = (0..self.alphas.len()).map(|a| model.cv_scores[a * width + v]);
                 found.edges.count(scores, best);

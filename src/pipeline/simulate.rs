@@ -173,6 +173,8 @@ fn study_text(job: &SimulateJob, simulated: &Simulated) -> Result<String> {
     if let SpaceKind::Glove(path) | SpaceKind::Word2Vec(path) = &job.kind {
         text += &format!("vectors = {}\n", absolute(path)?);
     }
-    text += "\n[[space]]\nkind = \"word_rate\"\n";
+    if job.kind != SpaceKind::WordRate {
+        text += "\n[[space]]\nkind = \"word_rate\"\n";
+    }
     Ok(text)
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::backend::cpu::CpuEngine;
-use crate::backend::{Engine, ModelTile, Problem, TestTile, VoxelCounts};
+use crate::backend::{Engine, ModelTile, Problem, TakePrediction, TestTile, VoxelCounts};
 use crate::error::{Error, Result};
 
 /// Where BOLD comes from. Rows of a block, in the order of the problem's blocks.
@@ -185,7 +185,7 @@ impl<'a> Worker<'a> {
                     written = self.sink.write_predictions(model, index, voxels.clone(), bold);
                 }
             };
-            let hand_out: Option<&mut dyn FnMut(usize, &[f32])> =
+            let hand_out: Option<&mut TakePrediction<'_>> =
                 if wants_predictions { Some(&mut write) } else { None };
             self.engine.add_test(index, &mut self.buffer, hand_out)?;
             written?;

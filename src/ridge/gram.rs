@@ -21,7 +21,7 @@ pub struct FoldMoments {
 
 /// Moments of every fold of a space; f64 products of the f32 designs.
 ///
-/// The Gram of delays a and b is a sum of x[u + b − a]ᵀ x[u] over u: it depends on b − a alone,
+/// The Gram of delays a and b is a sum of `x[u + b − a]ᵀ x[u]` over u: it depends on b − a alone,
 /// but for a few rows at each block's ends. So one d × d product is made for each *difference* of
 /// delays (delays 0–4: 5 products instead of 15) and the end rows are taken off where a pair does
 /// not see them. 2·n·d² flops a difference, half of it for difference 0.

@@ -12,7 +12,7 @@ fn data() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     let folder = [folder, PathBuf::from("/work/shared/data")].into_iter().find(|f| f.is_dir());
     if folder.is_none() {
-        println!("SKIPPED: no real data at ../shared/data");
+        eprintln!("SKIPPED: no real data at ../shared/data");
     }
     folder
 }

@@ -11,7 +11,9 @@ use super::predict::predict;
 use super::voxels::VoxelSums;
 use super::xty::add_xty;
 use crate::backend::basis::alpha_basis;
-use crate::backend::{Engine, Model, ModelTile, Problem, Rotate, TestTile, VoxelCounts};
+use crate::backend::{
+    Engine, Model, ModelTile, Problem, Rotate, TakePrediction, TestTile, VoxelCounts,
+};
 use crate::error::Result;
 use crate::stats::best_index;
 
@@ -115,6 +117,23 @@ impl<'p> CpuEngine<'p> {
             None => all / n_all as f64,
             Some(k) => (all - self.voxels.sums[k * self.width + voxel]) / (n_all - rows[k]) as f64,
         }
+    }
+
+    /// What is taken off BOLD (already shifted) before a fit: its mean over the training rows; or,
+    /// without an intercept, minus the shift, so that the fit sees the values as they came.
+    fn train_means(
+        &self,
+        fold: Option<usize>,
+        rows: &[usize],
+        start: usize,
+        len: usize,
+    ) -> Vec<f64> {
+        (start..start + len)
+            .map(|v| match self.problem.settings.fit_intercept {
+                true => self.bold_mean(fold, rows, v),
+                false => -f64::from(self.voxels.shift[v]),
+            })
+            .collect()
     }
 
     /// `(n_coefs, len)` copy of one fold's XᵀY for the model's delays and a range of voxels;
@@ -222,9 +241,10 @@ impl<'p> CpuEngine<'p> {
                     val_square[v] = variation;
                     n_scored[v] += 1.0;
                 }
+                // Without an intercept the training mean counts as zero: minus the shift, here.
                 let train_mean = match settings.fit_intercept {
                     true => self.bold_mean(Some(fold), &fold_rows, start + v),
-                    false => 0.0,
+                    false => -f64::from(self.voxels.shift[start + v]),
                 };
                 delta[v] = sum / n_val - train_mean;
             }
@@ -272,12 +292,9 @@ impl<'p> CpuEngine<'p> {
         let (problem, width) = (self.problem, self.width);
         let rotation = &model.folds[fold];
         let m = rotation.n_components;
-        let center = problem.settings.fit_intercept;
         let Scratch { total, train, val, z, t, .. } = scratch;
         let (z, t) = (sized(z, m * len), sized(t, m * len));
-        let train_means: Vec<f64> = (0..len)
-            .map(|v| if center { self.bold_mean(Some(fold), fold_rows, start + v) } else { 0.0 })
-            .collect();
+        let train_means = self.train_means(Some(fold), fold_rows, start, len);
         let val_means: Vec<f64> = (0..len)
             .map(|v| self.voxels.sums[fold * width + start + v] / fold_rows[fold] as f64)
             .collect();
@@ -288,16 +305,12 @@ impl<'p> CpuEngine<'p> {
                 self.gather(model, fold, start, len, val, false);
                 let full = &model.full;
                 let n_all: usize = fold_rows.iter().sum();
-                for i in 0..p {
+                for (i, val_sum) in val_sums.iter().enumerate() {
                     let row = i * len..(i + 1) * len;
-                    let val_sum = val_sums[i];
                     let train_sum = full.x_means[i] * n_all as f64 - val_sum;
                     let rows = train[row.clone()].iter_mut().zip(&mut val[row.clone()]);
                     for (v, ((train, val), &total)) in rows.zip(&total[row]).enumerate() {
-                        *train = total - *val;
-                        if center {
-                            *train -= (train_sum * train_means[v]) as f32;
-                        }
+                        *train = total - *val - (train_sum * train_means[v]) as f32;
                         *val -= (val_sum * val_means[v]) as f32;
                     }
                 }
@@ -345,15 +358,14 @@ impl<'p> CpuEngine<'p> {
         let (problem, width) = (self.problem, self.width);
         let full = &model.full;
         let m = full.eigvals.len();
-        let n_inner = full.vectors.len() / m.max(1);
+        let is_dual = model.is_dual();
+        let n_inner = if is_dual { problem.n_train() } else { problem.n_coefs(model) };
         let fold_rows = problem.fold_rows();
         let center = problem.settings.fit_intercept;
-        let means: Vec<f64> = (0..len)
-            .map(|v| if center { self.bold_mean(None, &fold_rows, start + v) } else { 0.0 })
-            .collect();
+        let means = self.train_means(None, &fold_rows, start, len);
         let Scratch { train, z, .. } = scratch;
         let (train, z) = (sized(train, n_inner * len), sized(z, m * len));
-        if model.is_dual() {
+        if is_dual {
             for (row, to) in train.chunks_exact_mut(len).enumerate() {
                 let from = &self.rows[row * width + start..][..len];
                 for ((to, &from), mean) in to.iter_mut().zip(from).zip(&means) {
@@ -365,11 +377,9 @@ impl<'p> CpuEngine<'p> {
             for fold in 0..problem.n_folds {
                 self.gather(model, fold, start, len, train, fold > 0);
             }
-            if center {
-                for (row, x_mean) in train.chunks_exact_mut(len).zip(&full.x_means) {
-                    for (value, mean) in row.iter_mut().zip(&means) {
-                        *value -= (n_all * x_mean * mean) as f32;
-                    }
+            for (row, x_mean) in train.chunks_exact_mut(len).zip(&full.x_means) {
+                for (value, mean) in row.iter_mut().zip(&means) {
+                    *value -= (n_all * x_mean * mean) as f32;
                 }
             }
         }
@@ -429,8 +439,7 @@ impl Engine for CpuEngine<'_> {
     fn add_train(&mut self, block: usize, bold: &mut [f32]) -> Result<()> {
         let (problem, width) = (self.problem, self.width);
         let fold = problem.blocks[block].fold;
-        let center = problem.settings.fit_intercept;
-        self.timed(0, |s| s.voxels.add(bold, fold, center, s.arch));
+        self.timed(0, |s| s.voxels.add(bold, fold, s.arch));
         self.timed(1, |s| {
             for (index, space) in problem.spaces.iter().enumerate().filter(|(i, _)| s.primal[*i]) {
                 let size = space.n_columns() * width;
@@ -455,7 +464,7 @@ impl Engine for CpuEngine<'_> {
         &mut self,
         block: usize,
         bold: &mut [f32],
-        mut predictions: Option<&mut dyn FnMut(usize, &[f32])>,
+        mut predictions: Option<&mut TakePrediction<'_>>,
     ) -> Result<()> {
         let clock = Instant::now();
         let (problem, width) = (self.problem, self.width);

@@ -3,7 +3,8 @@
 /// Per-voxel state of one tile over its training rows.
 #[derive(Debug, Default)]
 pub struct VoxelSums {
-    /// `(width)` subtracted from every value, near the voxel's mean; zeros without an intercept.
+    /// `(width)` subtracted from every value, near the voxel's mean: f32 sums then lose nothing to
+    /// a voxel's offset.
     pub shift: Vec<f32>,
     /// `(n_folds, width)` Σ(y − shift).
     pub sums: Vec<f64>,
@@ -42,8 +43,8 @@ impl VoxelSums {
 
     /// Sums one block and leaves `bold` shifted, with zeros in place of NaN and infinities.
     ///
-    /// `bold`: `(n, width)` row-major. The first block with `center` sets the shift to its means.
-    pub fn add(&mut self, bold: &mut [f32], fold: usize, center: bool, arch: pulp::Arch) {
+    /// `bold`: `(n, width)` row-major. The first block sets the shift to its means.
+    pub fn add(&mut self, bold: &mut [f32], fold: usize, arch: pulp::Arch) {
         let width = self.shift.len();
         if bold.is_empty() || width == 0 {
             return;
@@ -51,9 +52,7 @@ impl VoxelSums {
         if !self.started {
             self.started = true;
             self.first.copy_from_slice(&bold[..width]);
-            if center {
-                arch.dispatch(|| finite_means(bold, width, &mut self.shift));
-            }
+            arch.dispatch(|| finite_means(bold, width, &mut self.shift));
         }
         let at = fold * width;
         let mut state = State {
@@ -163,7 +162,7 @@ mod tests {
             }
             let mut sums = VoxelSums::default();
             sums.begin(2, width);
-            sums.add(&mut bold, 1, true, pulp::Arch::new());
+            sums.add(&mut bold, 1, pulp::Arch::new());
             for v in 0..width {
                 let bad = width > 2 && (v == 2 || v == width - 1);
                 assert_eq!(sums.not_finite[v], bad);

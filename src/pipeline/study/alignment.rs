@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_sample_is_spread_over_the_brain_and_reads_runs() {
-        assert_eq!(sample_runs(50), [0..50]);
+        assert_eq!(sample_runs(50), vec![std::ops::Range { start: 0, end: 50 }]);
         let runs = sample_runs(95_556);
         assert_eq!(runs.len(), 8);
         assert_eq!((runs[0].start, runs[7].end), (0, 95_556));

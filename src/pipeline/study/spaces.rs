@@ -12,7 +12,7 @@ use crate::design::lanczos::Lanczos;
 use crate::design::tr_rows::{TrRows, tr_rows};
 use crate::design::tr_times::tr_times;
 use crate::design::zscore::{ColumnStats, ZScore, ZScoreMode, zscore};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::features::bow::Vocabulary;
 use crate::features::coverage::{Coverage, CoverageCounts};
 use crate::features::static_vectors::{VectorFormat, candidates, embed, wanted_words};
@@ -126,10 +126,21 @@ fn static_space(path: &Path, format: VectorFormat, stories: &[Story]) -> Result<
         let oov: Vec<&String> = story.words.iter().filter(|word| !has(word)).collect();
         counts.add_story(story.words.len(), &oov);
     }
+    let coverage = counts.coverage();
+    if coverage.n_oov == coverage.n_words {
+        return Err(Error::Values {
+            place: path.display().to_string(),
+            problem: format!(
+                "expected vectors of the words heard, found none of {} (the file holds {} words)",
+                coverage.n_words, file.n_in_file
+            ),
+            hint: "check that it is the right file, of the right language and case".into(),
+        });
+    }
     Ok(WordSpace {
         n_features: file.dim,
         rows: RowSource::Vectors(file.vectors, format),
-        coverage: Some(counts.coverage()),
+        coverage: Some(coverage),
         names: None,
     })
 }
