@@ -134,7 +134,7 @@ impl Model {
 /// | `scorer` | correlation | validation score | |
 /// | `fit_intercept` | true | centre by training means | |
 /// | `alpha_tolerance` | 0 | smallest alpha within this share of the best score | ≥ 0 |
-/// | `basis_tolerance` | 2e-5 | largest relative error of b in the alpha basis; 0 = exact | 0…1 |
+/// | `basis_tolerance` | 1e-5 | largest relative error of b in the alpha basis; 0 = exact | 0…1 |
 /// | `block_voxels` | 512 | voxels that share an alpha basis; fixed borders | ≥ 1 |
 /// | `sub_voxels` | 64 | voxels a triangular product holds in cache | ≥ 1 |
 #[derive(Debug, Clone)]
@@ -163,7 +163,7 @@ impl PathSettings {
             scorer: Scorer::Correlation,
             fit_intercept: true,
             alpha_tolerance: 0.0,
-            basis_tolerance: 2e-5,
+            basis_tolerance: 1e-5,
             block_voxels: 512,
             sub_voxels: 64,
         }

@@ -84,7 +84,7 @@ pub struct RidgeArgs {
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     pub alpha_tolerance: f64,
     /// Largest relative error of a denominator from the alpha basis; 0 is exact and slow
-    #[arg(long, default_value_t = 2e-5, value_name = "ERROR")]
+    #[arg(long, default_value_t = 1e-5, value_name = "ERROR")]
     pub basis_tolerance: f64,
     /// Do not centre by training means
     #[arg(long)]

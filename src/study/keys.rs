@@ -222,7 +222,7 @@ pub const KEYS: &[Key] = &[
     key(
         "ridge",
         "basis_tolerance",
-        "2e-5",
+        "1e-5",
         "0 ≤ t < 1",
         "largest relative error of a denominator from the alpha basis; 0 is exact and slow",
     ),

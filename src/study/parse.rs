@@ -128,7 +128,7 @@ impl<'a> Parser<'a> {
             spaces,
             alphas: alphas(&ridge)?,
             alpha_tolerance: share(&ridge, "alpha_tolerance")?.unwrap_or(0.0),
-            basis_tolerance: share(&ridge, "basis_tolerance")?.unwrap_or(2e-5),
+            basis_tolerance: share(&ridge, "basis_tolerance")?.unwrap_or(1e-5),
             folds: folds(&ridge)?,
             scorer: ridge.word(
                 "scorer",

@@ -448,6 +448,7 @@ fn a_design_without_variance_predicts_nothing_and_fails_nowhere() {
     let mut nearly = zero.clone();
     (0..60).filter(|&t| data.folds[t] == 2).for_each(|t| nearly[[t, 0]] = 1.0 + t as f32);
     for x in [&zero, &nearly] {
+        let mut tables = Vec::new();
         let bench = RidgeBench::new(x, &data.y, &data.folds).with_test(x, &data.y);
         for solver in ["gram", "dual"] {
             for scorer in ["correlation", "r2"] {
@@ -456,6 +457,7 @@ fn a_design_without_variance_predicts_nothing_and_fails_nowhere() {
                         ["--alphas", "1,10", "--solver", solver, "--scorer", scorer, "--predict"];
                     let found = bench.fit(&[&flags[..], intercept].concat());
                     assert!(found.cv_scores.iter().all(|score| score.is_finite()), "{found:#?}");
+                    tables.push(found.cv_scores.clone());
                     assert!(found.coef.iter().all(|w| w.is_finite()));
                     if x == zero {
                         assert!(found.coef.iter().all(|&w| w == 0.0));
@@ -464,6 +466,11 @@ fn a_design_without_variance_predicts_nothing_and_fails_nowhere() {
                         assert_eq!(found.best_alpha, [10.0; 5], "a tie");
                     }
                 }
+            }
+        }
+        for (gram, dual) in tables[..4].iter().zip(&tables[4..]) {
+            for (a, b) in gram.iter().zip(dual) {
+                assert!((a - b).abs() <= cv_tolerance(*a), "gram {gram:?}, dual {dual:?}");
             }
         }
     }

@@ -345,7 +345,7 @@ impl<'p> CpuEngine<'p> {
         let (problem, width) = (self.problem, self.width);
         let full = &model.full;
         let m = full.eigvals.len();
-        let n_inner = full.vectors.len() / m.max(1);
+        let n_inner = if model.is_dual() { problem.n_train() } else { problem.n_coefs(model) };
         let fold_rows = problem.fold_rows();
         let center = problem.settings.fit_intercept;
         let means: Vec<f64> = (0..len)
