@@ -102,19 +102,32 @@ pub enum Warning {
     },
     /// Best alphas at the end of the grid that are not on a plateau.
     #[error(
-        "{model}: {n_low} of {n_voxels} voxels chose the smallest alpha and {n_high} the largest; \
-         a wider grid would predict them better"
+        "alpha edge: {subject}: the best alpha of some of {n_voxels} voxels is at an end of the \
+         grid and no plateau: {}; a wider grid may predict them better",
+        edges_named(models)
     )]
     AlphaEdges {
-        /// The model.
-        model: String,
-        /// At the small end.
-        n_low: usize,
-        /// At the large end.
-        n_high: usize,
+        /// The subject, or the file.
+        subject: String,
         /// Fitted voxels.
         n_voxels: usize,
+        /// Models, with the voxels at the small and at the large end; most first.
+        models: Vec<(String, AlphaEdges)>,
     },
+}
+
+/// The models with most voxels at an end.
+fn edges_named(models: &[(String, AlphaEdges)]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<String> = models
+        .iter()
+        .take(SHOWN)
+        .map(|(model, edges)| format!("{model} {} low, {} high", edges.n_low, edges.n_high))
+        .collect();
+    match models.len().saturating_sub(SHOWN) {
+        0 => shown.join("; "),
+        more => format!("{}; {more} more models", shown.join("; ")),
+    }
 }
 
 /// The first few names.
@@ -152,10 +165,15 @@ impl Warning {
         (!stories.is_empty()).then_some(Self::RepeatAveraged { stories })
     }
 
-    /// The warning about true edges, where there are any.
-    pub fn alpha_edges(model: &str, edges: AlphaEdges, n_voxels: usize) -> Option<Self> {
-        let AlphaEdges { n_low, n_high, .. } = edges;
-        let model = model.to_string();
-        (n_low + n_high > 0).then_some(Self::AlphaEdges { model, n_low, n_high, n_voxels })
+    /// One warning about the true edges of all models of a subject, where there are any.
+    pub fn alpha_edges(
+        subject: &str,
+        models: impl Iterator<Item = (String, AlphaEdges)>,
+        n_voxels: usize,
+    ) -> Option<Self> {
+        let mut models: Vec<_> = models.filter(|(_, e)| e.n_low + e.n_high > 0).collect();
+        models.sort_by_key(|(_, e)| std::cmp::Reverse(e.n_low + e.n_high));
+        let subject = subject.to_owned();
+        (!models.is_empty()).then_some(Self::AlphaEdges { subject, n_voxels, models })
     }
 }

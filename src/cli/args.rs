@@ -42,12 +42,24 @@ pub struct Common {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// The whole study on stories inside the program, with simulated BOLD whose truth is known
+    Demo(DemoArgs),
     /// The whole study: stories and BOLD in, scored models out
     Run(RunArgs),
     /// Read every header and check every count of a study; compute nothing
     Check(CheckArgs),
     /// Cross-validated ridge with one alpha per voxel, from .npy files
     Ridge(RidgeArgs),
+    /// Lanczos-resample the rows of an array from word times to TR times
+    Resample(ResampleArgs),
+    /// Delay the rows of an array: columns [d1 all features, d2 all features, …]
+    Delay(DelayArgs),
+    /// Word rows and TR rows of a feature space, as .npy files
+    Features(FeaturesArgs),
+    /// BOLD with a known truth for your stories, and a study over it
+    Simulate(SimulateArgs),
+    /// Time cross-validated ridge on this machine, stage by stage
+    Bench(BenchArgs),
 }
 
 /// `voxelcast ridge`.
@@ -120,4 +132,169 @@ pub struct CheckArgs {
     /// The study
     #[arg(value_name = "STUDY.toml")]
     pub study: PathBuf,
+}
+
+/// `voxelcast demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Output folder
+    #[arg(long, value_name = "DIR", default_value = "voxelcast-demo")]
+    pub out: PathBuf,
+    /// Replace results of another version
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `voxelcast resample`.
+#[derive(Debug, Args)]
+pub struct ResampleArgs {
+    /// Rows, (n_old, d) .npy
+    #[arg(long, value_name = "D.npy")]
+    pub data: PathBuf,
+    /// Time of each row in seconds, (n_old) .npy
+    #[arg(long, value_name = "A.npy", allow_hyphen_values = true)]
+    pub old_times: PathBuf,
+    /// Times to resample to in seconds, (n_new) .npy
+    #[arg(long, value_name = "B.npy")]
+    pub new_times: PathBuf,
+    /// Lobes of the Lanczos window
+    #[arg(long, default_value_t = 3)]
+    pub window: usize,
+    /// Cutoff as a multiple of the rate of the new times
+    #[arg(long, default_value_t = 1.0)]
+    pub cutoff_mult: f64,
+    /// Result, (n_new, d) f64 .npy
+    #[arg(long, value_name = "O.npy")]
+    pub out: PathBuf,
+}
+
+/// `voxelcast delay`.
+#[derive(Debug, Args)]
+pub struct DelayArgs {
+    /// Rows, (n, d) .npy
+    #[arg(long, value_name = "X.npy")]
+    pub x: PathBuf,
+    /// Delays in rows, comma-separated
+    #[arg(long, default_value = "1,2,3,4", allow_hyphen_values = true)]
+    pub delays: String,
+    /// Group of each row, (n) .npy, any integers: delays never cross from one to another
+    #[arg(long, value_name = "G.npy")]
+    pub groups: Option<PathBuf>,
+    /// Result, (n, n_delays · d) .npy
+    #[arg(long, value_name = "O.npy")]
+    pub out: PathBuf,
+}
+
+/// `voxelcast features`.
+#[derive(Debug, Args)]
+pub struct FeaturesArgs {
+    /// Timed words: a table, raw_text.pkl, or a folder of tables
+    #[arg(long, value_name = "PATH")]
+    pub stories: PathBuf,
+    /// bow, word2vec, glove or word_rate
+    #[arg(long)]
+    pub kind: String,
+    /// Word vectors, for word2vec and glove
+    #[arg(long, value_name = "FILE")]
+    pub vectors: Option<PathBuf>,
+    /// Repetition time in seconds, for stories without TR times
+    #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
+    pub tr_s: f64,
+    /// Middle of the first TR in seconds
+    #[arg(long, default_value_t = -9.0, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub first_tr_s: f64,
+    /// TRs of every story, or respdict.json [default: up to the last word]
+    #[arg(long, value_name = "N|FILE")]
+    pub n_trs: Option<String>,
+    /// Lobes of the Lanczos window
+    #[arg(long, default_value_t = 3)]
+    pub window: usize,
+    /// Lanczos cutoff as a multiple of the TR rate
+    #[arg(long, default_value_t = 1.0)]
+    pub cutoff_mult: f64,
+    /// bow: leave out words that occur less often
+    #[arg(long, default_value_t = 1)]
+    pub min_count: usize,
+    /// bow: keep the most frequent words only
+    #[arg(long, value_name = "N")]
+    pub max_words: Option<usize>,
+    /// bow: do not count words in lower case
+    #[arg(long)]
+    pub keep_case: bool,
+    /// Output folder
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// `voxelcast simulate`.
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// Timed words: a table, raw_text.pkl, or a folder of tables
+    #[arg(long, value_name = "PATH")]
+    pub stories: PathBuf,
+    /// Features that drive the voxels: bow, word2vec, glove or word_rate
+    #[arg(long, default_value = "glove")]
+    pub kind: String,
+    /// Word vectors, for word2vec and glove
+    #[arg(long, value_name = "FILE")]
+    pub vectors: Option<PathBuf>,
+    /// Voxels of each subject
+    #[arg(long, default_value_t = 3000)]
+    pub voxels: usize,
+    /// Subjects
+    #[arg(long, default_value_t = 2)]
+    pub subjects: usize,
+    /// Share of voxels that hold noise only
+    #[arg(long, default_value_t = 0.4)]
+    pub noise_share: f64,
+    /// Lag-1 autocorrelation of the noise
+    #[arg(long, default_value_t = 0.3, allow_hyphen_values = true)]
+    pub noise_ar1: f64,
+    /// Smallest true r of a signal voxel
+    #[arg(long, default_value_t = 0.05)]
+    pub r_low: f64,
+    /// Largest true r
+    #[arg(long, default_value_t = 0.6)]
+    pub r_high: f64,
+    /// Clusters of tuning
+    #[arg(long, default_value_t = 6)]
+    pub topics: usize,
+    /// Peak of the response in seconds after a word
+    #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
+    pub hrf_peak_s: f64,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 214)]
+    pub seed: u64,
+    /// Repetition time in seconds
+    #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
+    pub tr_s: f64,
+    /// Middle of the first TR in seconds
+    #[arg(long, default_value_t = -9.0, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub first_tr_s: f64,
+    /// TRs cut from the features at head and tail
+    #[arg(long, default_value = "10:5", value_name = "HEAD:TAIL")]
+    pub trim: String,
+    /// Output folder
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// `voxelcast bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Rows
+    #[arg(long, default_value_t = 8000)]
+    pub trs: usize,
+    /// Columns of the design
+    #[arg(long, default_value_t = 512)]
+    pub features: usize,
+    /// Voxels
+    #[arg(long, default_value_t = 8000)]
+    pub voxels: usize,
+    /// Folds
+    #[arg(long, default_value_t = 5)]
+    pub folds: usize,
+    /// Alphas, from 10^0 to 10^6
+    #[arg(long, default_value_t = 20)]
+    pub alphas: usize,
 }

@@ -1,7 +1,11 @@
 //! The command line: flags in, exit code out. The only module that prints.
 
 pub mod args;
+mod arrays;
+mod bench;
 mod console;
+mod demo;
+mod features;
 mod ridge;
 mod settings;
 mod study;
@@ -65,7 +69,13 @@ fn dispatch(cli: &Cli) -> Result<()> {
     let output = match &cli.command {
         Command::Run(args) => study::run_study(args, &context)?,
         Command::Check(args) => study::check_study(args, &context)?,
+        Command::Demo(args) => demo::run_demo(args, &context)?,
         Command::Ridge(args) => ridge::ridge(args, &context)?,
+        Command::Resample(args) => arrays::resample(args)?,
+        Command::Delay(args) => arrays::delay(args)?,
+        Command::Features(args) => features::features(args, &context)?,
+        Command::Simulate(args) => features::simulate(args, &context)?,
+        Command::Bench(args) => bench::bench(args, &context)?,
     };
     if context.settings.json {
         let mut text = output.document.to_string();

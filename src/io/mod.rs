@@ -2,7 +2,7 @@
 //!
 //! A file is hostile until read: sizes are checked against the file's length and a stated limit
 //! before anything is allocated. Every way a file can be wrong has a variant in its format's
-//! error enum, wrapped with the path by [`crate::Error`].
+//! error enum, wrapped with the path by [`crate::error::Error`].
 //!
 //! | module | reads | writes |
 //! |---|---|---|

@@ -1,7 +1,13 @@
 //! The only module that knows every stage: it opens files, chooses tile sizes, moves data.
 
+pub mod arrays;
+pub mod bench;
+pub mod demo;
+pub mod features;
 pub mod memory;
+pub mod output;
 pub mod reporter;
 pub mod ridge;
+pub mod simulate;
 pub mod study;
 pub mod tiles;

@@ -182,7 +182,11 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
             n_voxels,
         });
     }
-    warnings.extend(Warning::alpha_edges("ridge", found.edges, n_voxels - n_dead));
+    warnings.extend(Warning::alpha_edges(
+        &job.y.display().to_string(),
+        std::iter::once(("ridge".to_owned(), found.edges)),
+        n_voxels - n_dead,
+    ));
     warnings.iter().for_each(|warning| reporter.warn(warning));
     let finite = |values: &[f32]| -> Vec<f64> {
         values.iter().filter(|v| !v.is_nan()).map(|&v| f64::from(v)).collect()

@@ -66,7 +66,7 @@ pub struct TileRun<'a> {
 pub type StageSeconds = Vec<(&'static str, f64)>;
 
 /// Voxels wide enough for good products and long reads; more gains nothing.
-pub const MAX_TILE_VOXELS: usize = 8192;
+pub const MAX_TILE_VOXELS: usize = 4096;
 
 /// Width of a tile: whole blocks of `block_voxels` (so that results do not depend on the width),
 /// at most `MAX_TILE_VOXELS`, a fair share for each worker, all workers within `budget_bytes`.
@@ -79,7 +79,10 @@ pub fn tile_width(
     budget_bytes: usize,
 ) -> Result<usize> {
     let block = problem.settings.block_voxels.max(1);
-    let share = n_voxels.div_ceil(n_workers.max(1)).next_multiple_of(block);
+    let workers = n_workers.max(1);
+    // As many tiles for every worker.
+    let rounds = n_voxels.div_ceil(workers * MAX_TILE_VOXELS.max(block)).max(1);
+    let share = n_voxels.div_ceil(workers * rounds).next_multiple_of(block);
     let per_voxel = CpuEngine::tile_bytes(problem, 1).max(1) * n_workers.max(1);
     let fit = budget_bytes / per_voxel / block * block;
     if fit == 0 {
@@ -90,7 +93,7 @@ pub fn tile_width(
             hint: "raise --memory, lower --threads, or use fewer columns".into(),
         });
     }
-    Ok(share.min(fit).min(MAX_TILE_VOXELS.max(block)))
+    Ok(share.min(fit))
 }
 
 /// Borders of the tiles of `n_voxels`.

@@ -1,10 +1,11 @@
 //! Features to BOLD, story by story, with the truth behind it.
 
-use super::hrf::{convolve, hrf};
+use super::drive::{drives, kept_rows};
+use super::hrf::hrf;
 use super::settings::{Checked, SimulateSettings};
-use super::tuning::{Purpose, Tuning, stream, subject_peak_s};
+use super::tuning::{Purpose, scaled_weights, stream, subject_peak_s};
 use crate::error::{Error, Result};
-use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis, s};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
@@ -106,11 +107,14 @@ pub fn simulate(
             .collect();
         blocks.into_par_iter().enumerate().for_each(|(b, ((mut out, mut sb), mut ss))| {
             let voxels = b * block..b * block + out.ncols();
-            put_signal(out.view_mut(), drive, weights.slice(s![.., voxels.clone()]));
+            // One tile in one piece: columns of `out` lie n_voxels apart, a page for each row.
+            let mut tile = Array2::zeros(out.raw_dim());
+            put_signal(&mut tile, drive, weights.slice(s![.., voxels.clone()]));
             for (i, v) in voxels.enumerate() {
                 let rng = stream(settings, Purpose::Noise, story, v);
-                (sb[i], ss[i]) = add_noise(out.column_mut(i), asked_r[v], settings.noise_ar1, rng);
+                (sb[i], ss[i]) = add_noise(tile.column_mut(i), asked_r[v], settings.noise_ar1, rng);
             }
+            out.assign(&tile);
         });
         each_story(story, bold)?;
     }
@@ -122,133 +126,9 @@ pub fn simulate(
         .scored_on(&all)
 }
 
-/// Rows of every story after the trim.
-fn kept_rows(features: &[Array2<f32>], (head, tail): (usize, usize)) -> Result<Vec<usize>> {
-    let shape_error = |what: String, expected: String, got: String, hint: &str| {
-        Err(Error::Shape { what, expected, got, hint: hint.into() })
-    };
-    let n_features = features.first().map_or(0, Array2::ncols);
-    if n_features == 0 {
-        let (expected, got) = ("at least one story and one feature", "none");
-        return shape_error("simulate".into(), expected.into(), got.into(), "give features");
-    }
-    let mut n_rows = Vec::with_capacity(features.len());
-    for (story, x) in features.iter().enumerate() {
-        let what = format!("simulate: features of story {story}");
-        if x.ncols() != n_features {
-            let expected = format!("{n_features} columns as in story 0");
-            let hint = "give every story the same features";
-            return shape_error(what, expected, x.ncols().to_string(), hint);
-        }
-        if let Some(bad) = x.iter().position(|x| !x.is_finite()) {
-            return Err(Error::Values {
-                place: what,
-                problem: format!(
-                    "TR {}, column {} is not finite",
-                    bad / n_features,
-                    bad % n_features
-                ),
-                hint: "BOLD cannot be made from it".into(),
-            });
-        }
-        match head.checked_add(tail).and_then(|cut| x.nrows().checked_sub(cut)) {
-            Some(left) if left >= 2 => n_rows.push(left),
-            _ => {
-                let expected = format!("at least {head} + {tail} + 2 TRs");
-                let hint = "a story this short needs a smaller trim";
-                return shape_error(what, expected, x.nrows().to_string(), hint);
-            }
-        }
-    }
-    Ok(n_rows)
-}
-
-/// Per story what drives the voxels: features z-scored over all stories, convolved, trimmed,
-/// centred. `(n_rows, n_features)` f32, sums in f64; a constant feature drives nothing.
-fn drives(
-    features: &[Array2<f32>],
-    (head, tail): (usize, usize),
-    response: &[f64],
-) -> Result<Vec<Array2<f32>>> {
-    let n_features = features[0].ncols();
-    let kept = |x: &Array2<f32>| head..x.nrows() - tail;
-    let n: f64 = features.iter().map(|x| kept(x).len() as f64).sum();
-    let mean_of = |value: &dyn Fn(usize, f64) -> f64| {
-        let mut sum = Array1::<f64>::zeros(n_features);
-        for row in
-            features.iter().flat_map(|x| x.rows().into_iter().take(x.nrows() - tail).skip(head))
-        {
-            for (f, &x) in row.iter().enumerate() {
-                sum[f] += value(f, f64::from(x));
-            }
-        }
-        sum / n
-    };
-    let mean = mean_of(&|_, x| x);
-    let sd = mean_of(&|f, x| (x - mean[f]).powi(2)).mapv(f64::sqrt);
-    // Below the rounding of f32 sums, a column is constant.
-    let is_constant = |f: usize| sd[f] <= f64::from(f32::EPSILON) * mean[f].abs();
-    if (0..n_features).all(is_constant) {
-        return Err(Error::Values {
-            place: "simulate: features".into(),
-            problem: "no column varies".into(),
-            hint: "BOLD cannot be made from them".into(),
-        });
-    }
-    Ok(features
-        .iter()
-        .map(|x| {
-            let z = Array2::from_shape_fn(x.raw_dim(), |(t, f)| {
-                if is_constant(f) { 0.0 } else { (f64::from(x[[t, f]]) - mean[f]) / sd[f] }
-            });
-            let driven = convolve(z.view(), response);
-            let mut driven = driven.slice(s![kept(x), ..]).to_owned();
-            for mut column in driven.columns_mut() {
-                let mean = column.sum() / column.len() as f64;
-                column -= mean;
-            }
-            driven.mapv(|x| x as f32)
-        })
-        .collect())
-}
-
-/// `(n_features, n_voxels)` weights that give every signal variance 1, and the asked r.
-fn scaled_weights(
-    drives: &[Array2<f32>],
-    settings: &Checked<SimulateSettings>,
-) -> Result<(Array2<f32>, Vec<f64>)> {
-    let n_features = drives[0].ncols();
-    let n: f64 = drives.iter().map(|d| d.nrows() as f64).sum();
-    let mut covariance = Array2::<f64>::zeros((n_features, n_features));
-    for drive in drives {
-        let drive = drive.mapv(f64::from);
-        covariance += &(drive.t().dot(&drive) / n);
-    }
-    let tuning = Tuning::new(settings, n_features)?;
-    let columns: Vec<_> = (0..settings.n_voxels)
-        .into_par_iter()
-        .map(|v| {
-            let mut voxel = tuning.voxel(v);
-            let variance = voxel.direction.dot(&covariance.dot(&voxel.direction));
-            if variance > 0.0 {
-                voxel.direction /= variance.sqrt();
-            } else {
-                // Tuned to constant features only: nothing to respond to.
-                voxel.direction.fill(0.0);
-                voxel.asked_r = 0.0;
-            }
-            voxel
-        })
-        .collect();
-    let weights = Array2::from_shape_fn((n_features, settings.n_voxels), |(f, v)| {
-        columns[v].direction[f] as f32
-    });
-    Ok((weights, columns.iter().map(|voxel| voxel.asked_r).collect()))
-}
-
 /// signal = drive · weights into `out`, `(n_rows, block)`. Sums run over features in order in every
 /// element, so that the block's width changes no bit (a GEMM would not promise that).
-fn put_signal(mut out: ArrayViewMut2<f32>, drive: &Array2<f32>, weights: ArrayView2<f32>) {
+fn put_signal(out: &mut Array2<f32>, drive: &Array2<f32>, weights: ArrayView2<f32>) {
     for (mut row, drive_row) in out.rows_mut().into_iter().zip(drive.rows()) {
         for (&x, weight_row) in drive_row.iter().zip(weights.rows()) {
             row.scaled_add(x, &weight_row);
@@ -477,26 +357,6 @@ mod tests {
             let peak = (0..45).max_by(|&i, &j| (sign * column[i]).total_cmp(&(sign * column[j])));
             assert_eq!(peak, Some(20 - 10 + peak_trs), "tr {tr_s}, peak {peak_s}");
         }
-    }
-
-    #[test]
-    fn features_that_no_bold_can_be_made_from_are_refused() {
-        let given = settings(|_| {});
-        let fails = |x: &[Array2<f32>], trim| {
-            let error = simulate(x, trim, &given, |_, _| Ok(())).unwrap_err();
-            assert_eq!(error.exit_code(), 3, "{error}");
-            error.to_string()
-        };
-        assert!(fails(&[], TRIM).contains("story"));
-        assert!(fails(&[Array2::zeros((40, 0))], TRIM).contains("feature"));
-        let odd = [Array2::zeros((40, 2)), Array2::zeros((40, 3))];
-        assert!(fails(&odd, TRIM).contains("story 1"));
-        assert!(fails(&features(1, 16, 2), TRIM).contains("smaller trim"));
-        assert!(fails(&features(1, 16, 2), (usize::MAX, 1)).contains("smaller trim"));
-        let mut x = features(1, 40, 2);
-        assert!(fails(&[Array2::ones((40, 2))], TRIM).contains("varies"));
-        x[0][[3, 1]] = f32::NAN;
-        assert!(fails(&x, TRIM).contains("TR 3, column 1"));
     }
 
     #[test]

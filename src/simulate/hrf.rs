@@ -34,7 +34,7 @@ fn gamma(u: f64, shape: i32) -> f64 {
     u.powi(shape - 1) * (-u).exp() / factorial
 }
 
-/// Each column convolved with the response, in f64: row t is Σ_k response[k] · x[t − k].
+/// Each column convolved with the response, in f64: row t is Σ_k `response[k] · x[t − k]`.
 ///
 /// `x`: `(n_trs, n_features)`, one story; before its first row there is silence (zeros).
 pub fn convolve(x: ArrayView2<f64>, response: &[f64]) -> Array2<f64> {

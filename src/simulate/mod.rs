@@ -5,6 +5,7 @@
 //! - `settings`: what the simulated brain is like, checked once.
 //! - `hrf`: the haemodynamic response.
 //! - `tuning`: every voxel's weights and true correlation.
+//! - `drive`: features z-scored, convolved and trimmed.
 //! - `bold`: features → BOLD, story by story, and the truth behind it.
 //! - `recovery`: how much of the truth a fitted model found.
 //!
@@ -12,6 +13,7 @@
 
 pub mod bold;
 pub mod demo_assets;
+mod drive;
 pub mod hrf;
 pub mod recovery;
 pub mod settings;

@@ -2,10 +2,11 @@
 
 use super::settings::{Checked, SimulateSettings};
 use crate::error::{Error, Result};
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, Axis};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Beta, Distribution, StandardNormal};
+use rayon::prelude::*;
 
 /// What a stream of random numbers is for; part of its key, so that no two uses share numbers.
 #[derive(Debug, Clone, Copy)]
@@ -135,6 +136,39 @@ impl<'a> Tuning<'a> {
         let sum = shares.sum();
         shares / sum
     }
+}
+
+/// `(n_features, n_voxels)` weights that give every signal variance 1, and the asked r.
+pub(super) fn scaled_weights(
+    drives: &[Array2<f32>],
+    settings: &Checked<SimulateSettings>,
+) -> Result<(Array2<f32>, Vec<f64>)> {
+    let n_features = drives[0].ncols();
+    let n: f64 = drives.iter().map(|d| d.nrows() as f64).sum();
+    let mut covariance = Array2::<f64>::zeros((n_features, n_features));
+    for drive in drives {
+        let drive = drive.mapv(f64::from);
+        covariance += &(drive.t().dot(&drive) / n);
+    }
+    let tuning = Tuning::new(settings, n_features)?;
+    let n_voxels = settings.n_voxels;
+    let block = settings.block_voxels.min(n_voxels);
+    let mut weights = Array2::zeros((n_features, n_voxels));
+    let mut asked_r = vec![0.0; n_voxels];
+    let blocks: Vec<_> =
+        weights.axis_chunks_iter_mut(Axis(1), block).zip(asked_r.chunks_mut(block)).collect();
+    blocks.into_par_iter().enumerate().for_each(|(b, (mut weights, asked_r))| {
+        for (i, mut column) in weights.columns_mut().into_iter().enumerate() {
+            let voxel = tuning.voxel(b * block + i);
+            let variance = voxel.direction.dot(&covariance.dot(&voxel.direction));
+            // Pure noise, or tuned to constant features only: nothing to respond to.
+            if variance > 0.0 {
+                column.zip_mut_with(&voxel.direction, |w, d| *w = (d / variance.sqrt()) as f32);
+                asked_r[i] = voxel.asked_r;
+            }
+        }
+    });
+    Ok((weights, asked_r))
 }
 
 /// A random direction: a vector of length 1.

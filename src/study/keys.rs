@@ -240,6 +240,21 @@ pub fn of_section(section: &str) -> impl Iterator<Item = &'static Key> {
     KEYS.iter().filter(move |key| key.section == section)
 }
 
+/// The table of README: one line a key.
+pub fn markdown() -> String {
+    let mut text =
+        String::from("| table | key | default | values | meaning |\n|---|---|---|---|---|\n");
+    for Key { section, name, default, meaning, range } in KEYS {
+        let table = match *section {
+            "bold" => "[bold.SUBJECT]".to_owned(),
+            "space" => "[[space]]".to_owned(),
+            other => format!("[{other}]"),
+        };
+        text += &format!("| `{table}` | `{name}` | {default} | {range} | {meaning} |\n");
+    }
+    text
+}
+
 /// The nearest of `names` to `wrong`, if it is near enough to be meant.
 pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = wrong.to_lowercase();
@@ -248,4 +263,29 @@ pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<
         .min()
         .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
         .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_in_readme_is_this_list() {
+        let readme = include_str!("../../README.md");
+        let (_, rest) = readme.split_once("<!-- keys -->\n").expect("README marks its table");
+        let (table, _) = rest.split_once("<!-- end of keys -->").expect("and its end");
+        let wanted = markdown();
+        assert!(table == wanted, "put this between the marks of README.md:\n{wanted}");
+    }
+
+    #[test]
+    fn every_key_is_listed_once_and_fits_a_table() {
+        for (i, key) in KEYS.iter().enumerate() {
+            let same = |other: &&Key| (other.section, other.name) == (key.section, key.name);
+            assert_eq!(KEYS[i..].iter().filter(same).count(), 1, "{}", key.name);
+            for cell in [key.default, key.range, key.meaning] {
+                assert!(!cell.is_empty() && !cell.contains(['|', '\n']), "{}", key.name);
+            }
+        }
+    }
 }

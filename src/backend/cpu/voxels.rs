@@ -1,7 +1,5 @@
 //! BOLD as it arrives: bad values masked, moments summed, one pass.
 
-use std::ops::Range;
-
 /// Per-voxel state of one tile over its training rows.
 #[derive(Debug, Default)]
 pub struct VoxelSums {
@@ -18,9 +16,6 @@ pub struct VoxelSums {
     first: Vec<f32>,
     started: bool,
 }
-
-/// Voxels whose accumulators stay in registers and first-level cache.
-const CHUNK: usize = 64;
 
 impl VoxelSums {
     /// Empty sums for a tile.
@@ -60,24 +55,59 @@ impl VoxelSums {
                 arch.dispatch(|| finite_means(bold, width, &mut self.shift));
             }
         }
-        for start in (0..width).step_by(CHUNK) {
-            let voxels = start..(start + CHUNK).min(width);
-            arch.dispatch(|| self.add_chunk(bold, fold, voxels));
+        let at = fold * width;
+        let mut state = State {
+            shift: &self.shift,
+            first: &self.first,
+            sums: &mut self.sums[at..at + width],
+            squares: &mut self.squares[at..at + width],
+            not_finite: &mut self.not_finite,
+            varies: &mut self.varies,
+        };
+        for rows in bold.chunks_mut(ROWS * width) {
+            arch.dispatch(|| state.add_rows(rows));
+        }
+    }
+}
+
+/// Rows that pass while a group of voxels' accumulators stay in registers.
+const ROWS: usize = 8;
+/// Voxels of such a group.
+const LANES: usize = 16;
+
+/// One fold's accumulators, `(width)` each.
+struct State<'a> {
+    shift: &'a [f32],
+    first: &'a [f32],
+    sums: &'a mut [f64],
+    squares: &'a mut [f64],
+    not_finite: &'a mut [bool],
+    varies: &'a mut [bool],
+}
+
+impl State<'_> {
+    /// Adds at most `ROWS` rows. All rows are walked in step, each a stream of its own.
+    #[inline(always)]
+    fn add_rows(&mut self, rows: &mut [f32]) {
+        let width = self.shift.len();
+        let whole = width / LANES * LANES;
+        for start in (0..whole).step_by(LANES) {
+            self.add_group::<LANES>(rows, width, start);
+        }
+        for voxel in whole..width {
+            self.add_group::<1>(rows, width, voxel);
         }
     }
 
     #[inline(always)]
-    fn add_chunk(&mut self, bold: &mut [f32], fold: usize, voxels: Range<usize>) {
-        let width = self.shift.len();
-        let len = voxels.len();
-        let (mut shift, mut first) = ([0f32; CHUNK], [0f32; CHUNK]);
-        shift[..len].copy_from_slice(&self.shift[voxels.clone()]);
-        first[..len].copy_from_slice(&self.first[voxels.clone()]);
-        let (mut sums, mut squares) = ([0f64; CHUNK], [0f64; CHUNK]);
-        let (mut bad, mut varies) = ([0u32; CHUNK], [0u32; CHUNK]);
-        for row in bold.chunks_exact_mut(width) {
-            let row = &mut row[voxels.clone()];
-            for v in 0..row.len() {
+    fn add_group<const N: usize>(&mut self, rows: &mut [f32], width: usize, start: usize) {
+        let of = |values: &[f32]| -> [f32; N] { std::array::from_fn(|v| values[start + v]) };
+        let (shift, first) = (of(self.shift), of(self.first));
+        let (mut sums, mut squares) = ([0f64; N], [0f64; N]);
+        let (mut bad, mut varies) = ([0u32; N], [0u32; N]);
+        for row in rows.chunks_exact_mut(width) {
+            let row = &mut row[start..start + N];
+            for v in 0..N {
                 let raw = row[v];
                 let finite = raw.is_finite();
                 bad[v] |= u32::from(!finite);
@@ -89,12 +119,11 @@ impl VoxelSums {
                 squares[v] += y * y;
             }
         }
-        let at = fold * width + voxels.start;
-        for v in 0..len {
-            self.sums[at + v] += sums[v];
-            self.squares[at + v] += squares[v];
-            self.not_finite[voxels.start + v] |= bad[v] != 0;
-            self.varies[voxels.start + v] |= varies[v] != 0;
+        for v in 0..N {
+            self.sums[start + v] += sums[v];
+            self.squares[start + v] += squares[v];
+            self.not_finite[start + v] |= bad[v] != 0;
+            self.varies[start + v] |= varies[v] != 0;
         }
     }
 }

@@ -174,7 +174,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Header, NpyError> {
         parser.expect(':')?;
         match key.as_str() {
             "descr" if parser.peek() == Some('[') => {
-                let descr = parser.text[parser.at..].chars().take(60).collect();
+                let list = parser.text[parser.at..].split_inclusive(']').next().unwrap_or_default();
+                let descr = list.chars().take(60).collect();
                 return Err(NpyError::Dtype {
                     descr,
                     what: "a structured array",

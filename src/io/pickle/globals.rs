@@ -254,9 +254,9 @@ fn build_array(pickle: &Pickle<'_>, state: Id) -> Option<Value> {
     let &Value::Dtype(dtype) = pickle.value(dtype) else {
         return None;
     };
-    let is_fortran = match pickle.value(is_fortran) {
-        &Value::Bool(is_fortran) => is_fortran,
-        &Value::Int(is_fortran) => is_fortran != 0,
+    let is_fortran = match *pickle.value(is_fortran) {
+        Value::Bool(is_fortran) => is_fortran,
+        Value::Int(is_fortran) => is_fortran != 0,
         _ => return None,
     };
     let shape = shape_of(pickle, shape)?;

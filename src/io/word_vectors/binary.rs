@@ -63,29 +63,21 @@ pub(super) fn scan(
     }
 }
 
-/// Fills `out`; false at the end of the file.
+/// Fills `out`; false at the end of the file. Not `read_exact` of std: its error there could not
+/// be told from that of gzip data cut short.
 fn read_exact(input: &mut impl BufRead, out: &mut [u8]) -> std::io::Result<bool> {
-    match fill(input, out) {
-        Ok(n) => Ok(n == out.len()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Reads until `out` is full or the file ends. Not `read_exact` of std: its error at the end of
-/// the file could not be told from that of gzip data cut short.
-fn fill(input: &mut impl BufRead, out: &mut [u8]) -> std::io::Result<usize> {
     let mut n_filled = 0;
     while n_filled < out.len() {
         let available = input.fill_buf()?;
         if available.is_empty() {
-            break;
+            return Ok(false);
         }
         let n = available.len().min(out.len() - n_filled);
         out[n_filled..n_filled + n].copy_from_slice(&available[..n]);
         input.consume(n);
         n_filled += n;
     }
-    Ok(n_filled)
+    Ok(true)
 }
 
 /// Skips `n` bytes; false at the end of the file.

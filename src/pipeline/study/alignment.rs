@@ -72,7 +72,7 @@ pub fn check(
                 Some(times) => times.clone(),
                 None => tr_times(study.first_tr_s, study.tr_s, subject.n_feature_trs[index]),
             };
-            let rows = frequent(&words.rows[index]);
+            let rows = frequent(words.story_rows(index, story)?.into_owned());
             let at_trs = tr_rows(&rows, &story.mid_s, &times, &lanczos, study.trim)
                 .and_then(|rows| zscore(&rows, &ZScore::Story))
                 .map_err(|error| error.in_story(&story.name))?;
@@ -126,8 +126,8 @@ fn sample_runs(n_voxels: usize) -> Vec<std::ops::Range<usize>> {
 }
 
 /// The first columns of a bag of words: its most frequent words.
-fn frequent(rows: &Rows) -> Rows {
-    match rows {
+fn frequent(rows: Rows) -> Rows {
+    match &rows {
         Rows::Sparse(sparse) if sparse.n_cols > BOW_WORDS => {
             let mut kept = SparseRows::empty(BOW_WORDS);
             for i in 0..sparse.n_rows() {
@@ -137,7 +137,7 @@ fn frequent(rows: &Rows) -> Rows {
             }
             Rows::Sparse(kept)
         }
-        other => other.clone(),
+        _ => rows,
     }
 }
 

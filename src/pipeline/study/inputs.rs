@@ -40,7 +40,7 @@ impl Subject {
 }
 
 /// Raw TRs that respdict.json counts beyond those of the features.
-const RESPDICT_EXTRA: usize = 5;
+pub const RESPDICT_EXTRA: usize = 5;
 
 /// Opens everything and checks that it fits together.
 ///

@@ -13,7 +13,8 @@ mod spaces;
 mod split;
 
 pub use fingerprint::{InputHash, hash_file};
-pub use inputs::{Inputs, Subject, read_inputs};
+pub use inputs::{Inputs, RESPDICT_EXTRA, Subject, read_inputs, read_respdict};
 pub use plan::{ModelPlan, StudyPlan, plan};
 pub use run::{RunOptions, StudyResults, run};
+pub use spaces::{WordSpace, word_space};
 pub use split::{Split, split};

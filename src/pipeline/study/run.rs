@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use ndarray::Array2;
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::alignment;
@@ -20,9 +19,9 @@ use super::split::{Split, split};
 use crate::backend::{Block, PathSettings, Problem, Space};
 use crate::design::delays::delay;
 use crate::error::{Error, Result};
-use crate::io::output::PartialFile;
 use crate::matrix::StoryDesign;
 use crate::pipeline::memory::peak_bytes;
+use crate::pipeline::output::{write_bytes, write_json};
 use crate::pipeline::reporter::Reporter;
 use crate::pipeline::tiles::{StageSeconds, TileRun, run_tiles, tile_width, tiles};
 use crate::report::{ScoreRow, csv};
@@ -81,7 +80,8 @@ pub fn run(
     let mut mark = |name: &str, reporter: &dyn Reporter| {
         let seconds = since.elapsed().as_secs_f64();
         since = Instant::now();
-        reporter.step(&format!("{name}: {seconds:.2} s"));
+        let peak = peak_bytes() >> 20;
+        reporter.step(&format!("{name}: {seconds:.2} s, peak memory {peak} MiB"));
         timings.push((name.to_owned(), seconds));
     };
     let inputs = read_inputs(study)?;
@@ -124,8 +124,8 @@ pub fn run(
     for subject in &inputs.subjects {
         let same = prepared.as_ref().is_some_and(|(counts, _, _)| *counts == subject.n_feature_trs);
         if !same {
-            let (problem, conditions) =
-                load_problem(study, &inputs, subject, &split, &words, &plan)?;
+            let made = designs(study, &inputs.stories, &words, &split, &subject.n_feature_trs)?;
+            let (problem, conditions) = load_problem(study, made, subject, &split, &plan)?;
             prepared = Some((subject.n_feature_trs.clone(), problem, conditions));
             mark("prepare", reporter);
         }
@@ -143,10 +143,8 @@ pub fn run(
                 n_voxels: subject.n_voxels,
             });
         }
-        for (model, &edges) in plan.models.iter().zip(&solved.0.edges) {
-            let place = format!("{} {}", subject.name, model.folder());
-            more.extend(Warning::alpha_edges(&place, edges, used));
-        }
+        let edges = plan.models.iter().map(|model| model.folder()).zip(solved.0.edges.clone());
+        more.extend(Warning::alpha_edges(&subject.name, edges, used));
         more.iter().for_each(|warning| reporter.warn(warning));
         warnings.extend(more);
         found.push(solved.0);
@@ -201,10 +199,10 @@ pub fn run(
         "tile_stages_s": stages.iter().map(|(n, s)| ((*n).to_owned(), json!(s))).collect::<serde_json::Map<_, _>>(),
         "peak_memory_bytes": peak_bytes(),
     });
-    write_text(&options.out.join("summary.csv"), &csv::summary(&summary))?;
-    write_text(&options.out.join("stories.csv"), &csv::stories(&stories))?;
-    write_text(&options.out.join("summary.json"), &json_text(&summary))?;
-    write_text(&options.out.join("run.json"), &json_text(&document))?;
+    write_bytes(&options.out.join("summary.csv"), csv::summary(&summary).as_bytes())?;
+    write_bytes(&options.out.join("stories.csv"), csv::stories(&stories).as_bytes())?;
+    write_json(&options.out.join("summary.json"), &summary)?;
+    write_json(&options.out.join("run.json"), &document)?;
     let _ = fs::remove_dir_all(options.out.join(".partial"));
     drop(lock);
     Ok(StudyResults::Finished { summary, run: Box::new(document), was_done: false })
@@ -221,6 +219,13 @@ fn run_subject(
     reporter: &dyn Reporter,
     cancel: &AtomicBool,
 ) -> Result<(SubjectFound, StageSeconds)> {
+    // A subject that an earlier run finished: its files have their names.
+    let done = options.out.join(".partial").join(format!("{}.done.json", subject.name));
+    let earlier = fs::read_to_string(&done).ok();
+    if let Some(found) = earlier.and_then(|text| serde_json::from_str(&text).ok()) {
+        reporter.note(&format!("{}: was done before", subject.name));
+        return Ok((found, StageSeconds::new()));
+    }
     let sizes = Sizes {
         n_voxels: subject.n_voxels,
         n_test_stories: split.test.len(),
@@ -242,7 +247,9 @@ fn run_subject(
     let source = SubjectSource { subject, split };
     let stages = run_tiles(problem, &source, &sink, &missing, &run)?;
     reporter.finish();
-    Ok((sink.finish()?, stages))
+    let found = sink.finish()?;
+    write_json(&done, &found)?;
+    Ok((found, stages))
 }
 
 /// Memory that tiles may take: what the matrices leave, at most a gibibyte, since wider tiles gain
@@ -261,16 +268,14 @@ fn add_stages(total: &mut StageSeconds, more: StageSeconds) {
     }
 }
 
-/// Designs and eigenproblems of every model for one subject's TR counts.
+/// Eigenproblems of every model from the designs `[space][story]` of one subject's TR counts.
 fn load_problem(
     study: &Study,
-    inputs: &Inputs,
+    made: Vec<Vec<StoryDesign>>,
     subject: &Subject,
     split: &Split,
-    words: &[Option<WordSpace>],
     plan: &StudyPlan,
 ) -> Result<(Problem, Vec<f64>)> {
-    let made = designs(study, &inputs.stories, words, split, &subject.n_feature_trs)?;
     let n_trs = subject.n_trs();
     let blocks: Vec<Block> = split
         .train
@@ -282,12 +287,13 @@ fn load_problem(
     let mut spaces: Vec<Space> = Vec::new();
     let mut specs = Vec::new();
     for (index, designs) in made.into_iter().enumerate() {
+        let mut designs: Vec<Option<StoryDesign>> = designs.into_iter().map(Some).collect();
         let models = || plan.models.iter().filter(|model| model.space == index);
         if models().next().is_none() {
             continue;
         }
-        let pick = |stories: &[usize]| -> Vec<StoryDesign> {
-            stories.iter().map(|&story| designs[story].clone()).collect()
+        let mut pick = |stories: &[usize]| -> Vec<StoryDesign> {
+            stories.iter().filter_map(|&story| designs[story].take()).collect()
         };
         let (train, test) = (pick(&split.train), pick(&split.test));
         if study.delays_cross_stories {
@@ -496,7 +502,7 @@ fn start_partial(options: &RunOptions, fingerprint: &str) -> Result<()> {
         fs::remove_dir_all(&folder).map_err(fail)?;
     }
     fs::create_dir_all(&folder).map_err(fail)?;
-    write_text(&path, fingerprint)
+    write_bytes(&path, fingerprint.as_bytes())
 }
 
 /// Takes the folder for this process; it is free again when the file is dropped.
@@ -531,18 +537,4 @@ fn lock_folder(out: &Path) -> Result<fs::File> {
         .and_then(|()| file.write_all(text.as_bytes()))
         .map_err(fail)?;
     Ok(file)
-}
-
-/// Pretty JSON with a newline at the end.
-fn json_text(value: &impl Serialize) -> String {
-    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
-    text.push('\n');
-    text
-}
-
-fn write_text(path: &Path, text: &str) -> Result<()> {
-    use std::io::Write;
-    let partial = PartialFile::create(path)?;
-    partial.file().write_all(text.as_bytes()).map_err(|source| partial.write_error(source))?;
-    partial.finish()
 }

@@ -57,7 +57,7 @@ pub struct SubjectSink {
 }
 
 /// What the tiles of a subject add up to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SubjectFound {
     /// Voxels that could not be fitted.
     pub n_constant: usize,

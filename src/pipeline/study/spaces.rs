@@ -1,5 +1,6 @@
 //! Words to designs: every feature space of a study, for every story.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use crate::design::zscore::{ColumnStats, ZScore, ZScoreMode, zscore};
 use crate::error::Result;
 use crate::features::bow::Vocabulary;
 use crate::features::coverage::{Coverage, CoverageCounts};
-use crate::features::static_vectors::{VectorFormat, embed, wanted_words};
+use crate::features::static_vectors::{VectorFormat, candidates, embed, wanted_words};
 use crate::features::word_rate::word_rate;
 use crate::io::word_vectors;
 use crate::matrix::{Rows, SPARSE_MAX_DENSITY, StoryDesign};
@@ -26,12 +27,36 @@ use crate::warning::Warning;
 pub struct WordSpace {
     /// Number of columns.
     pub n_features: usize,
-    /// One matrix a story.
-    pub rows: Vec<Rows>,
+    /// Where a story's rows come from.
+    rows: RowSource,
     /// Words that have no row of their own.
     pub coverage: Option<Coverage>,
     /// Column names, for a bag of words.
     pub names: Option<Vec<String>>,
+}
+
+/// A row a word heard, for every story, can be larger than everything else: static vectors are
+/// looked up when a story is resampled, not before.
+enum RowSource {
+    /// One matrix a story.
+    Stored(Vec<Rows>),
+    /// Word vectors by the file's spelling.
+    Vectors(HashMap<String, Vec<f32>>, VectorFormat),
+}
+
+impl WordSpace {
+    /// The word rows of one story, `(n_words, n_features)`.
+    /// # Errors
+    /// As `static_vectors::embed`.
+    pub fn story_rows(&self, index: usize, story: &Story) -> Result<Cow<'_, Rows>> {
+        match &self.rows {
+            RowSource::Stored(rows) => Ok(Cow::Borrowed(&rows[index])),
+            RowSource::Vectors(vectors, format) => {
+                let (rows, _) = embed(&story.words, vectors, self.n_features, *format)?;
+                Ok(Cow::Owned(Rows::Dense(rows)))
+            }
+        }
+    }
 }
 
 /// What a report says of a space.
@@ -63,7 +88,9 @@ pub fn word_space(
         SpaceKind::Combine(_) => return Ok(None),
         SpaceKind::WordRate => WordSpace {
             n_features: 1,
-            rows: stories.iter().map(|story| word_rate(story.words.len())).collect(),
+            rows: RowSource::Stored(
+                stories.iter().map(|story| word_rate(story.words.len())).collect(),
+            ),
             coverage: None,
             names: None,
         },
@@ -77,7 +104,7 @@ pub fn word_space(
             let rows = stories.iter().map(|s| Rows::Sparse(vocabulary.words_to_rows(&s.words)));
             WordSpace {
                 n_features: vocabulary.n_features(),
-                rows: rows.collect(),
+                rows: RowSource::Stored(rows.collect()),
                 coverage: Some(counts.coverage()),
                 names: Some(vocabulary.names().to_vec()),
             }
@@ -94,13 +121,17 @@ fn static_space(path: &Path, format: VectorFormat, stories: &[Story]) -> Result<
     let wanted = wanted_words(stories.iter().map(|story| story.words.as_slice()), format);
     let file = word_vectors::read(path, None, &|word| wanted.contains(word))?;
     let mut counts = CoverageCounts::default();
-    let mut rows = Vec::with_capacity(stories.len());
     for story in stories {
-        let (vectors, oov) = embed(&story.words, &file.vectors, file.dim, format)?;
+        let has = |word: &&String| candidates(word, format).any(|w| file.vectors.contains_key(&w));
+        let oov: Vec<&String> = story.words.iter().filter(|word| !has(word)).collect();
         counts.add_story(story.words.len(), &oov);
-        rows.push(Rows::Dense(vectors));
     }
-    Ok(WordSpace { n_features: file.dim, rows, coverage: Some(counts.coverage()), names: None })
+    Ok(WordSpace {
+        n_features: file.dim,
+        rows: RowSource::Vectors(file.vectors, format),
+        coverage: Some(counts.coverage()),
+        names: None,
+    })
 }
 
 /// Every space's word rows, in the order of the study; vector files are read once each.
@@ -126,7 +157,8 @@ pub fn word_spaces(
     Ok(made)
 }
 
-/// Every space's designs for TR counts given story by story: `[space][story]`.
+/// Every fitted space's designs for TR counts given story by story: `[space][story]`, empty for a
+/// space that is only part of others.
 ///
 /// # Errors
 /// Those of Lanczos, trim and z-score, with the story's name.
@@ -148,14 +180,18 @@ pub fn designs(
         StoryDesign::hstack(&parts)
     };
     let mut all: Vec<Vec<StoryDesign>> = Vec::new();
-    for (index, space) in study.spaces.iter().enumerate() {
+    for space in &study.spaces {
         all.push(match &space.kind {
-            SpaceKind::Combine(parts) => {
-                let designs: Vec<_> = (0..stories.len()).map(|s| combined(parts, s)).collect();
-                same_storage(designs)
+            SpaceKind::Combine(parts) if space.fit => {
+                same_storage((0..stories.len()).map(|s| combined(parts, s)).collect())
             }
-            _ => made.get(&index).cloned().unwrap_or_default(),
+            _ => Vec::new(),
         });
+    }
+    for (index, designs) in made {
+        if study.spaces[index].fit {
+            all[index] = designs;
+        }
     }
     Ok(all)
 }
@@ -180,34 +216,35 @@ fn space_designs(
     n_feature_trs: &[usize],
 ) -> Result<Vec<StoryDesign>> {
     let lanczos = Lanczos { window: study.lanczos_window, cutoff_mult: study.cutoff_mult };
-    let at_trs: Vec<TrRows> = stories
-        .par_iter()
-        .zip(&space.rows)
-        .zip(n_feature_trs)
-        .map(|((story, rows), &n_trs)| {
-            let times = match &story.tr_times_s {
-                Some(times) => times.clone(),
-                None => tr_times(study.first_tr_s, study.tr_s, n_trs),
-            };
-            tr_rows(rows, word_times(story, study.time), &times, &lanczos, study.trim)
-                .map_err(|error| error.in_story(&story.name))
-        })
-        .collect::<Result<_>>()?;
+    let at_trs = |index: usize| -> Result<TrRows> {
+        let story = &stories[index];
+        let times = match &story.tr_times_s {
+            Some(times) => times.clone(),
+            None => tr_times(study.first_tr_s, study.tr_s, n_feature_trs[index]),
+        };
+        let mid_s = word_times(story, study.time);
+        space
+            .story_rows(index, story)
+            .and_then(|rows| tr_rows(&rows, mid_s, &times, &lanczos, study.trim))
+            .map_err(|error| error.in_story(&story.name))
+    };
     let how = match study.zscore {
         ZScoreMode::Story => ZScore::Story,
         ZScoreMode::None => ZScore::None,
         ZScoreMode::Train => {
             let mut stats = ColumnStats::empty(space.n_features);
             for &story in &split.train {
-                stats.merge(&ColumnStats::of(&at_trs[story]))?;
+                stats.merge(&ColumnStats::of(&at_trs(story)?))?;
             }
             ZScore::Train(stats.scaling())
         }
     };
-    let designs: Result<Vec<StoryDesign>> = at_trs
-        .par_iter()
-        .zip(stories)
-        .map(|(rows, story)| zscore(rows, &how).map_err(|error| error.in_story(&story.name)))
+    // f64 rows live for one story at a time on each thread.
+    let designs: Result<Vec<StoryDesign>> = (0..stories.len())
+        .into_par_iter()
+        .map(|index| {
+            zscore(&at_trs(index)?, &how).map_err(|error| error.in_story(&stories[index].name))
+        })
         .collect();
     designs.map(same_storage)
 }

@@ -1,0 +1,60 @@
+//! `voxelcast demo`.
+
+use serde_json::json;
+
+use super::args::DemoArgs;
+use super::{Context, Output};
+use crate::error::Result;
+use crate::pipeline::demo::demo;
+use crate::pipeline::study::RunOptions;
+use crate::report::table;
+
+/// Runs the whole study on the stories inside the binary.
+pub fn run_demo(args: &DemoArgs, context: &Context) -> Result<Output> {
+    context.announce_device();
+    let options = RunOptions {
+        out: args.out.clone(),
+        force: args.force,
+        dry_run: false,
+        n_threads: context.settings.n_threads,
+        memory_bytes: context.settings.memory_bytes,
+        device: context.settings.device.to_string(),
+    };
+    let results = demo(&options, &context.console, &context.cancel)?;
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let mut rows = vec![
+        [
+            "truth",
+            "voxels",
+            "r(true, found)",
+            "mean true r",
+            "mean found r",
+            "signal found",
+            "false alarms",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+    ];
+    for (subject, found) in &results.recovery {
+        rows.push(vec![
+            subject.clone(),
+            found.n_voxels_used.to_string(),
+            format!("{:.3}", found.correlation),
+            format!("{:.3}", found.mean_true_r),
+            format!("{:.3}", found.mean_estimated_r),
+            percent(found.signal_above),
+            percent(found.noise_above),
+        ]);
+    }
+    let threshold = results.recovery.first().map_or(f64::NAN, |(_, found)| found.threshold);
+    let out = args.out.display();
+    let text = format!(
+        "{}\nThe BOLD is simulated, so the truth is known ({}, r > {threshold:.3} counts as found; \
+         2.5 % false alarms are expected):\n{}\n{out}/summary.csv  {out}/stories.csv  {out}/run.json\n",
+        table::summary(&results.summary),
+        results.recovery_model,
+        table::align(&rows, 1),
+    );
+    let document = json!({ "schema": "voxelcast.demo/1", "out": args.out, "demo": results });
+    Ok(Output { document, text })
+}

@@ -1,0 +1,134 @@
+//! `voxelcast features` and `voxelcast simulate`.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::args::{FeaturesArgs, SimulateArgs};
+use super::settings::usage;
+use super::{Context, Output};
+use crate::design::lanczos::Lanczos;
+use crate::error::Result;
+use crate::features::bow::BowSettings;
+use crate::pipeline::features::{FeaturesJob, TrCount, run};
+use crate::pipeline::simulate::{SimulateJob, run as simulate_run};
+use crate::simulate::settings::SimulateSettings;
+use crate::study::SpaceKind;
+
+/// Writes word rows and TR rows.
+pub fn features(args: &FeaturesArgs, context: &Context) -> Result<Output> {
+    let bow = BowSettings {
+        min_count: args.min_count,
+        max_words: args.max_words,
+        lowercase: !args.keep_case,
+    };
+    let kind = kind(&args.kind, args.vectors.as_ref(), bow)?;
+    let n_trs = match &args.n_trs {
+        None => TrCount::LastWord,
+        Some(text) => match text.parse::<usize>() {
+            Ok(n @ 2..) => TrCount::Fixed(n),
+            Ok(n) => return Err(usage("--n-trs", format!("expected at least 2, got {n}"), "")),
+            Err(_) => TrCount::Respdict(PathBuf::from(text)),
+        },
+    };
+    let lanczos = Lanczos { window: args.window, cutoff_mult: args.cutoff_mult };
+    let job = FeaturesJob {
+        stories: args.stories.clone(),
+        kind,
+        tr_s: positive("--tr-s", args.tr_s)?,
+        first_tr_s: finite("--first-tr-s", args.first_tr_s)?,
+        n_trs,
+        lanczos,
+        out: args.out.clone(),
+        memory_bytes: context.settings.memory_bytes,
+    };
+    let summary = run(&job, &context.console)?;
+    let share = 100.0 * summary.n_oov as f64 / summary.n_words.max(1) as f64;
+    let text = format!(
+        "{} stories, {} words, {} columns; {} words without a row ({share:.1} %)\n{}\n",
+        summary.stories.len(),
+        summary.n_words,
+        summary.dim,
+        summary.n_oov,
+        args.out.display()
+    );
+    let document =
+        json!({ "schema": "voxelcast.features/1", "out": args.out, "features": summary });
+    Ok(Output { document, text })
+}
+
+/// Writes BOLD with a known truth.
+pub fn simulate(args: &SimulateArgs, context: &Context) -> Result<Output> {
+    let settings = SimulateSettings {
+        n_voxels: args.voxels,
+        tr_s: positive("--tr-s", args.tr_s)?,
+        noise_share: args.noise_share,
+        noise_ar1: args.noise_ar1,
+        r_low: args.r_low,
+        r_high: args.r_high,
+        n_topics: args.topics,
+        hrf_peak_s: args.hrf_peak_s,
+        seed: args.seed,
+        ..SimulateSettings::default()
+    };
+    if args.subjects == 0 {
+        return Err(usage("--subjects", "expected at least 1, got 0".into(), ""));
+    }
+    let job = SimulateJob {
+        stories: args.stories.clone(),
+        kind: kind(&args.kind, args.vectors.as_ref(), BowSettings::default())?,
+        n_subjects: args.subjects,
+        settings,
+        first_tr_s: finite("--first-tr-s", args.first_tr_s)?,
+        trim: args.trim.parse()?,
+        out: args.out.clone(),
+    };
+    let simulated = simulate_run(&job, &context.console)?;
+    let n_trs: usize = simulated.stories.iter().map(|(_, n)| n).sum();
+    let text = format!(
+        "{} subjects of {} voxels, {} stories, {n_trs} TRs\n{}\n",
+        simulated.subjects.len(),
+        simulated.n_voxels,
+        simulated.stories.len(),
+        args.out.join("STUDY.toml").display()
+    );
+    let document =
+        json!({ "schema": "voxelcast.simulate/1", "out": args.out, "simulated": simulated });
+    Ok(Output { document, text })
+}
+
+fn kind(name: &str, vectors: Option<&PathBuf>, bow: BowSettings) -> Result<SpaceKind> {
+    let file = || {
+        let problem = format!("--kind {name} needs a file of word vectors, got none");
+        vectors.cloned().ok_or_else(|| usage("--vectors", problem, "give --vectors FILE"))
+    };
+    let made = match name {
+        "bow" => SpaceKind::Bow(bow),
+        "word2vec" => SpaceKind::Word2Vec(file()?),
+        "glove" => SpaceKind::Glove(file()?),
+        "word_rate" => SpaceKind::WordRate,
+        other => {
+            let problem = format!("expected bow, word2vec, glove or word_rate, got {other:?}");
+            return Err(usage("--kind", problem, ""));
+        }
+    };
+    if vectors.is_some() && !matches!(made, SpaceKind::Word2Vec(_) | SpaceKind::Glove(_)) {
+        let problem = format!("--kind {name} uses no word vectors");
+        return Err(usage("--vectors", problem, "leave it out"));
+    }
+    Ok(made)
+}
+
+fn positive(flag: &str, value: f64) -> Result<f64> {
+    match value.is_finite() && value > 0.0 {
+        true => Ok(value),
+        false => Err(usage(flag, format!("expected a number > 0, got {value}"), "seconds")),
+    }
+}
+
+fn finite(flag: &str, value: f64) -> Result<f64> {
+    match value.is_finite() {
+        true => Ok(value),
+        false => Err(usage(flag, format!("expected a number, got {value}"), "seconds")),
+    }
+}
