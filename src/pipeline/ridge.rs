@@ -282,6 +282,12 @@ fn remove_means(x: &mut Array2<f32>) -> Vec<f64> {
     for mut row in x.rows_mut() {
         row.iter_mut().zip(&means).for_each(|(x, m)| *x = (f64::from(*x) - m) as f32);
     }
+    // A constant column is zero, not the rounding of its mean.
+    for mut column in x.columns_mut() {
+        if column.iter().all(|&value| value == column[0]) {
+            column.fill(0.0);
+        }
+    }
     means
 }
 

@@ -176,6 +176,7 @@ pub fn dual_rotation(
         |rows: &[usize]| Mat::from_fn(rows.len(), n_train, |i, j| all[(rows[i], train_rows[j])]);
     let mut train = pick(&train_rows);
     let mut val = pick(&val_rows);
+    let largest = val.col_iter().flat_map(|col| col.iter().copied()).fold(0.0, abs_max);
     if fit_intercept {
         let (means, grand) = column_means(train.as_ref());
         center_kernel(&mut val, &means, grand);
@@ -195,6 +196,12 @@ pub fn dual_rotation(
         delta[j] = mean as f32;
         factor_norms[j] = column.iter().map(|x| x * x).sum::<f64>().sqrt();
     }
+    // Validation rows that are all alike: what is left of them is rounding.
+    let rounding = 8.0 * f64::EPSILON * n_train as f64 * (n_val as f64).sqrt() * largest;
+    if factor_norms.iter().all(|&norm| norm <= rounding) {
+        p.fill(0.0);
+        factor_norms.fill(0.0);
+    }
     let p = to_f32_rows(p.as_ref());
     let rotation = Rotation {
         n_components: m,
@@ -207,6 +214,10 @@ pub fn dual_rotation(
         n_val,
     };
     Ok((rotation, condition))
+}
+
+fn abs_max(most: f64, value: f64) -> f64 {
+    most.max(value.abs())
 }
 
 /// The refit of a dual model; `test` holds the kernel of each test block against all training

@@ -75,7 +75,11 @@ pub fn upper_factor(mut moments: Mat<f64>, par: Par) -> Result<Vec<f32>> {
     let n = moments.nrows();
     let diagonal: Vec<f64> = (0..n).map(|i| moments[(i, i)]).collect();
     let largest = diagonal.iter().copied().fold(0.0, f64::max);
-    let mut added = (8.0 * largest * n as f64 * f64::EPSILON).max(f64::MIN_POSITIVE);
+    let most_negative = diagonal.iter().copied().fold(0.0, f64::min).abs();
+    let mut added = (8.0 * largest * n as f64 * f64::EPSILON).max(2.0 * most_negative);
+    if largest == 0.0 {
+        return Ok(vec![0f32; n * n]);
+    }
     let scratch = cholesky_in_place_scratch::<f64>(n, par, Default::default());
     let mut memory = MemBuffer::new(scratch);
     for attempt in 0.. {
@@ -159,8 +163,13 @@ pub fn primal_rotation(
     let mut moments = Mat::<f64>::zeros(m, m);
     matmul(moments.as_mut(), Accum::Replace, vectors.transpose(), half.as_ref(), 1.0, par);
     drop(half);
-    let factor_norms = (0..m).map(|i| moments[(i, i)].max(0.0).sqrt()).collect();
-    let factor = Factor::Upper(upper_factor(moments, par)?);
+    // Validation rows that are all alike: what is left of their moments is rounding.
+    let largest = (0..p).map(|i| fold.gram[(i, i)]).fold(0.0, f64::max);
+    let rounding = 8.0 * fold.n_rows as f64 * f64::EPSILON * largest;
+    let varies = (0..m).any(|i| moments[(i, i)] > rounding);
+    let square = |i: usize| if varies { moments[(i, i)].max(0.0) } else { 0.0 };
+    let factor_norms = (0..m).map(|i| square(i).sqrt()).collect();
+    let factor = Factor::Upper(if varies { upper_factor(moments, par)? } else { vec![0.0; m * m] });
     let difference: Vec<f64> = (0..p)
         .map(|i| {
             let train_mean = if fit_intercept { train_sums[i] / n_train as f64 } else { 0.0 };

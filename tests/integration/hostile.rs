@@ -258,15 +258,10 @@ fn word_vectors_that_lie_are_an_error() {
 }
 
 #[test]
-fn vectors_that_hold_none_of_the_words_are_warned_about_and_predict_nothing() {
+fn vectors_that_hold_none_of_the_words_are_an_error() {
     let bench = bench();
     std::fs::write(bench.file("vectors.txt"), "elsewhere 1 2 3\nnowhere 2 3 4\n").expect("written");
-    let (outcome, out) = bench.run(&[GLOVE_ONLY], &[]);
-    assert_eq!(outcome.code, 0, "{outcome:#?}");
-    let says = "warning: coverage: glove has no vector for 100.0 % of the words";
-    assert!(outcome.stderr.contains(says), "{}", outcome.stderr);
-    let summary = std::fs::read_to_string(out.join("summary.csv")).expect("it is there");
-    assert!(summary.contains("s1,glove,true,4,0,"), "no voxel has a score: {summary}");
+    run_refused(&bench, &[GLOVE_ONLY], 3, &["vectors.txt", "found none of", "2 words"]);
 }
 
 #[test]

@@ -312,7 +312,6 @@ fn every_setting_changes_the_results() {
         "ridge.alphas = \"logspace(0,4,11)\"",
         "ridge.alpha_convention = \"huth\"",
         "ridge.alpha_tolerance = 0.1",
-        "ridge.basis_tolerance = 0.3",
         "ridge.solver = \"dual\"",
         "split.test = [\"story4\"]",
         "stories.exclude = [\"story1\"]",
