@@ -1,7 +1,6 @@
 //! Voxelwise brain encoding models: timed words and BOLD in, scored models out.
 
 pub mod backend;
-pub mod bold;
 pub mod cli;
 pub mod design;
 pub mod error;

@@ -1,1 +1,0 @@
-//! Measured responses: one story at a time, in voxel tiles.
