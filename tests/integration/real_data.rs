@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::workbench::{Outcome, read_matrix, read_vector, text, voxelcast};
+use super::workbench::{Outcome, read_matrix, read_vector, skipped, text, voxelcast};
 
 /// The folder of the real data, or a loud line.
 fn data() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let folder = [folder, PathBuf::from("/work/shared/data")].into_iter().find(|f| f.is_dir());
+    // A worktree lies one folder deeper than the repository.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["../shared/data", "../../shared/data"].map(|folder| root.join(folder));
+    let folder = folders.into_iter().find(|folder| folder.is_dir());
     if folder.is_none() {
-        println!("SKIPPED: no real data at ../shared/data");
+        skipped("no real data at ../shared/data");
     }
     folder
 }
