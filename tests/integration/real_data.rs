@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::workbench::{Outcome, read_matrix, read_vector, text, voxelcast};
+use super::workbench::{Outcome, read_matrix, read_vector, skipped, text, voxelcast};
 
 /// The folder of the real data, or a loud line.
 fn data() -> Option<PathBuf> {
-    use std::io::Write as _;
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    if folder.is_dir() {
-        return Some(folder);
+    // A worktree lies one folder deeper than the repository.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["../shared/data", "../../shared/data"].map(|folder| root.join(folder));
+    let folder = folders.into_iter().find(|folder| folder.is_dir());
+    if folder.is_none() {
+        skipped("no real data at ../shared/data");
     }
-    let _ = writeln!(std::io::stderr(), "SKIPPED: no real data at ../shared/data");
-    None
+    folder
 }
 
 fn json(path: &Path) -> Value {

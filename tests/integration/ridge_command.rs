@@ -8,8 +8,8 @@ use super::naive::{
     Score, argmax_last, column_correlations, gram_range, predict, ridge_cv, ridge_fit,
 };
 use super::workbench::{
-    RidgeBench, RidgeFiles, normal, planted, raw_npy, read_matrix, scattered_folds, seeded, text,
-    visible_files, visible_names, voxelcast, wide, write_as, write_f32,
+    RidgeBench, RidgeFiles, normal, planted, raw_npy, read_matrix, scattered_folds, seeded,
+    skipped, text, visible_files, visible_names, voxelcast, wide, write_as, write_f32,
 };
 
 /// DESIGN section 2: CV scores agree with an all-f64 SVD to 1e-5 (measured there: 7e-6 at a
@@ -556,7 +556,7 @@ fn a_card_that_is_not_there_ends_with_exit_code_4() {
     let data = Data::new(89, 40, 3, 2, &[1, 2]);
     let cpu = data.bench().fit(&["--device", "auto", "--alphas", "1"]);
     if !cpu.outcome.stderr.contains("built without CUDA") {
-        println!("SKIPPED: built with CUDA, this machine may have a card");
+        skipped("built with CUDA, this machine may have a card");
         return;
     }
     refused(&data.bench(), &["--device", "cuda"], 4, &["cuda"]);

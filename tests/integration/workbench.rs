@@ -50,6 +50,15 @@ pub fn voxelcast(args: &[&str]) -> Outcome {
     }
 }
 
+/// Says, past the test harness, which captures printing, that a test did not run.
+pub fn skipped(why: &str) {
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = std::io::Write::write_all(
+        &mut std::io::stderr(),
+        format!("\nSKIPPED {name}: {why}\n").as_bytes(),
+    );
+}
+
 /// A path as an argument.
 pub fn text(path: &Path) -> &str {
     path.to_str().expect("temporary paths are UTF-8")
