@@ -9,14 +9,12 @@ use super::workbench::{Outcome, read_matrix, read_vector, skipped, text, voxelca
 
 /// The folder of the real data, or a loud line.
 fn data() -> Option<PathBuf> {
-    // A worktree lies one folder deeper than the repository.
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = ["../shared/data", "../../shared/data"].map(|folder| root.join(folder));
-    let folder = folders.into_iter().find(|folder| folder.is_dir());
-    if folder.is_none() {
-        skipped("no real data at ../shared/data");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    if folder.is_dir() {
+        return Some(folder);
     }
-    folder
+    skipped("no real data at ../shared/data");
+    None
 }
 
 fn json(path: &Path) -> Value {
