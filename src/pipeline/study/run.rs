@@ -23,7 +23,7 @@ use crate::matrix::StoryDesign;
 use crate::pipeline::memory::peak_bytes;
 use crate::pipeline::output::{write_bytes, write_json};
 use crate::pipeline::reporter::Reporter;
-use crate::pipeline::tiles::{StageSeconds, TileRun, run_tiles, tile_width, tiles};
+use crate::pipeline::tiles::{StageSeconds, TileRun, run_tiles, tile_width};
 use crate::report::{ScoreRow, csv};
 use crate::ridge::{ModelSpec, prepare};
 use crate::scoring::Summary;
@@ -235,7 +235,7 @@ fn run_subject(
     let sink = SubjectSink::open(&options.out, &subject.name, &plan.models, sizes)?;
     let budget = tile_budget(options, plan);
     let width = tile_width(problem, subject.n_voxels, options.n_threads, budget)?;
-    let missing = sink.missing(&tiles(subject.n_voxels, width));
+    let missing = sink.missing(subject.n_voxels, width);
     let n_missing: usize = missing.iter().map(std::ops::Range::len).sum();
     if n_missing < subject.n_voxels {
         let done = subject.n_voxels - n_missing;

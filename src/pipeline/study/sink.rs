@@ -17,7 +17,7 @@ use crate::backend::VoxelCounts;
 use crate::error::{Error, Result};
 use crate::io::npy::{self, NpyColumnsWriter, NpyFile};
 use crate::io::safetensors::ColumnsWriter;
-use crate::pipeline::tiles::{SolvedTile, TileSink};
+use crate::pipeline::tiles::{SolvedTile, TileSink, tiles};
 use crate::ridge::edges::AlphaEdges;
 
 /// A finished tile, one line of the journal.
@@ -138,16 +138,11 @@ impl SubjectSink {
         Ok(Self { models: files, partial, alphas: sizes.alphas.to_vec(), journal })
     }
 
-    /// The tiles of `all` that are not done yet.
-    pub fn missing(&self, all: &[Range<usize>]) -> Vec<Range<usize>> {
+    /// Tiles of at most `width` voxels over what is not done yet. Done tiles stay as they are,
+    /// whatever width they were done with.
+    pub fn missing(&self, n_voxels: usize, width: usize) -> Vec<Range<usize>> {
         let journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let done =
-            |voxel: usize| journal.1.iter().any(|line| (line.start..line.end).contains(&voxel));
-        // Tile borders may have moved with the memory at hand: what is partly done is done again.
-        all.iter()
-            .filter(|tile| (tile.start..tile.end).any(|voxel| !done(voxel)))
-            .cloned()
-            .collect()
+        gaps(journal.1.iter().map(|line| (line.start, line.end)).collect(), n_voxels, width)
     }
 
     /// Gives every file its final name.
@@ -171,25 +166,32 @@ impl SubjectSink {
         }
         fs::remove_dir_all(&self.partial)
             .map_err(|source| Error::Write { path: self.partial.clone(), source })?;
-        // A tile done twice (its borders moved) counts once: the last line of each voxel range.
-        let mut counted: Vec<&Line> = Vec::new();
-        for line in &lines {
-            counted.retain(|old| old.end <= line.start || old.start >= line.end);
-            counted.push(line);
-        }
-        let n_models = counted.iter().map(|line| line.edges.len()).max().unwrap_or(0);
+        let n_models = lines.iter().map(|line| line.edges.len()).max().unwrap_or(0);
         let mut edges = vec![AlphaEdges::default(); n_models];
-        for line in &counted {
+        for line in &lines {
             edges.iter_mut().zip(&line.edges).for_each(|(sum, &one)| sum.add(one));
         }
         Ok(SubjectFound {
-            n_constant: counted.iter().map(|line| line.n_constant).sum(),
-            n_not_finite: counted.iter().map(|line| line.n_not_finite).sum(),
+            n_constant: lines.iter().map(|line| line.n_constant).sum(),
+            n_not_finite: lines.iter().map(|line| line.n_not_finite).sum(),
             edges,
-            basis_rank: counted.iter().map(|line| line.basis_rank).max().unwrap_or(0),
-            basis_error: counted.iter().map(|line| line.basis_error).fold(0.0, f64::max),
+            basis_rank: lines.iter().map(|line| line.basis_rank).max().unwrap_or(0),
+            basis_error: lines.iter().map(|line| line.basis_error).fold(0.0, f64::max),
         })
     }
+}
+
+/// Tiles of at most `width` voxels between the `done` ones, which do not overlap.
+fn gaps(mut done: Vec<(usize, usize)>, n_voxels: usize, width: usize) -> Vec<Range<usize>> {
+    done.sort_unstable();
+    done.push((n_voxels, n_voxels));
+    let (mut missing, mut first) = (Vec::new(), 0);
+    for (start, end) in done {
+        let gap = tiles(start.saturating_sub(first), width);
+        missing.extend(gap.into_iter().map(|tile| first + tile.start..first + tile.end));
+        first = first.max(end);
+    }
+    missing
 }
 
 /// Forgets the tiles of a subject whose files are not all there: a run that was cut while files
@@ -276,4 +278,17 @@ pub fn read_scores(folder: &Path) -> Result<(Vec<f32>, Vec<Vec<f32>>)> {
     total.read_columns(0..n, 0..1, &mut all)?;
     let stories = npy::read_matrix_f32(&folder.join("story_correlation.npy"))?;
     Ok((all, stories.rows().into_iter().map(|row| row.to_vec()).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_stays_done_when_tiles_get_another_width() {
+        assert_eq!(gaps(vec![], 10, 4), [0..4, 4..8, 8..10]);
+        assert_eq!(gaps(vec![(4, 8), (0, 2)], 10, 8), [2..4, 8..10]);
+        assert_eq!(gaps(vec![(0, 10)], 10, 4), []);
+        assert_eq!(gaps(vec![(6, 10)], 10, 4), [0..4, 4..6]);
+    }
 }
