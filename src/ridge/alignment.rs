@@ -48,7 +48,7 @@ pub struct Alignment {
 /// # Errors
 /// `Error::Numerical` from the eigenproblems.
 pub fn hrf_curve(
-    designs: &[StoryDesign],
+    designs: Vec<StoryDesign>,
     bold: &[Vec<f32>],
     fold_of_story: &[usize],
     n_folds: usize,
@@ -64,7 +64,7 @@ pub fn hrf_curve(
     let space = Space {
         delays: vec![0],
         n_features,
-        train: designs.iter().map(|x| StoryDesign::Dense(x.to_dense())).collect(),
+        train: designs.into_iter().map(dense).collect(),
         test: Vec::new(),
     };
     // The mean eigenvalue of standardised columns is about the number of rows.
@@ -89,6 +89,14 @@ pub fn hrf_curve(
         curve.mean_r.push(scores.fold(f64::NAN, f64::max));
     }
     Ok(curve)
+}
+
+/// The same design with every cell written out; a dense one as it is.
+fn dense(design: StoryDesign) -> StoryDesign {
+    match design {
+        StoryDesign::Dense(_) => design,
+        StoryDesign::Sparse { .. } => StoryDesign::Dense(design.to_dense()),
+    }
 }
 
 /// Rows t + shift at row t, zeros where there is none.

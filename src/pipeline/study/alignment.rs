@@ -91,7 +91,7 @@ pub fn check(
             }
             bold.push(rows);
         }
-        curves.push(hrf_curve(&designs, &bold, &fold_of_story, N_FOLDS, n_voxels)?);
+        curves.push(hrf_curve(designs, &bold, &fold_of_story, N_FOLDS, n_voxels)?);
     }
     let verdict = judge(&curves, &study.delays, study.trim);
     Ok(Some(Checked { curves, verdict, space: space.name.clone() }))
