@@ -144,33 +144,34 @@ impl AlphaBasis {
         self.groups.clear();
         self.scales.clear();
         (self.direct, self.rank) = (false, 0);
-        let allowed = groups.tolerance / (groups.groups.len() as f64).sqrt();
-        let mut left_out = vec![0.0; n_alphas];
-        // (slot, alpha)
-        let mut coefficients: Vec<f64> = Vec::new();
-        for (group, gram) in groups.groups.iter().zip(scaled) {
-            let first = self.n_slots();
-            let found = leading(group, &gram, &self.norms, allowed, &mut coefficients)?;
-            left_out.iter_mut().zip(&found.left_out).for_each(|(sum, e)| *sum += e);
-            for vector in &found.vectors {
-                self.scales.extend(
-                    group.shapes.chunks_exact(group.rank).map(|shape| {
-                        shape.iter().zip(vector).map(|(p, q)| p * q).sum::<f64>() as f32
-                    }),
-                );
-            }
-            let slots = first..first + found.vectors.len();
-            self.rank = self.rank.max(slots.len());
-            self.groups.push((group.components.clone(), slots));
+        let mut candidates = Candidates { n_alphas, ..Candidates::default() };
+        for (index, (group, gram)) in groups.groups.iter().zip(&scaled).enumerate() {
+            candidates.add_group(index, group, gram, &self.norms)?;
         }
-        self.truncation = left_out.iter().fold(0.0_f64, |a, &b| a.max(b)).sqrt();
+        let (kept, truncation) = candidates.keep(groups.tolerance);
+        self.truncation = truncation;
+        let mut coefficients: Vec<&[f64]> = Vec::new();
+        for (index, group) in groups.groups.iter().enumerate() {
+            let first = self.n_slots();
+            let mut n = 0;
+            for &i in kept.iter().filter(|&&i| candidates.vectors[i].group == index) {
+                let vector = &candidates.vectors[i].vector;
+                self.scales.extend(group.shapes.chunks_exact(group.rank).map(|shape| {
+                    shape.iter().zip(vector).map(|(p, q)| p * q).sum::<f64>() as f32
+                }));
+                coefficients.push(candidates.coefficients(i));
+                n += 1;
+            }
+            self.rank = self.rank.max(n);
+            self.groups.push((group.components.clone(), first..first + n));
+        }
         let n_slots = self.n_slots();
         let pairs: Vec<(usize, usize)> =
             (0..n_slots).flat_map(|j| (j..n_slots).map(move |s| (j, s))).collect();
         self.pair_weights.fill(n_alphas, pairs.len(), |a, pair| {
             let (j, s) = pairs[pair];
             let twice = if s == j { 1.0 } else { 2.0 };
-            (coefficients[j * n_alphas + a] * coefficients[s * n_alphas + a] * twice) as f32
+            (coefficients[j][a] * coefficients[s][a] * twice) as f32
         });
         Ok(())
     }
@@ -211,62 +212,106 @@ fn quadratic_form(gram: &Mat<f64>, paths: &[f64], rank: usize, n_alphas: usize, 
     (0..rank).map(|k| path(k) * row(k)).sum()
 }
 
-struct Leading {
-    /// Each in coordinates of the group's shapes.
-    vectors: Vec<Vec<f64>>,
-    /// `(n_alphas)` squared share left out.
+/// Orthonormal vectors that represent every group's D̂, before the small ones are left out.
+#[derive(Default)]
+struct Candidates {
+    n_alphas: usize,
+    vectors: Vec<Candidate>,
+    /// `(n_vectors, n_alphas)`.
+    coefficients: Vec<f64>,
+    /// `(n_alphas)` squared share that no vector holds.
     left_out: Vec<f64>,
 }
 
-/// The leading left singular vectors of a group's D̂: as many as leave out at most `allowed` of any
-/// alpha's row. Appends their coefficients `(n_vectors, n_alphas)`.
-///
-/// D̂ = W P A N⁻¹ with W P = O Lᵀ, O orthonormal and L the Cholesky factor of the weighted Gram; so
-/// its left singular vectors are O times those of B = Lᵀ A N⁻¹, and in coordinates of P: L⁻ᵀ uⱼ.
-fn leading(
-    group: &Group,
-    gram: &Mat<f64>,
-    norms: &[f64],
-    allowed: f64,
-    coefficients: &mut Vec<f64>,
-) -> Result<Leading> {
-    let (rank, n_alphas) = (group.rank, norms.len());
-    let lower = cholesky(gram);
-    let mut path = Mat::<f64>::zeros(rank, n_alphas);
-    for a in 0..n_alphas {
-        for k in 0..rank {
-            let sum = (k..rank).map(|l| lower[(l, k)] * group.paths[l * n_alphas + a]);
-            path[(k, a)] = sum.sum::<f64>() / norms[a];
+struct Candidate {
+    group: usize,
+    /// In coordinates of the group's shapes.
+    vector: Vec<f64>,
+    /// Largest squared coefficient over alphas.
+    size: f64,
+}
+
+impl Candidates {
+    /// The left singular vectors of a group's D̂ = W P A N⁻¹.
+    ///
+    /// With W P = O Lᵀ, O orthonormal and L the Cholesky factor of the weighted Gram, they are O
+    /// times those of B = Lᵀ A N⁻¹, and in coordinates of P: L⁻ᵀ uⱼ.
+    fn add_group(
+        &mut self,
+        index: usize,
+        group: &Group,
+        gram: &Mat<f64>,
+        norms: &[f64],
+    ) -> Result<()> {
+        let (rank, n_alphas) = (group.rank, norms.len());
+        let lower = cholesky(gram);
+        let mut path = Mat::<f64>::zeros(rank, n_alphas);
+        for a in 0..n_alphas {
+            for k in 0..rank {
+                let sum = (k..rank).map(|l| lower[(l, k)] * group.paths[l * n_alphas + a]);
+                path[(k, a)] = sum.sum::<f64>() / norms[a];
+            }
         }
+        let mut square = Mat::<f64>::zeros(rank, rank);
+        matmul(square.as_mut(), Accum::Replace, path.as_ref(), path.transpose(), 1.0, Par::Seq);
+        let eigen = square.self_adjoint_eigen(Side::Lower).map_err(|e| Error::Numerical {
+            what: format!("alpha basis of {} components", group.components.len()),
+            problem: format!("{e:?}"),
+        })?;
+        let mut left: Vec<f64> =
+            (0..n_alphas).map(|a| path.col_as_slice(a).iter().map(|x| x * x).sum()).collect();
+        for j in (0..rank).rev() {
+            let u = |k: usize| eigen.U()[(k, j)];
+            let mut size = 0.0_f64;
+            for (a, left) in left.iter_mut().enumerate() {
+                let c: f64 = (0..rank).map(|k| u(k) * path[(k, a)]).sum();
+                self.coefficients.push(c);
+                *left = (*left - c * c).max(0.0);
+                size = size.max(c * c);
+            }
+            // L'q = u, from the last row up.
+            let mut vector = vec![0.0; rank];
+            for k in (0..rank).rev() {
+                let above: f64 = (k + 1..rank).map(|l| lower[(l, k)] * vector[l]).sum();
+                vector[k] = (u(k) - above) / lower[(k, k)];
+            }
+            self.vectors.push(Candidate { group: index, vector, size });
+        }
+        self.left_out.resize(n_alphas, 0.0);
+        self.left_out.iter_mut().zip(left).for_each(|(sum, left)| *sum += left);
+        Ok(())
     }
-    let mut square = Mat::<f64>::zeros(rank, rank);
-    matmul(square.as_mut(), Accum::Replace, path.as_ref(), path.transpose(), 1.0, Par::Seq);
-    let eigen = square.self_adjoint_eigen(Side::Lower).map_err(|e| Error::Numerical {
-        what: format!("alpha basis of {} components", group.components.len()),
-        problem: format!("{e:?}"),
-    })?;
-    let mut left_out: Vec<f64> =
-        (0..n_alphas).map(|a| path.col_as_slice(a).iter().map(|x| x * x).sum()).collect();
-    let mut vectors = Vec::new();
-    for j in (0..rank).rev() {
-        if left_out.iter().all(|e| *e <= allowed * allowed) {
-            break;
-        }
-        let u = |k: usize| eigen.U()[(k, j)];
-        for (a, left_out) in left_out.iter_mut().enumerate() {
-            let c: f64 = (0..rank).map(|k| u(k) * path[(k, a)]).sum();
-            coefficients.push(c);
-            *left_out = (*left_out - c * c).max(0.0);
-        }
-        // L'q = u, from the last row up.
-        let mut q = vec![0.0; rank];
-        for k in (0..rank).rev() {
-            let above: f64 = (k + 1..rank).map(|l| lower[(l, k)] * q[l]).sum();
-            q[k] = (u(k) - above) / lower[(k, k)];
-        }
-        vectors.push(q);
+
+    fn coefficients(&self, vector: usize) -> &[f64] {
+        &self.coefficients[vector * self.n_alphas..(vector + 1) * self.n_alphas]
     }
-    Ok(Leading { vectors, left_out })
+
+    /// Without the smallest vectors, as many as leave out at most `tolerance` of any alpha's row;
+    /// and the largest share left out. Every group keeps one.
+    fn keep(&self, tolerance: f64) -> (Vec<usize>, f64) {
+        let mut order: Vec<usize> = (0..self.vectors.len()).collect();
+        order.sort_by(|&i, &j| self.vectors[j].size.total_cmp(&self.vectors[i].size));
+        let mut in_group: Vec<usize> = Vec::new();
+        for vector in &self.vectors {
+            in_group.resize(in_group.len().max(vector.group + 1), 0);
+            in_group[vector.group] += 1;
+        }
+        let mut left_out = self.left_out.clone();
+        let mut kept = order.len();
+        while let Some(&last) = order[..kept].last() {
+            let with = || left_out.iter().zip(self.coefficients(last)).map(|(e, c)| e + c * c);
+            let group = &mut in_group[self.vectors[last].group];
+            if *group == 1 || with().any(|e| e > tolerance * tolerance) {
+                break;
+            }
+            *group -= 1;
+            left_out = with().collect();
+            kept -= 1;
+        }
+        order.truncate(kept);
+        order.sort_unstable();
+        (order, left_out.iter().fold(0.0_f64, |a, &b| a.max(b)).sqrt())
+    }
 }
 
 /// L with LLᵀ = `gram` plus 1e-14 of its trace on the diagonal.
