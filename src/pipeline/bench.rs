@@ -122,7 +122,8 @@ pub fn run(job: &BenchJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     let source = MemorySource { y: &y, rows: &rows };
     let sink = RankSink::default();
     let run = TileRun { n_workers: n_threads, cancel, progress: &progress };
-    let stage_seconds = run_tiles(&problem, &source, &sink, &tiles(n_voxels, width), &run)?;
+    let cut = tiles(n_voxels, width, problem.settings.block_voxels, n_threads);
+    let stage_seconds = run_tiles(&problem, &source, &sink, &cut, &run)?;
     reporter.finish();
     let seconds = clock.elapsed().as_secs_f64();
 

@@ -166,7 +166,8 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     let progress = |n: usize| reporter.advance(n as u64);
     let run = TileRun { n_workers: job.n_threads, cancel, progress: &progress };
     let clock = Instant::now();
-    let stages = run_tiles(&problem, &source, &sink, &tiles(n_voxels, width), &run)?;
+    let cut = tiles(n_voxels, width, problem.settings.block_voxels, job.n_threads);
+    let stages = run_tiles(&problem, &source, &sink, &cut, &run)?;
     reporter.finish();
     mark("tiles", clock);
     seconds.extend(stages.into_iter().map(|(name, s)| (format!("tiles: {name}"), s)));

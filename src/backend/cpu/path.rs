@@ -2,21 +2,21 @@
 //!
 //! With z and t in the fold's components, prediction b(a) = z/(λ + a) has, over the validation
 //! rows, covariance b·t with the BOLD and variance ‖F b‖². Numerators of all alphas are one
-//! product; denominators come from the inner products of the alpha basis (`backend::basis`).
-//! Nothing of size rows × voxels is formed. Images F(uⱼ/w ∘ z) live for some tens of rows at a time,
-//! in the second-level cache, until their inner products have been added up.
+//! product; denominators come from the images of the alpha basis (`backend::basis`). Nothing of size
+//! rows × voxels is formed: images F(uⱼ/w ∘ z) live for some tens of rows at a time, in the
+//! second-level cache, until they have been combined and squared.
 
 use std::ops::Range;
 
 use pulp::Arch;
 
-use super::pairs::{add_pairs, add_squares, n_pairs};
+use super::combine::{Combined, add_combined, add_pairs, add_squares, n_pairs};
 use super::product::{Out, PANEL, PanelRow, Part, multiply, multiply_all};
-use crate::backend::basis::AlphaBasis;
+use crate::backend::basis::{AlphaBasis, Form};
 use crate::backend::packed::STRIP;
 use crate::backend::problem::{FoldPath, PathSettings, Rotation, Scorer};
 
-/// Rows of images between two visits to their inner products.
+/// Rows of images that are made at a time.
 const ROWS: usize = 4 * STRIP;
 
 /// Buffers of the path, reused from panel to panel; grown, never shrunk.
@@ -27,6 +27,7 @@ pub struct PathScratch {
     offsets: Vec<PanelRow>,
     scaled: Vec<PanelRow>,
     images: Vec<PanelRow>,
+    combined: Vec<PanelRow>,
     pairs: Vec<PanelRow>,
     squares: Vec<PanelRow>,
 }
@@ -140,12 +141,15 @@ fn path_squares(
     arch: Arch,
 ) {
     let n_slots = basis.n_slots();
-    let PathScratch { scaled, images, pairs, squares, .. } = scratch;
+    let PathScratch { scaled, images, combined, pairs, squares, .. } = scratch;
     let scaled = sized(scaled, basis.scales.len());
     arch.dispatch(|| scale(basis, z, scaled));
-    let n_sums = if basis.direct { n_slots } else { n_pairs(n_slots) };
-    let pairs = sized(pairs, n_sums);
-    pairs.fill([0.0; PANEL]);
+    let n_few = basis.combine.rows();
+    let sums = match basis.form {
+        Form::Path | Form::Squares => sized(squares, n_alphas),
+        Form::Pairs => sized(pairs, n_pairs(n_few)),
+    };
+    sums.fill([0.0; PANEL]);
 
     let n_rows = rotation.factor.rows();
     let mut first_row = 0;
@@ -159,20 +163,24 @@ fn path_squares(
         if rotation.upper {
             end = end.min(basis.groups[first_group].0.end);
         }
-        let first_slot = basis.groups[first_group].1.start;
-        let n_active = n_slots - first_slot;
-        let images = sized(images, (end - first_row) * n_active);
+        let slots = basis.groups[first_group].1.start..n_slots;
+        let images = sized(images, (end - first_row) * slots.len());
         multiply_groups(rotation, basis, first_group, first_row..end, scaled, images, arch);
-        match basis.direct {
-            true => add_squares(arch, images, n_active, pairs),
-            false => add_pairs(arch, images, n_active, n_slots, pairs),
+        let from = Combined { combine: &basis.combine, images, slots };
+        match basis.form {
+            Form::Path => add_squares(arch, images, n_slots, sums),
+            Form::Squares => add_combined(arch, from, sums, true),
+            Form::Pairs => {
+                let few = sized(combined, (end - first_row) * n_few);
+                add_combined(arch, from, few, false);
+                add_pairs(arch, few, n_few, sums);
+            }
         }
         first_row = end;
     }
-    let squares = sized(squares, n_alphas);
-    match basis.direct {
-        true => squares.copy_from_slice(pairs),
-        false => multiply_all(arch, &basis.pair_weights, pairs, squares),
+    if basis.form == Form::Pairs {
+        let pairs = &pairs[..n_pairs(n_few)];
+        multiply_all(arch, &basis.pair_weights, pairs, sized(squares, n_alphas));
     }
 }
 

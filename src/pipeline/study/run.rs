@@ -235,7 +235,8 @@ fn run_subject(
     let sink = SubjectSink::open(&options.out, &subject.name, &plan.models, sizes)?;
     let budget = tile_budget(options, plan);
     let width = tile_width(problem, subject.n_voxels, options.n_threads, budget)?;
-    let missing = sink.missing(subject.n_voxels, width);
+    let block = problem.settings.block_voxels;
+    let missing = sink.missing(subject.n_voxels, width, block, options.n_threads);
     let n_missing: usize = missing.iter().map(std::ops::Range::len).sum();
     if n_missing < subject.n_voxels {
         let done = subject.n_voxels - n_missing;
