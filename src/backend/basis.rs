@@ -121,9 +121,9 @@ pub struct AlphaBasis {
     /// `(n_alphas or fewer, n_slots)`: from the slots' images to F b(a), or to vectors that span
     /// them. Unused for `Form::Path`.
     pub combine: Packed,
-    /// `(n_alphas, n_pairs)`: weights of the inner products (j ≤ s, row by row of the upper
-    /// triangle) in the squared norm, off-diagonal ones doubled. `Form::Pairs` alone.
-    pub pair_weights: Packed,
+    /// `(n_vectors, n_alphas)`: coefficients of the path in the combined vectors. `Form::Pairs`
+    /// alone.
+    pub coefficients: Vec<Vec<f64>>,
     /// `(n_alphas)`: ‖F b‖ is this times the root of the form.
     pub norms: Vec<f64>,
     /// Largest share of a row of D̂ that the basis leaves out.
@@ -199,13 +199,7 @@ impl AlphaBasis {
         let few = orthonormal(&coefficients, n_alphas, groups.tolerance);
         self.truncation = self.truncation.hypot(few.left_out);
         self.combine.fill(few.vectors.len(), self.rank, |j, slot| few.vectors[j][slot] as f32);
-        let n = few.vectors.len();
-        let pairs: Vec<(usize, usize)> = (0..n).flat_map(|j| (j..n).map(move |s| (j, s))).collect();
-        self.pair_weights.fill(n_alphas, pairs.len(), |a, pair| {
-            let (j, s) = pairs[pair];
-            let twice = if s == j { 1.0 } else { 2.0 };
-            (few.coefficients[j][a] * few.coefficients[s][a] * twice) as f32
-        });
+        self.coefficients = few.coefficients;
         Ok(())
     }
 
@@ -561,11 +555,9 @@ mod tests {
             Form::Squares => combined(a, a),
             Form::Pairs => {
                 let n = basis.combine.rows();
-                let pairs = (0..n).flat_map(|j| (j..n).map(move |s| (j, s)));
-                pairs
-                    .enumerate()
-                    .map(|(i, (j, s))| f64::from(basis.pair_weights.get(a, i)) * combined(j, s))
-                    .sum()
+                let pairs = (0..n).flat_map(|j| (0..n).map(move |s| (j, s)));
+                let weight = |j: usize| basis.coefficients[j][a];
+                pairs.map(|(j, s)| weight(j) * weight(s) * combined(j, s)).sum()
             }
         };
         basis.norms[a] * form.sqrt()
