@@ -117,7 +117,7 @@ pub fn peak_f32(n_threads: usize) -> f64 {
             gemm(&mut out, (size, size, size), false, a, b);
         }
     };
-    [512, 1024, 2048].map(|size| rate(n_threads, size, product)).into_iter().fold(0.0, f64::max)
+    [384, 512, 1024].map(|size| rate(n_threads, size, product)).into_iter().fold(0.0, f64::max)
 }
 
 /// GFLOP/s of f64 products, as `peak_f32`.
@@ -127,7 +127,7 @@ pub fn peak_f64(n_threads: usize) -> f64 {
         let mut out = Mat::<f64>::zeros(size, size);
         move || matmul(out.as_mut(), Accum::Replace, a.as_ref(), b.as_ref(), 1.0, Par::Seq)
     };
-    [512, 1024].map(|size| rate(n_threads, size, product)).into_iter().fold(0.0, f64::max)
+    [384, 512, 768].map(|size| rate(n_threads, size, product)).into_iter().fold(0.0, f64::max)
 }
 
 /// GFLOP/s over all threads of a square product, the best of seven rounds.
