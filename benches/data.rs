@@ -2,6 +2,9 @@
 
 use std::sync::OnceLock;
 
+use ndarray::ArrayView2;
+use voxelcast::backend::cpu::panels::n_panels;
+use voxelcast::backend::cpu::product::{PANEL, PanelRow};
 use voxelcast::pipeline::bench::{BenchProblem, DesignKind, Synthetic};
 
 /// 2,000 TRs × 256 columns (64 at delays 1 to 4) × 1,024 voxels, 5 folds, 20 alphas.
@@ -17,6 +20,16 @@ pub fn problem() -> &'static Synthetic {
             design: DesignKind::Lagged,
         })
     })
+}
+
+/// BOLD as the engine has it: panels of 32 voxels, row after row.
+pub fn to_panels(bold: ArrayView2<'_, f32>) -> Vec<PanelRow> {
+    let (n_rows, n_voxels) = bold.dim();
+    let mut panels = vec![[0f32; PANEL]; n_panels(n_voxels) * n_rows];
+    for ((t, voxel), &value) in bold.indexed_iter() {
+        panels[voxel / PANEL * n_rows + t][voxel % PANEL] = value;
+    }
+    panels
 }
 
 /// `cpu/n_trs x n_features x n_voxels`.

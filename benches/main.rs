@@ -1,7 +1,8 @@
 //! Times single stages with criterion: `cargo bench`, or `cargo bench -- xty` for one.
 //!
 //! One file a stage. Ids are `stage/cpu/n_trs x n_features x n_voxels`; the answer is checked
-//! before it is timed; elements are floating-point operations, so that `Gelem/s` reads GFLOP/s.
+//! before it is timed; elements are floating-point operations, so that `Gelem/s` reads GFLOP/s,
+//! but for `path` (voxels × alphas), `basis` (cells) and `tile` (voxels).
 //! Sizes are small, for comparing two versions of the code; `voxelcast bench` and `scripts/` are
 //! for real ones.
 //!
@@ -10,7 +11,7 @@
 //! | `lanczos` | word rows to TR rows | all |
 //! | `gram` | moments of every fold from lag blocks, f64 | all |
 //! | `spectrum` | eigenproblem and triangular factor of a fold, f64 | one |
-//! | `xty` | XᵀY of a voxel tile, delays by shifting rows | one |
+//! | `xty` | XᵀY of a voxel tile, delays by shifting rows; the same size by a general product | one |
 //! | `path` | alpha basis, then every alpha's scores of a fold | one |
 //! | `tile` | a voxel tile from BOLD to scores and weights | one |
 //! | `pearson` | scores of predicted BOLD | one |

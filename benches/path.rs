@@ -3,16 +3,18 @@
 use criterion::{Criterion, Throughput};
 use faer::Par;
 use pulp::Arch;
-use voxelcast::backend::basis::alpha_basis;
-use voxelcast::backend::cpu::gemm::{Rows, gemm};
+use voxelcast::backend::basis::AlphaBasis;
+use voxelcast::backend::cpu::panels::{PanelRows, n_panels};
 use voxelcast::backend::cpu::path::{FoldBold, PathScratch, add_fold_scores};
+use voxelcast::backend::cpu::product::{PANEL, PanelRow, multiply_panels};
 use voxelcast::backend::cpu::xty::add_xty;
-use voxelcast::backend::{PathSettings, Rotate};
+use voxelcast::backend::problem::FoldPath;
+use voxelcast::backend::{Packed, PathSettings, Rotate};
 use voxelcast::ridge::AlphaGrid;
 use voxelcast::ridge::gram::{fold_moments, moments};
 use voxelcast::ridge::spectrum::primal_rotation;
 
-use crate::data::{assert_near, id, problem};
+use crate::data::{assert_near, id, problem, to_panels};
 
 pub fn bench(criterion: &mut Criterion) {
     let (data, arch) = (problem(), Arch::new());
@@ -27,52 +29,71 @@ pub fn bench(criterion: &mut Criterion) {
 
     // z and t of the first block of voxels; centring does not change what this costs.
     let (p, m, width) = (data.problem.n_features, rotation.n_components, settings.block_voxels);
-    let (mut train, mut val) = (vec![0f32; p * width], vec![0f32; p * width]);
+    let panels = n_panels(width);
+    let (mut train, mut val) = (vec![[0f32; PANEL]; panels * p], vec![[0f32; PANEL]; panels * p]);
+    let mut packed = Packed::default();
     for ((design, block), rows) in space.train.iter().zip(&blocks).zip(&data.stories) {
-        let bold = data.y.slice(ndarray::s![rows.clone(), ..width]);
-        let bold: Vec<f32> = bold.iter().copied().collect();
+        let bold = to_panels(data.y.slice(ndarray::s![rows.clone(), ..width]));
         let out = if block.fold == 0 { &mut val } else { &mut train };
-        add_xty(design, &space.delays, &bold, width, out, arch);
+        let bold = PanelRows::whole(&bold, block.n_rows);
+        add_xty(design, &space.delays, bold, out, &mut packed, arch);
     }
     let Rotate::Primal { q, .. } = &rotation.rotate else { panic!("a primal rotation") };
-    let rotate = |xty: &[f32]| {
-        let mut out = vec![0f32; m * width];
-        let shape = (m, width, width);
-        gemm(&mut out, shape, false, Rows::new(q, p, m).t(), Rows::new(xty, p, width));
+    let rotate = |xty: &[PanelRow]| {
+        let mut out = vec![[0f32; PANEL]; panels * m];
+        multiply_panels(arch, q, xty, &mut out, panels);
         out
     };
     let (z, t) = (rotate(&train), rotate(&val));
-    let norm = |row: &[f32]| row.iter().map(|&z| f64::from(z).powi(2)).sum::<f64>().sqrt();
-    let weights: Vec<f64> =
-        z.chunks_exact(width).zip(&rotation.factor_norms).map(|(z, f)| f * norm(z)).collect();
-    let basis_at = |tolerance: f64| {
-        alpha_basis(&rotation.eigvals, &weights, alphas.values(), tolerance).expect("it converges")
+    let norm = |i: usize| {
+        let rows = z.iter().skip(i).step_by(m).flatten();
+        rows.map(|&z| f64::from(z).powi(2)).sum::<f64>().sqrt()
     };
-    let (val_square, delta) = (vec![folds[0].n_rows as f64; width], vec![0.0; width]);
+    let weights: Vec<f64> =
+        rotation.factor_norms.iter().enumerate().map(|(i, f)| f * norm(i)).collect();
+    let exact = PathSettings { basis_tolerance: 0.0, ..settings.clone() };
+    let [path, exact] = [&settings, &exact].map(|s| FoldPath::new(&rotation, s).expect("a path"));
+    let bold = FoldBold { val_square: [folds[0].n_rows as f64; PANEL], delta: [0.0; PANEL] };
     let mut scratch = PathScratch::default();
-    let mut scores = |basis: &_, sums: &mut Vec<f64>| {
-        sums.clear();
-        sums.resize(n_alphas * width, 0.0);
-        let bold = FoldBold { val_square: &val_square, delta: &delta };
-        add_fold_scores(&rotation, basis, &settings, &z, &t, width, bold, &mut scratch, sums, arch);
+    let mut scores = |path: &FoldPath, basis: &AlphaBasis, sums: &mut [[f64; PANEL]]| {
+        sums.fill([0.0; PANEL]);
+        let panels = z.chunks_exact(m).zip(t.chunks_exact(m)).zip(sums.chunks_exact_mut(n_alphas));
+        for ((z, t), sums) in panels {
+            add_fold_scores(
+                &rotation,
+                path,
+                basis,
+                &settings,
+                z,
+                t,
+                &bold,
+                &mut scratch,
+                sums,
+                arch,
+            );
+        }
     };
 
-    let basis = basis_at(settings.basis_tolerance);
-    let (mut found, mut exact) = (Vec::new(), Vec::new());
-    scores(&basis, &mut found);
-    scores(&basis_at(0.0), &mut exact);
-    for (&found, &exact) in found.iter().zip(&exact) {
-        assert_near(found, exact, 1.0, 1e-4);
+    let (mut basis, mut all_alphas) = (AlphaBasis::default(), AlphaBasis::default());
+    basis.fit(&path.groups, &weights).expect("it converges");
+    all_alphas.fit(&exact.groups, &weights).expect("it converges");
+    assert!(all_alphas.direct && !basis.direct, "one with the basis, one without");
+    let mut sums = vec![[0f64; PANEL]; panels * n_alphas];
+    let mut expected = sums.clone();
+    scores(&path, &basis, &mut sums);
+    scores(&exact, &all_alphas, &mut expected);
+    for (&found, &expected) in sums.iter().flatten().zip(expected.iter().flatten()) {
+        assert_near(found, expected, 1.0, 1e-4);
     }
 
     let shared = id(data.problem.n_trs, p, width);
     let mut group = criterion.benchmark_group("basis");
     group.throughput(Throughput::Elements((m * n_alphas) as u64));
-    group.bench_function(&shared, |bencher| bencher.iter(|| basis_at(settings.basis_tolerance)));
+    group.bench_function(&shared, |bencher| bencher.iter(|| basis.fit(&path.groups, &weights)));
     group.finish();
-    let (r, m) = (basis.rank, m);
-    let flop = width * (r * m * m + r * (r + 1) * (m + n_alphas) + 2 * n_alphas * m);
     let mut group = criterion.benchmark_group("path");
-    group.throughput(Throughput::Elements(flop as u64));
-    group.bench_function(&shared, |bencher| bencher.iter(|| scores(&basis, &mut found)));
+    group.throughput(Throughput::Elements((width * n_alphas) as u64));
+    group.bench_function(&shared, |bencher| {
+        bencher.iter(|| scores(&path, &basis, &mut sums));
+    });
 }

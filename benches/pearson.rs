@@ -5,7 +5,7 @@ use ndarray::Array2;
 use pulp::Arch;
 use voxelcast::backend::cpu::correlation::PearsonSums;
 
-use crate::data::{assert_near, problem, shared_id};
+use crate::data::{assert_near, problem, shared_id, to_panels};
 
 pub fn bench(criterion: &mut Criterion) {
     let (data, arch) = (problem(), Arch::new());
@@ -16,13 +16,15 @@ pub fn bench(criterion: &mut Criterion) {
     let pred = Array2::from_shape_fn(bold.dim(), |(t, voxel)| {
         0.5 * bold[(t, (voxel + 1) % v)] + 0.1 * bold[(t, voxel)]
     });
-    let (bold_rows, pred_rows) = (bold.as_slice(), pred.as_slice());
-    let (bold_rows, pred_rows) = bold_rows.zip(pred_rows).expect("both are row-major");
+    let (bold_panels, pred_panels) = (to_panels(bold.view()), to_panels(pred.view()));
     let bad = vec![false; v];
-    let score = || {
-        let mut sums = PearsonSums::new(v, 1);
-        sums.add(0, pred_rows, bold_rows, &bad, arch);
-        sums.finish().0
+    let mut sums = PearsonSums::default();
+    let mut score = || {
+        let (mut all, mut by_block) = (Vec::new(), Vec::new());
+        sums.begin(v, 1);
+        sums.add(0, bold.nrows(), &pred_panels, &bold_panels, &bad, arch);
+        sums.finish(&mut all, &mut by_block);
+        all
     };
 
     let found = score();
@@ -39,5 +41,5 @@ pub fn bench(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("pearson");
     group.throughput(Throughput::Bytes(2 * 4 * bold.len() as u64));
-    group.bench_function(shared_id(), |bencher| bencher.iter(score));
+    group.bench_function(shared_id(), |bencher| bencher.iter(&mut score));
 }

@@ -1,6 +1,6 @@
 //! A voxel tile from BOLD to scores and weights.
 
-use criterion::{BatchSize, Criterion, Throughput};
+use criterion::{Criterion, Throughput};
 use voxelcast::backend::cpu::CpuEngine;
 use voxelcast::backend::{Engine, PathSettings};
 use voxelcast::ridge::{AlphaGrid, ModelSpec, Route, prepare};
@@ -18,22 +18,20 @@ pub fn bench(criterion: &mut Criterion) {
     let (loaded, _) = prepare(vec![space], &[spec], blocks, vec![], sizes.n_folds, settings)
         .expect("it converges");
     let mut engine = CpuEngine::new(&loaded);
-    let copies = || -> Vec<Vec<f32>> {
-        let rows = data.stories.iter();
-        rows.map(|rows| data.y.slice(ndarray::s![rows.clone(), ..]).iter().copied().collect())
-            .collect()
+    let rows = |rows: &std::ops::Range<usize>| {
+        data.y.slice(ndarray::s![rows.clone(), ..]).iter().copied().collect()
     };
-    // BOLD is scratch afterwards, so that every pass needs a fresh copy.
-    let mut solve = |bold: &mut Vec<Vec<f32>>| {
+    let bold: Vec<Vec<f32>> = data.stories.iter().map(rows).collect();
+    let mut solve = || {
         engine.begin(sizes.n_voxels).expect("a tile");
-        for (block, rows) in bold.iter_mut().enumerate() {
+        for (block, rows) in bold.iter().enumerate() {
             engine.add_train(block, rows).expect("it fits");
         }
-        engine.solve().expect("it converges")
+        engine.solve().expect("it converges")[0].clone()
     };
 
     // At the minimum Xᵀ(y − Xw − intercept) = alpha w, and the residual has mean 0.
-    let found = solve(&mut copies()).remove(0);
+    let found = solve();
     let n_voxels = sizes.n_voxels;
     for voxel in [0, 511, n_voxels - 1] {
         let alpha = alphas.values()[found.best[voxel].expect("the voxel varies")];
@@ -57,7 +55,5 @@ pub fn bench(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("tile");
     group.throughput(Throughput::Elements(n_voxels as u64));
-    group.bench_function(shared_id(), |bencher| {
-        bencher.iter_batched_ref(copies, &mut solve, BatchSize::LargeInput);
-    });
+    group.bench_function(shared_id(), |bencher| bencher.iter(&mut solve));
 }

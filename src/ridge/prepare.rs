@@ -7,7 +7,7 @@ use super::gram::{FoldMoments, fold_moments};
 use super::kernel::{dual_full, dual_rotation, kernel};
 use super::route::Route;
 use super::spectrum::{primal_full, primal_rotation};
-use crate::backend::{Block, FullFit, Model, PathSettings, Problem, Rotation, Space};
+use crate::backend::{Block, FoldPath, FullFit, Model, PathSettings, Problem, Rotation, Space};
 use crate::error::Result;
 use crate::matrix::StoryDesign;
 
@@ -67,10 +67,13 @@ pub fn prepare(
             _ => solve_dual(space, spec, &blocks, n_folds, &settings)?,
         };
         conditions.push(folds.iter().map(|(_, c)| *c).fold(1.0, f64::max));
+        let folds: Vec<Rotation> = folds.into_iter().map(|(rotation, _)| rotation).collect();
+        let paths = folds.par_iter().map(|rotation| FoldPath::new(rotation, &settings));
         models.push(Model {
             space: spec.space,
             delays: picked,
-            folds: folds.into_iter().map(|(rotation, _)| rotation).collect(),
+            paths: paths.collect::<Result<_>>()?,
+            folds,
             full,
             wants_coef: spec.wants_coef,
         });

@@ -3,6 +3,7 @@
 //! `synthetic` makes the problem, `run` times it, `yardstick` measures what the machine can do,
 //! `work` counts what each stage has to do. The first is also what `benches/` time their stages on.
 
+mod dense;
 mod run;
 pub mod synthetic;
 mod work;

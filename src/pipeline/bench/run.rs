@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::work::{Work, work};
+use super::work::{Work, path_flop, work};
 use super::yardstick::{Form, best_xty, peak_f32, peak_f64};
 use super::{BenchProblem, Synthetic};
 use crate::backend::PathSettings;
@@ -76,7 +76,7 @@ pub struct BenchResults {
     pub peak_gflop_per_s: f64,
     /// f64 products.
     pub peak_f64_gflop_per_s: f64,
-    /// Largest rank of the alpha basis.
+    /// Most vectors in a group of the alpha basis.
     pub basis_rank: usize,
     /// Mean over voxels of the best CV score: the same on any number of threads.
     pub mean_cv_score: f64,
@@ -130,9 +130,10 @@ pub fn run(job: &BenchJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         all_seconds,
         xty_seconds,
         xty_form: match form {
-            Form::Whole => "one product".into(),
-            Form::Panels { width, rows: usize::MAX } => format!("panels of {width} voxels"),
-            Form::Panels { width, rows } => format!("panels of {width} voxels and {rows} rows"),
+            Form::Whole => "one general product".into(),
+            Form::Tiles { width, rows: usize::MAX } => format!("general, {width} voxels a tile"),
+            Form::Tiles { width, rows } => format!("general, {width} voxels × {rows} rows a tile"),
+            Form::Own { width } => format!("own products, {width} voxels a tile"),
         },
         gemm_ratio: solved.seconds / xty_seconds,
         voxels_per_s: problem.n_voxels as f64 / solved.seconds,
@@ -151,6 +152,7 @@ struct Solved {
     seconds: f64,
     stages: StageSeconds,
     basis_rank: usize,
+    path_flop: f64,
     mean_cv_score: f64,
 }
 
@@ -193,6 +195,7 @@ fn solve(
         seconds,
         stages,
         basis_rank: results.basis_rank,
+        path_flop: path_flop(&loaded)?,
         mean_cv_score: results.mean_cv_score(),
     })
 }
@@ -205,7 +208,7 @@ fn stages(
 ) -> Vec<Stage> {
     let stage = |&(name, seconds): &(&'static str, f64)| {
         let rate = |work: f64| (seconds > 0.0).then(|| work / seconds / 1e9);
-        let (gflop_per_s, peak, gb_per_s) = match work(name, problem, route, solved.basis_rank) {
+        let (gflop_per_s, peak, gb_per_s) = match work(name, problem, route, solved.path_flop) {
             Work::Flop32(flop) => (rate(flop), peak32, None),
             Work::Flop64(flop) => (rate(flop), peak64, None),
             Work::Bytes(bytes) => (None, 1.0, rate(bytes)),
@@ -270,7 +273,7 @@ impl MemorySink {
 }
 
 impl TileSink for MemorySink {
-    fn write(&self, tile: SolvedTile) -> Result<()> {
+    fn write(&self, tile: SolvedTile<'_>) -> Result<()> {
         let mut results = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Results { n_voxels, cv_scores, best, coef, intercept, basis_rank } = &mut *results;
         let (n_voxels, voxels) = (*n_voxels, tile.voxels);

@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::str::FromStr;
 
+use faer::MatRef;
 use ndarray::{Array2, s};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -11,7 +12,7 @@ use rand_distr::StandardNormal;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::backend::cpu::gemm::{Rows, gemm};
+use super::dense::multiply;
 use crate::backend::{Block, Space};
 use crate::error::{Error, Result};
 use crate::matrix::StoryDesign;
@@ -176,7 +177,9 @@ fn features(mut noise: Vec<f32>, n_trs: usize, n_base: usize, mix: &[f32]) -> Ve
     }
     let mut out = vec![0f32; n_trs * n_base];
     let shape = (n_trs, n_base, n_base);
-    gemm(&mut out, shape, false, Rows::new(&noise, n_trs, n_base), Rows::new(mix, n_base, n_base));
+    let noise = MatRef::from_row_major_slice(&noise, n_trs, n_base);
+    let mix = MatRef::from_row_major_slice(mix, n_base, n_base);
+    multiply(&mut out, shape, false, noise, mix);
     for column in 0..n_base {
         let values = || out[column..].iter().step_by(n_base).map(|&x| f64::from(x));
         let mean = values().sum::<f64>() / n_trs as f64;
@@ -213,8 +216,9 @@ fn bold(problem: &BenchProblem, stories: &[Range<usize>], x: &Array2<f32>) -> Ar
             .collect();
         by_story.par_iter_mut().zip(stories).enumerate().for_each(|(story, (out, rows))| {
             let n = rows.len();
-            let design = Rows::new(&x[rows.start * p..rows.end * p], n, p);
-            gemm(&mut out[start..], (n, width, v), false, design, Rows::new(&weights, p, width));
+            let design = MatRef::from_row_major_slice(&x[rows.start * p..rows.end * p], n, p);
+            let weights = MatRef::from_row_major_slice(&weights, p, width);
+            multiply(&mut out[start..], (n, width, v), false, design, weights);
             let mut rng = seeded(&[6, chunk as u64, story as u64]);
             for row in out.chunks_exact_mut(v) {
                 let voxels = row[start..start + width].iter_mut().zip(&strength).zip(&mean);
