@@ -45,7 +45,7 @@ const MOST_COMBINED: usize = 2 * STRIP;
 const MOST_PIECES: usize = 16;
 const SAMPLED_ALPHAS: usize = 16;
 
-/// Neighbouring components and the shape of their paths: 1/(λᵢ + a) = Σₖ shapes[i,k] · paths[k,a].
+/// Neighbouring components and the shape of their paths: 1/(λᵢ + a) = Σₖ `shapes[i,k]` · `paths[k,a]`.
 #[derive(Debug, Clone)]
 pub struct Group {
     /// Which components.

@@ -5,6 +5,7 @@
 //! | `naive` | oracles in f64, shared with nothing: ridge by SVD, Pearson, Lanczos, statistics |
 //! | `workbench` | temporary folders, random data, files written by hand, runs of the binary |
 //! | `ridge_command` | `voxelcast ridge` against the oracle; its flags, its files, its refusals |
+//! | `bench_command` | `voxelcast bench`: what it prints, its flags |
 //! | `golden` | values of other programs (himalaya, scikit-learn, NumPy, gensim) |
 //! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
 //! | `hostile` | every wrong input of a study: exit code, message, nothing written |
@@ -12,6 +13,7 @@
 //! | `real_data` | reference results on real BOLD, where the data are there |
 
 mod architecture;
+mod bench_command;
 mod golden;
 mod hostile;
 mod naive;
