@@ -2,7 +2,6 @@
 //! whether it is the same.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -31,14 +30,12 @@ const SAMPLE_BYTES: usize = 1 << 20;
 /// `Error::Read`.
 pub fn hash_file(path: &Path, label: &str) -> Result<InputHash> {
     let fail = |source| Error::Read { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(fail)?;
+    let file = File::open(path).map_err(fail)?;
     let about = file.metadata().map_err(fail)?;
     let n_bytes = about.len();
     let mut hasher = blake3::Hasher::new();
     if n_bytes <= WHOLE_BYTES {
-        let mut bytes = Vec::with_capacity(n_bytes as usize);
-        file.read_to_end(&mut bytes).map_err(fail)?;
-        hasher.update(&bytes);
+        hasher.update_reader(&file).map_err(fail)?;
     } else {
         let changed =
             about.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());

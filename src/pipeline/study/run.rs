@@ -110,7 +110,7 @@ pub fn run(
     mark("features", reporter);
 
     let checked = match study.alignment_check {
-        true => alignment::check(study, &inputs, &split, &words)?,
+        true => alignment::check(study, &inputs, &split, &words, options.n_threads, cancel)?,
         false => None,
     };
     let verdict = checked.as_ref().and_then(|checked| checked.verdict.as_ref());
