@@ -6,6 +6,7 @@ mod bench;
 mod console;
 mod demo;
 mod features;
+mod heap;
 mod ridge;
 mod settings;
 mod study;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use args::{Cli, Command};
 use console::Console;
+pub use heap::fix_threshold;
 use settings::CommonSettings;
 
 use crate::error::Result;

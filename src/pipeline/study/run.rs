@@ -27,7 +27,7 @@ use crate::pipeline::tiles::{StageSeconds, TileRun, run_tiles, tile_width};
 use crate::report::{ScoreRow, csv};
 use crate::ridge::{ModelSpec, prepare};
 use crate::scoring::Summary;
-use crate::study::{SpaceKind, Study};
+use crate::study::{Folds, SpaceKind, Study};
 use crate::warning::Warning;
 
 /// How a study is run.
@@ -412,6 +412,11 @@ fn settings_json(study: &Study) -> Value {
         "zscore": format!("{:?}", study.zscore).to_lowercase(),
         "lanczos_window": study.lanczos_window, "cutoff_mult": study.cutoff_mult,
         "time": format!("{:?}", study.time).to_lowercase(),
+        "folds": match &study.folds {
+            Folds::Count(k) => json!(k),
+            Folds::LeaveOneStoryOut => json!("loso"),
+            Folds::Names(lists) => json!(lists),
+        },
         "scorer": format!("{:?}", study.scorer).to_lowercase(),
         "fit_intercept": study.fit_intercept, "alpha_tolerance": study.alpha_tolerance,
         "basis_tolerance": study.basis_tolerance, "weights": study.weights,
