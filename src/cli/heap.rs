@@ -13,7 +13,7 @@ const THRESHOLD_BYTES: &str = "131072";
 /// Left alone, glibc raises the threshold to the largest block freed so far, up to 32 MiB: the
 /// matrices of the preparation then stay in the process, in pieces, one heap a thread, while the
 /// tiles take theirs. `scripts/study-memory` (20,000 voxels, 30 stories): 381 MiB without this, 376
-/// to 398 with twice the stories, and 282 with it, in equal CPU time. Where the variable is set
+/// to 398 with twice the stories; 276 to 282 and 290 to 295 with it, in equal CPU time. Where the variable is set
 /// already, or the program cannot be started again, nothing happens: results do not depend on it.
 pub fn fix_threshold() {
     if std::env::var_os(VARIABLE).is_some() {
