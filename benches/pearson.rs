@@ -3,6 +3,7 @@
 use criterion::{Criterion, Throughput};
 use ndarray::Array2;
 use pulp::Arch;
+use voxelcast::backend::TestTile;
 use voxelcast::backend::cpu::correlation::PearsonSums;
 
 use crate::data::{assert_near, problem, shared_id, to_panels};
@@ -20,11 +21,11 @@ pub fn bench(criterion: &mut Criterion) {
     let bad = vec![false; v];
     let mut sums = PearsonSums::default();
     let mut score = || {
-        let (mut all, mut by_block) = (Vec::new(), Vec::new());
-        sums.begin(v, 1);
-        sums.add(0, bold.nrows(), &pred_panels, &bold_panels, &bad, arch);
-        sums.finish(&mut all, &mut by_block);
-        all
+        let mut scores = TestTile::default();
+        sums.begin(v, 1, &mut scores);
+        sums.add(0, bold.nrows(), &pred_panels, &bold_panels, &bad, &mut scores, arch);
+        sums.finish(&mut scores);
+        scores.correlation
     };
 
     let found = score();

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    voxelcast::cli::give_back_large_blocks();
     let cli = voxelcast::cli::args::Cli::parse();
     ExitCode::from(voxelcast::cli::run(cli))
 }

@@ -6,12 +6,15 @@ mod bench;
 mod console;
 mod demo;
 mod features;
+mod heap;
 mod ridge;
 mod settings;
 mod study;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use heap::give_back_large_blocks;
 
 use args::{Cli, Command};
 use console::Console;

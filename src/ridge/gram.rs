@@ -39,57 +39,56 @@ pub fn fold_moments(space: &Space, blocks: &[Block], n_folds: usize, par: Par) -
         .collect()
 }
 
-/// Moments of some blocks together.
+/// Moments of some blocks together; one block's rows are f64 at a time.
 pub fn moments(designs: &[&StoryDesign], d: usize, delays: &[i64], par: Par) -> FoldMoments {
-    let rows: Vec<Doubled<'_>> = designs.iter().map(|design| Doubled::new(design)).collect();
     let n_columns = d * delays.len();
     let mut gram = Mat::<f64>::zeros(n_columns, n_columns);
-    let mut differences: Vec<i64> = Vec::new();
-    for &a in delays {
-        differences.extend(delays.iter().map(|&b| (b - a).abs()));
+    let mut sums = vec![0.0; n_columns];
+    // Pairs of delays (i, j) with b − a ≥ 0, and a product for each such difference.
+    let mut pairs: Vec<(usize, usize, usize)> = Vec::new();
+    for (i, &a) in delays.iter().enumerate() {
+        for (j, &b) in delays.iter().enumerate().filter(|(j, b)| **b > a || *j == i) {
+            pairs.push((i, j, (b - a) as usize));
+        }
     }
-    differences.sort_unstable();
-    differences.dedup();
-    for difference in differences {
-        let mut whole = Mat::<f64>::zeros(d, d);
-        for x in &rows {
-            let shared = x.n_rows().saturating_sub(difference as usize);
-            x.add_product(difference as usize, 0..shared, 1.0, whole.as_mut(), par);
+    let mut wholes: Vec<(usize, Mat<f64>)> = Vec::new();
+    for &(_, _, difference) in &pairs {
+        if wholes.iter().all(|(have, _)| *have != difference) {
+            wholes.push((difference, Mat::zeros(d, d)));
         }
-        if difference == 0 {
-            mirror(whole.as_mut());
+    }
+    for design in designs {
+        let x = Doubled::new(design);
+        let n = x.n_rows();
+        for (difference, whole) in &mut wholes {
+            let shared = n.saturating_sub(*difference);
+            x.add_product(*difference, 0..shared, 1.0, whole.as_mut(), par);
         }
-        for (i, &a) in delays.iter().enumerate() {
-            for (j, &b) in delays.iter().enumerate() {
-                if b - a != difference {
-                    continue;
-                }
-                let mut block = whole.clone();
-                for x in &rows {
-                    for range in unseen(x.n_rows(), a, b) {
-                        x.add_product(difference as usize, range, -1.0, block.as_mut(), Par::Seq);
-                    }
-                }
-                if difference == 0 {
-                    mirror(block.as_mut());
-                }
-                gram.as_mut().submatrix_mut(i * d, j * d, d, d).copy_from(&block);
-                if i != j {
-                    gram.as_mut().submatrix_mut(j * d, i * d, d, d).copy_from(block.transpose());
-                }
+        for &(i, j, difference) in &pairs {
+            for range in unseen(n, delays[i], delays[j]) {
+                let block = gram.as_mut().submatrix_mut(i * d, j * d, d, d);
+                x.add_product(difference, range, -1.0, block, Par::Seq);
             }
         }
-    }
-    let mut sums = vec![0.0; n_columns];
-    for x in &rows {
         for (&delay, sums) in delays.iter().zip(sums.chunks_exact_mut(d.max(1))) {
-            let n = x.n_rows() as i64;
-            let first = (-delay).clamp(0, n);
-            let last = (n - delay).clamp(0, n);
+            let first = (-delay).clamp(0, n as i64);
+            let last = (n as i64 - delay).clamp(0, n as i64);
             x.add_sums(first as usize..last.max(first) as usize, sums);
         }
     }
-    FoldMoments { gram, sums, n_rows: rows.iter().map(Doubled::n_rows).sum() }
+    for &(i, j, difference) in &pairs {
+        let whole = wholes.iter().find(|(have, _)| *have == difference).map(|(_, whole)| whole);
+        let whole = whole.expect("a product for every difference");
+        let mut block = gram.as_mut().submatrix_mut(i * d, j * d, d, d);
+        block += whole;
+        if i == j {
+            mirror(block);
+            continue;
+        }
+        let above = block.as_ref().transpose().to_owned();
+        gram.as_mut().submatrix_mut(j * d, i * d, d, d).copy_from(&above);
+    }
+    FoldMoments { gram, sums, n_rows: designs.iter().map(|x| x.n_trs()).sum() }
 }
 
 /// Rows u (of the pair u + b − a, u; b ≥ a) that lie inside the block but whose delayed copies do

@@ -2,6 +2,7 @@
 
 use super::panels::n_panels;
 use super::product::{PANEL, PanelRow};
+use crate::backend::TestTile;
 use crate::stats::pearson_from_sums;
 
 /// Σp, Σp², Σy, Σy², Σpy of a panel.
@@ -13,23 +14,24 @@ pub struct PearsonSums {
     width: usize,
     n_total: f64,
     total: Vec<Sums>,
-    /// `(n_blocks, width)` r within each block.
-    blocks: Vec<f32>,
 }
 
 impl PearsonSums {
-    /// Empty sums for a tile.
-    pub fn begin(&mut self, width: usize, n_blocks: usize) {
+    /// Empty sums for a tile, and scores that are not there yet.
+    pub fn begin(&mut self, width: usize, n_blocks: usize, scores: &mut TestTile) {
         self.width = width;
         self.n_total = 0.0;
         self.total.clear();
         self.total.resize(n_panels(width), [[0.0; PANEL]; 5]);
-        self.blocks.clear();
-        self.blocks.resize(n_blocks * width, f32::NAN);
+        scores.block_correlation.clear();
+        scores.block_correlation.resize(n_blocks * width, f32::NAN);
     }
 
-    /// Adds one block of `n` rows; `pred`, `bold`: panel by panel, both near zero mean. Sums in
-    /// f64. A voxel with `bad` set gets NaN in this block and in the total.
+    /// Adds one block of `n` rows, and puts r within it into `scores`.
+    ///
+    /// `pred`, `bold`: panel by panel, both near zero mean. Sums in f64. A voxel with `bad` set
+    /// gets NaN in this block and in the total.
+    #[allow(clippy::too_many_arguments)]
     pub fn add(
         &mut self,
         block: usize,
@@ -37,13 +39,15 @@ impl PearsonSums {
         pred: &[PanelRow],
         bold: &[PanelRow],
         bad: &[bool],
+        scores: &mut TestTile,
         arch: pulp::Arch,
     ) {
         self.n_total += n as f64;
         if n == 0 {
             return;
         }
-        let blocks = &mut self.blocks[block * self.width..(block + 1) * self.width];
+        let blocks = block * self.width..(block + 1) * self.width;
+        let blocks = &mut scores.block_correlation[blocks];
         let panels = pred.chunks_exact(n).zip(bold.chunks_exact(n)).zip(&mut self.total);
         for (((pred, bold), total), start) in panels.zip((0..).step_by(PANEL)) {
             let sums = arch.dispatch(|| add_rows(pred, bold));
@@ -60,15 +64,13 @@ impl PearsonSums {
         }
     }
 
-    /// r over all rows `(width)`, and r within each block `(n_blocks, width)`.
-    pub fn finish(&self, correlation: &mut Vec<f32>, block_correlation: &mut Vec<f32>) {
-        correlation.clear();
-        correlation.extend((0..self.width).map(|v| {
+    /// r over all rows, into `scores`.
+    pub fn finish(&self, scores: &mut TestTile) {
+        scores.correlation.clear();
+        scores.correlation.extend((0..self.width).map(|v| {
             let s = self.total[v / PANEL].map(|row| row[v % PANEL]);
             pearson_from_sums(self.n_total, s[0], s[1], s[2], s[3], s[4]) as f32
         }));
-        block_correlation.clear();
-        block_correlation.extend_from_slice(&self.blocks);
     }
 }
 

@@ -159,7 +159,9 @@ impl Engine for CpuEngine<'_> {
             self.rows.resize(n_panels * problem.n_train(), [0.0; PANEL]);
         }
         let n_test = problem.test_blocks.len();
-        self.test_sums.iter_mut().for_each(|sums| sums.begin(width, n_test));
+        for (sums, scores) in self.test_sums.iter_mut().zip(&mut self.tests) {
+            sums.begin(width, n_test, scores);
+        }
         Ok(())
     }
 
@@ -223,8 +225,8 @@ impl Engine for CpuEngine<'_> {
                 let design = &space.test[block];
                 predict(design, &delays, weights, pred, &mut self.predict, self.arch);
             }
-            let sums = &mut self.test_sums[index];
-            sums.add(block, n_rows, pred, bold, &self.test_bad, self.arch);
+            let (sums, scores) = (&mut self.test_sums[index], &mut self.tests[index]);
+            sums.add(block, n_rows, pred, bold, &self.test_bad, scores, self.arch);
             if let Some(hand_out) = predictions.as_mut() {
                 self.pred_rows.resize(n_rows * width, 0.0);
                 to_rows(pred, n_rows, width, &mut self.pred_rows);
@@ -241,7 +243,7 @@ impl Engine for CpuEngine<'_> {
 
     fn results(&mut self) -> Result<(&[ModelTile], &[TestTile])> {
         for (sums, test) in self.test_sums.iter().zip(&mut self.tests) {
-            sums.finish(&mut test.correlation, &mut test.block_correlation);
+            sums.finish(test);
         }
         Ok((&self.models, &self.tests))
     }

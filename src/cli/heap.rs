@@ -1,0 +1,22 @@
+//! One setting of glibc's allocator, without which a run keeps memory that it freed.
+
+/// Blocks of this size and more go back to the system as soon as they are freed.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const THRESHOLD_BYTES: libc::c_int = 128 << 10;
+
+/// Holds malloc's mmap threshold where glibc starts it. Called once, before any thread is started.
+///
+/// Left alone, glibc raises it to the largest block freed so far, up to 32 MiB: the matrices of the
+/// preparation then stay in the process, in pieces, one heap a thread, while the tiles take memory
+/// of their own. `scripts/study-memory` shows what that costs. No result depends on it.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code)]
+pub fn give_back_large_blocks() {
+    // SAFETY: mallopt takes two integers and changes one number inside malloc; `main` calls this
+    // while there is one thread. A value it refuses (result 0) leaves things as they were.
+    let _ = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, THRESHOLD_BYTES) };
+}
+
+/// Other allocators have no such threshold.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn give_back_large_blocks() {}
