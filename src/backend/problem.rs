@@ -1,5 +1,7 @@
 //! Everything a solver needs that does not depend on BOLD.
 
+use ndarray::Array2;
+
 use crate::matrix::StoryDesign;
 
 /// How predictions are scored in cross-validation.
@@ -21,7 +23,7 @@ pub struct Block {
 }
 
 /// One feature space: un-delayed designs, and every delay that a model on it needs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Space {
     /// Delays in rows; row t of the delayed design is row t − delay, zero outside the block.
     pub delays: Vec<i64>,
@@ -31,6 +33,11 @@ pub struct Space {
     pub train: Vec<StoryDesign>,
     /// One design per test block.
     pub test: Vec<StoryDesign>,
+    /// What rounding the training designs to f32 left of f64 values, per block; the svd route adds
+    /// it. Empty where nothing is left.
+    pub train_rest: Vec<Array2<f32>>,
+    /// The same of the test designs.
+    pub test_rest: Vec<Array2<f32>>,
 }
 
 impl Space {
@@ -57,6 +64,16 @@ pub enum Rotate {
         /// `(n_val, n_components)` validation kernel times `u`, columns centred over the
         /// validation rows.
         p: Vec<f32>,
+    },
+    /// Stacked orthogonal factors: a fold's statistic is Q_kᵀ Y_k, its first row √n · mean, the
+    /// min(n_k − 1, n_coefs) others the XᵀY of a space whose designs are Q_k without its first
+    /// column.
+    Stacked {
+        /// `(rows, n_components)` row-major: first rows of all other folds, then their other rows,
+        /// fold by fold. z = to_zᵀ · those rows.
+        to_z: Vec<f32>,
+        /// `(n_val_rows, n_components)` row-major: t = to_tᵀ · the fold's own other rows.
+        to_t: Vec<f32>,
     },
 }
 
@@ -96,12 +113,16 @@ pub struct Rotation {
 pub struct FullFit {
     /// `(n_components)` eigenvalues of the centred Gram (or kernel).
     pub eigvals: Vec<f64>,
-    /// `(n_coefs, n_components)` for the primal route, `(n_rows, n_components)` for the dual.
+    /// `(n_coefs, n_components)` for the primal and svd routes, `(n_rows, n_components)` for the
+    /// dual.
     pub vectors: Vec<f32>,
     /// `(n_coefs)` column means over the training rows; zeros without an intercept.
     pub x_means: Vec<f64>,
-    /// Dual route: one `(n_rows, n_train)` kernel per test block, centred by training means.
-    pub test_kernels: Vec<Vec<f32>>,
+    /// Dual route: one `(n_rows, n_train)` kernel per test block, centred by training means. Svd
+    /// route: `(n_rows, n_components)` rotated test rows, centred likewise. Empty for the primal.
+    pub test_rows: Vec<Vec<f32>>,
+    /// Svd route: as `Rotate::Stacked`'s, over all folds. Empty for the others.
+    pub to_z: Vec<f32>,
 }
 
 /// One ridge model: a space with some of its delays.
@@ -123,6 +144,11 @@ impl Model {
     /// True where the model is solved through the kernel of its rows.
     pub fn is_dual(&self) -> bool {
         matches!(self.folds.first().map(|f| &f.rotate), Some(Rotate::Dual { .. }))
+    }
+
+    /// True where the model is solved through stacked orthogonal factors.
+    pub fn is_stacked(&self) -> bool {
+        matches!(self.folds.first().map(|f| &f.rotate), Some(Rotate::Stacked { .. }))
     }
 }
 
@@ -200,6 +226,15 @@ impl Problem {
     /// All training rows.
     pub fn n_train(&self) -> usize {
         self.blocks.iter().map(|b| b.n_rows).sum()
+    }
+
+    /// Numbers fitted for each voxel: weights, dual weights, or weights of components.
+    pub fn n_fitted(&self, model: &Model) -> usize {
+        match model.folds.first().map(|fold| &fold.rotate) {
+            Some(Rotate::Dual { .. }) => self.n_train(),
+            Some(Rotate::Stacked { .. }) => model.full.eigvals.len(),
+            _ => self.n_coefs(model),
+        }
     }
 
     /// Columns of a model's design.

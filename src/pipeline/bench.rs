@@ -109,8 +109,12 @@ pub fn run(job: &BenchJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     let cut = |range: &Range<usize>| {
         StoryDesign::Dense(x.slice(ndarray::s![range.clone(), ..]).to_owned())
     };
-    let space =
-        Space { delays: vec![0], n_features, train: rows.iter().map(cut).collect(), test: vec![] };
+    let space = Space {
+        delays: vec![0],
+        n_features,
+        train: rows.iter().map(cut).collect(),
+        ..Space::default()
+    };
     let spec = ModelSpec { space: 0, delays: vec![0], route: Route::Gram, wants_coef: true };
     let alphas = AlphaGrid::logspace(0.0, 6.0, n_alphas)?;
     let settings = PathSettings::new(alphas.values().to_vec());

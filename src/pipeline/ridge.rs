@@ -144,7 +144,7 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     drop(x);
     let test_blocks = if n_test > 0 { vec![n_test] } else { Vec::new() };
     let test = test_x.into_iter().map(StoryDesign::Dense).collect();
-    let space = Space { delays: vec![0], n_features: p, train, test };
+    let space = Space { delays: vec![0], n_features: p, train, test, ..Space::default() };
     let spec = ModelSpec { space: 0, delays: vec![0], route, wants_coef: true };
     let mut settings = PathSettings::new(job.alphas.values().to_vec());
     settings.scorer = job.scorer;

@@ -243,7 +243,8 @@ pub fn dual_full(
         eigvals: values,
         vectors: to_f32_rows(vectors.as_ref()),
         x_means,
-        test_kernels: test.iter().map(|kernel| to_f32_rows(kernel.as_ref())).collect(),
+        test_rows: test.iter().map(|kernel| to_f32_rows(kernel.as_ref())).collect(),
+        to_z: Vec::new(),
     })
 }
 

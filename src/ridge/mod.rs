@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod prepare;
 pub mod route;
 pub mod spectrum;
+pub mod svd;
 
 pub use alphas::AlphaGrid;
 pub use prepare::{ModelSpec, prepare};

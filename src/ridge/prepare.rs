@@ -7,6 +7,7 @@ use super::gram::{FoldMoments, fold_moments};
 use super::kernel::{dual_full, dual_rotation, kernel};
 use super::route::Route;
 use super::spectrum::{primal_full, primal_rotation};
+use super::svd::{factor_folds, solve_svd};
 use crate::backend::{Block, FullFit, Model, PathSettings, Problem, Rotation, Space};
 use crate::error::Result;
 use crate::matrix::StoryDesign;
@@ -39,7 +40,7 @@ const SHARED_EIGEN: usize = 1500;
 /// # Errors
 /// `Error::Numerical` from the decompositions.
 pub fn prepare(
-    spaces: Vec<Space>,
+    mut spaces: Vec<Space>,
     specs: &[ModelSpec],
     blocks: Vec<Block>,
     test_blocks: Vec<usize>,
@@ -62,6 +63,24 @@ pub fn prepare(
             .map(|d| space.delays.iter().position(|have| have == d))
             .collect::<Option<_>>()
             .expect("a model's delays are delays of its space");
+        if spec.route == Route::Svd {
+            let p = space.n_features * spec.delays.len();
+            let par = if p > SHARED_EIGEN { all_cores } else { Par::Seq };
+            let center = settings.fit_intercept;
+            let factored = factor_folds(space, &spec.delays, &blocks, n_folds, center, par);
+            let (folds, full) =
+                solve_svd(&factored, space, &spec.delays, center, p > SHARED_EIGEN)?;
+            conditions.push(folds.iter().map(|(_, c)| *c).fold(1.0, f64::max));
+            models.push(Model {
+                space: spaces.len(),
+                delays: vec![0],
+                folds: folds.into_iter().map(|(rotation, _)| rotation).collect(),
+                full,
+                wants_coef: spec.wants_coef,
+            });
+            spaces.push(factored.space);
+            continue;
+        }
         let (folds, full) = match (spec.route, &moments[spec.space]) {
             (Route::Gram, Some(folds)) => solve_primal(folds, space, &picked, &settings)?,
             _ => solve_dual(space, spec, &blocks, n_folds, &settings)?,
@@ -74,6 +93,12 @@ pub fn prepare(
             full,
             wants_coef: spec.wants_coef,
         });
+    }
+    // Svd models read their own space: the rows of a space that no other model uses can go.
+    for (s, space) in spaces.iter_mut().enumerate() {
+        if models.iter().all(|model| model.space != s) {
+            *space = Space { delays: vec![], ..Space::default() };
+        }
     }
     let problem = Problem { n_folds, blocks, test_blocks, spaces, models, settings };
     Ok((problem, Prepared { conditions }))

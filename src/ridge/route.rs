@@ -15,6 +15,8 @@ pub enum Solver {
     Gram,
     /// Kernel of the rows.
     Dual,
+    /// Orthogonal factors of the folds.
+    Svd,
 }
 
 impl FromStr for Solver {
@@ -25,9 +27,10 @@ impl FromStr for Solver {
             "auto" => Ok(Self::Auto),
             "gram" => Ok(Self::Gram),
             "dual" => Ok(Self::Dual),
+            "svd" => Ok(Self::Svd),
             _ => Err(Error::Usage {
                 place: "solver".into(),
-                problem: format!("expected auto, gram or dual, got {text:?}"),
+                problem: format!("expected auto, gram, svd or dual, got {text:?}"),
                 hint: "auto picks by the shape of the problem and says why".into(),
             }),
         }
@@ -41,6 +44,8 @@ pub enum Route {
     Gram,
     /// n × n.
     Dual,
+    /// n × p, without a Gram matrix: the condition number is not squared.
+    Svd,
 }
 
 impl fmt::Display for Route {
@@ -48,6 +53,7 @@ impl fmt::Display for Route {
         f.write_str(match self {
             Route::Gram => "gram",
             Route::Dual => "dual",
+            Route::Svd => "svd",
         })
     }
 }
@@ -104,6 +110,27 @@ impl Cost {
                 setup_flops: k * 11.0 * train.powi(3) + 9.0 * n.powi(3),
                 voxel_flops: v * (k * (2.0 * train * train + 12.0 * train * n / k) + 4.0 * n * n),
             },
+            Route::Svd => {
+                // Rows of the stacked factors of the other folds, and of all.
+                let own = (p + 1.0).min(n / k);
+                let (stacked, all) = (own * (k - 1.0).max(1.0), own * k);
+                Self {
+                    // Q in f32 and R in f64; then the largest of: a fold's rows, their factor and
+                    // its reflectors; or, stacked, the same with U, V and what an SVD needs.
+                    bytes: 4.0 * n * p
+                        + 8.0 * k * own * p
+                        + k * 4.0 * p * (stacked + 2.0 * own)
+                        + 4.0 * p * (all + p + n_test as f64)
+                        + 8.0 * p * (3.0 * n / k).max(3.0 * all + 6.0 * p),
+                    setup_flops: 4.0 * n * p * p
+                        + (k + 1.0) * (6.0 * all * p * p + 20.0 * p.powi(3)),
+                    voxel_flops: v
+                        * (2.0 * n * p
+                            + k * (2.0 * stacked * p + 2.0 * own * p + 10.0 * p * p)
+                            + 2.0 * all * p
+                            + 2.0 * p * p),
+                }
+            }
         }
     }
 
@@ -135,11 +162,12 @@ pub fn choose(
     let dual = Cost::of(Route::Dual, sizes);
     let quicker =
         if dual.seconds(threads) < gram.seconds(threads) { Route::Dual } else { Route::Gram };
-    let cost = |route| if route == Route::Gram { gram } else { dual };
+    let cost = |route| Cost::of(route, sizes);
     let other = |route| if route == Route::Gram { Route::Dual } else { Route::Gram };
     let route = match solver {
         Solver::Gram => Route::Gram,
         Solver::Dual => Route::Dual,
+        Solver::Svd => Route::Svd,
         Solver::Auto if cost(quicker).bytes <= available_bytes => quicker,
         Solver::Auto if cost(other(quicker)).bytes <= available_bytes => other(quicker),
         Solver::Auto => quicker,

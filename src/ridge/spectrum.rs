@@ -208,7 +208,8 @@ pub fn primal_full(all: &FoldMoments, fit_intercept: bool, par: Par) -> Result<F
         eigvals: values,
         vectors: to_f32_rows(vectors.as_ref()),
         x_means: x_means(all),
-        test_kernels: Vec::new(),
+        test_rows: Vec::new(),
+        to_z: Vec::new(),
     })
 }
 

@@ -8,6 +8,7 @@ use super::correlation::PearsonSums;
 use super::gemm::{Rows, gemm};
 use super::path::{FoldBold, PathScratch, add_fold_scores, sized};
 use super::predict::predict;
+use super::stacked::{FoldStatistic, stacked_t, stacked_z};
 use super::voxels::VoxelSums;
 use super::xty::add_xty;
 use crate::backend::basis::alpha_basis;
@@ -89,8 +90,8 @@ impl<'p> CpuEngine<'p> {
             }
         }
         for model in &problem.models {
-            let coefs = if model.is_dual() { problem.n_train() } else { problem.n_coefs(model) };
-            values += coefs + if model.wants_coef { problem.n_coefs(model) } else { 0 };
+            values +=
+                problem.n_fitted(model) + if model.wants_coef { problem.n_coefs(model) } else { 0 };
             values += 2 * problem.settings.alphas.len();
         }
         if problem.models.iter().any(Model::is_dual) {
@@ -176,7 +177,7 @@ impl<'p> CpuEngine<'p> {
             basis_rank: 0,
             basis_error: 0.0,
         };
-        let n_inner = if model.is_dual() { problem.n_train() } else { problem.n_coefs(model) };
+        let n_inner = problem.n_fitted(model);
         let mut inner = vec![0f32; n_inner * width];
         let mut scratch = std::mem::take(&mut self.scratch);
         for start in (0..width).step_by(settings.block_voxels.max(1)) {
@@ -187,19 +188,69 @@ impl<'p> CpuEngine<'p> {
             });
         }
         self.scratch = scratch;
-        if model.wants_coef && !model.is_dual() {
-            tile.coef.copy_from_slice(&inner);
+        self.fitted.push((inner, tile.intercept.clone()));
+        if model.wants_coef {
+            self.coef_from_fitted(model, &mut tile);
         }
-        if model.wants_coef && model.is_dual() {
+        Ok(tile)
+    }
+
+    /// Weights of the columns from what was fitted, and their intercept.
+    fn coef_from_fitted(&self, model: &Model, tile: &mut ModelTile) {
+        let (problem, width) = (self.problem, self.width);
+        let Some((inner, _)) = self.fitted.last() else { return };
+        if model.is_dual() {
             let space = &problem.spaces[model.space];
             let delays: Vec<i64> = model.delays.iter().map(|&d| space.delays[d]).collect();
             for (b, design) in space.train.iter().enumerate() {
                 let rows = &inner[self.row_starts[b] * width..self.row_starts[b + 1] * width];
                 add_xty(design, &delays, rows, width, &mut tile.coef, self.arch);
             }
+        } else if model.is_stacked() {
+            let (p, m) = (problem.n_coefs(model), model.full.eigvals.len());
+            let v = Rows::new(&model.full.vectors, p, m);
+            gemm(&mut tile.coef, (p, width, width), false, v, Rows::new(inner, m, width));
+        } else {
+            tile.coef.copy_from_slice(inner);
+            return;
         }
-        self.fitted.push((inner, tile.intercept.clone()));
-        Ok(tile)
+        if !problem.settings.fit_intercept {
+            return;
+        }
+        // These two predict from centred rows.
+        let mut offsets = vec![0f64; width];
+        for (x_mean, row) in model.full.x_means.iter().zip(tile.coef.chunks_exact(width)) {
+            offsets.iter_mut().zip(row).for_each(|(o, &w)| *o += x_mean * f64::from(w));
+        }
+        for (intercept, offset) in tile.intercept.iter_mut().zip(offsets) {
+            *intercept = (f64::from(*intercept) - offset) as f32;
+        }
+    }
+
+    /// The statistics of every fold of an svd model but `skip`, for a block of voxels.
+    fn fold_statistics(
+        &self,
+        model: &Model,
+        skip: Option<usize>,
+        start: usize,
+        taken_off: &[f64],
+        fold_rows: &[usize],
+    ) -> Vec<FoldStatistic<'_>> {
+        let (p, width) = (self.problem.n_coefs(model), self.width);
+        let xty = &self.xty[model.space];
+        let folds = fold_rows.iter().enumerate().filter(|(k, _)| Some(*k) != skip);
+        folds
+            .map(|(k, &n)| {
+                let sums = &self.voxels.sums[k * width + start..];
+                let root = (n as f64).sqrt();
+                let first = sums.iter().zip(taken_off);
+                FoldStatistic {
+                    first: first.map(|(sum, m)| (root * (sum / n as f64 - m)) as f32).collect(),
+                    others: &xty[k * p * width + start..],
+                    n_others: n.saturating_sub(1).min(p),
+                }
+            })
+            .collect()
     }
 
     fn solve_block(
@@ -216,7 +267,7 @@ impl<'p> CpuEngine<'p> {
         let fold_rows = problem.fold_rows();
         let mut sums = vec![0f64; n_alphas * len];
         let mut n_scored = vec![0f64; len];
-        if !model.is_dual() {
+        if !model.is_dual() && !model.is_stacked() {
             let total = sized(&mut scratch.total, problem.n_coefs(model) * len);
             for fold in 0..problem.n_folds {
                 self.gather(model, fold, start, len, total, fold > 0);
@@ -342,6 +393,12 @@ impl<'p> CpuEngine<'p> {
                 let p = Rows::new(p, n_val, m).t();
                 gemm(t, (m, len, len), false, p, Rows::new(val, n_val, len));
             }
+            Rotate::Stacked { to_z, to_t } => {
+                let mut folds = self.fold_statistics(model, None, start, &train_means, fold_rows);
+                let own = folds.remove(fold);
+                stacked_z(z, (m, len), to_z, &folds, width);
+                stacked_t(t, (m, len), to_t, &own, width);
+            }
         }
     }
 
@@ -359,13 +416,16 @@ impl<'p> CpuEngine<'p> {
         let full = &model.full;
         let m = full.eigvals.len();
         let is_dual = model.is_dual();
-        let n_inner = if is_dual { problem.n_train() } else { problem.n_coefs(model) };
+        let n_inner = problem.n_fitted(model);
         let fold_rows = problem.fold_rows();
         let center = problem.settings.fit_intercept;
         let means = self.train_means(None, &fold_rows, start, len);
         let Scratch { train, z, .. } = scratch;
         let (train, z) = (sized(train, n_inner * len), sized(z, m * len));
-        if is_dual {
+        if model.is_stacked() {
+            let folds = self.fold_statistics(model, None, start, &means, &fold_rows);
+            stacked_z(z, (m, len), &full.to_z, &folds, width);
+        } else if is_dual {
             for (row, to) in train.chunks_exact_mut(len).enumerate() {
                 let from = &self.rows[row * width + start..][..len];
                 for ((to, &from), mean) in to.iter_mut().zip(from).zip(&means) {
@@ -383,8 +443,10 @@ impl<'p> CpuEngine<'p> {
                 }
             }
         }
-        let vectors = Rows::new(&full.vectors, n_inner, m);
-        gemm(z, (m, len, len), false, vectors.t(), Rows::new(train, n_inner, len));
+        let vectors = (!model.is_stacked()).then(|| Rows::new(&full.vectors, n_inner, m));
+        if let Some(vectors) = vectors {
+            gemm(z, (m, len, len), false, vectors.t(), Rows::new(train, n_inner, len));
+        }
         let alphas: Vec<Option<f64>> =
             (0..len).map(|v| tile.best[start + v].map(|a| problem.settings.alphas[a])).collect();
         for (row, lambda) in z.chunks_exact_mut(len).zip(&full.eigvals) {
@@ -392,13 +454,19 @@ impl<'p> CpuEngine<'p> {
                 *value = alpha.map_or(0.0, |alpha| (f64::from(*value) / (lambda + alpha)) as f32);
             }
         }
-        let out = &mut inner[start..];
-        gemm(out, (n_inner, len, width), false, vectors, Rows::new(z, m, len));
+        if let Some(vectors) = vectors {
+            let out = &mut inner[start..];
+            gemm(out, (n_inner, len, width), false, vectors, Rows::new(z, m, len));
+        } else {
+            for (to, from) in inner.chunks_exact_mut(width).zip(z.chunks_exact(len)) {
+                to[start..start + len].copy_from_slice(from);
+            }
+        }
         if !center {
             return;
         }
         let mut offsets = vec![0f64; len];
-        if !model.is_dual() {
+        if !model.is_dual() && !model.is_stacked() {
             for (i, x_mean) in full.x_means.iter().enumerate() {
                 let row = &inner[i * width + start..][..len];
                 for (o, &w) in offsets.iter_mut().zip(row) {
@@ -486,11 +554,11 @@ impl Engine for CpuEngine<'_> {
         for (index, model) in problem.models.iter().enumerate() {
             let space = &problem.spaces[model.space];
             let (weights, intercept) = &self.fitted[index];
-            if model.is_dual() {
-                let n_train = problem.n_train();
-                let kernel = Rows::new(&model.full.test_kernels[block], n_rows, n_train);
-                let weights = Rows::new(weights, n_train, width);
-                gemm(&mut self.pred, (n_rows, width, width), false, kernel, weights);
+            if let Some(rows) = model.full.test_rows.get(block) {
+                let n_fitted = problem.n_fitted(model);
+                let weights = Rows::new(weights, n_fitted, width);
+                let rows = Rows::new(rows, n_rows, n_fitted);
+                gemm(&mut self.pred, (n_rows, width, width), false, rows, weights);
             } else {
                 let delays: Vec<i64> = model.delays.iter().map(|&d| space.delays[d]).collect();
                 predict(&space.test[block], &delays, weights, width, &mut self.pred);

@@ -5,6 +5,7 @@ mod engine;
 pub mod gemm;
 pub mod path;
 pub mod predict;
+mod stacked;
 pub mod voxels;
 pub mod xty;
 

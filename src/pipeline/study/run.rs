@@ -304,6 +304,7 @@ fn load_problem(
                     n_features: model.n_coefs,
                     train: stacked(&train)?,
                     test: stacked(&test)?,
+                    ..Space::default()
                 };
                 specs.push(spec(study, spaces.len(), vec![0], model.route));
                 spaces.push(space);
@@ -318,7 +319,7 @@ fn load_problem(
             specs.push(spec(study, spaces.len(), model.delays.clone(), model.route));
         }
         let n_features = train.first().map_or(0, StoryDesign::n_features);
-        spaces.push(Space { delays, n_features, train, test });
+        spaces.push(Space { delays, n_features, train, test, ..Space::default() });
     }
     let settings = PathSettings {
         scorer: study.scorer,
