@@ -4,8 +4,9 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
 use rayon::prelude::*;
 
+use super::conditioning::Conditioning;
 use super::spectrum::{Eigen, eigen, to_f32_rows};
-use crate::backend::{Block, Factor, FullFit, Rotate, Rotation};
+use crate::backend::{Block, Factor, FullFit, PathSettings, Rotate, Rotation};
 use crate::error::Result;
 use crate::matrix::StoryDesign;
 
@@ -161,9 +162,10 @@ pub fn dual_rotation(
     all: MatRef<'_, f64>,
     blocks: &[Block],
     fold: usize,
-    fit_intercept: bool,
+    settings: &PathSettings,
     par: Par,
-) -> Result<(Rotation, f64)> {
+) -> Result<(Rotation, Conditioning)> {
+    let fit_intercept = settings.fit_intercept;
     let (mut train_rows, mut val_rows) = (Vec::new(), Vec::new());
     let mut row = 0;
     for block in blocks {
@@ -182,9 +184,12 @@ pub fn dual_rotation(
         center_kernel(&mut val, &means, grand);
         center_kernel(&mut train, &means, grand);
     }
-    let Eigen { vectors, values, condition } = eigen(train.as_ref(), par, "a training kernel")?;
+    let Eigen { vectors, values } = eigen(train.as_ref(), par, "a training kernel")?;
     drop(train);
     let m = values.len();
+    // The kernel of centred rows has a zero eigenvalue of its own.
+    let sizes = (n_train, n_train - usize::from(fit_intercept));
+    let conditioning = Conditioning::squared(&values, &[], sizes, &settings.alphas);
     let mut p = Mat::<f64>::zeros(n_val, m);
     matmul(p.as_mut(), Accum::Replace, val.as_ref(), vectors.as_ref(), 1.0, par);
     let mut delta = vec![0f32; m];
@@ -213,7 +218,7 @@ pub fn dual_rotation(
         n_train,
         n_val,
     };
-    Ok((rotation, condition))
+    Ok((rotation, conditioning))
 }
 
 fn abs_max(most: f64, value: f64) -> f64 {

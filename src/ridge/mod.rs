@@ -7,6 +7,7 @@
 
 pub mod alignment;
 pub mod alphas;
+pub mod conditioning;
 pub mod edges;
 pub mod folds;
 pub mod gram;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::conditioning::{Conditioning, SCORE_ERROR_LIMIT};
 use crate::error::{Error, Result};
 
 /// What the user asks for.
@@ -173,7 +174,6 @@ pub fn choose(
         Solver::Auto => quicker,
     };
     let taken = cost(route);
-    let gib = |bytes: f64| format!("{:.1} GiB", bytes / f64::from(1 << 30));
     if taken.bytes > available_bytes {
         return Err(Error::TooLarge {
             what: format!(
@@ -200,6 +200,32 @@ pub fn choose(
         duration(taken.seconds(threads))
     );
     Ok((route, estimate))
+}
+
+/// The sentence with which `auto` takes `svd` in place of a route that cannot be trusted; `None`
+/// where svd does not fit.
+pub fn instead(
+    route: Route,
+    conditioning: &Conditioning,
+    sizes: Sizes,
+    threads: usize,
+    available_bytes: f64,
+) -> Option<String> {
+    let cost = Cost::of(Route::Svd, sizes);
+    (cost.bytes <= available_bytes).then(|| {
+        format!(
+            "svd (condition number {:.1e}: CV scores of {route} may be off by {:.0e}, more than \
+             {SCORE_ERROR_LIMIT:.0e}; at most {} and about {})",
+            conditioning.condition,
+            conditioning.score_error(),
+            gib(cost.bytes),
+            duration(cost.seconds(threads))
+        )
+    })
+}
+
+fn gib(bytes: f64) -> String {
+    format!("{:.1} GiB", bytes / f64::from(1 << 30))
 }
 
 /// Seconds as a person says them.

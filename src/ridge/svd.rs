@@ -21,9 +21,10 @@ use faer::{Accum, Conj, Mat, MatRef, Par};
 use ndarray::Array2;
 use rayon::prelude::*;
 
+use super::conditioning::Conditioning;
 use super::spectrum::to_f32_rows;
 use crate::backend::cpu::xty::delayed_rows;
-use crate::backend::{Block, Factor, FullFit, Rotate, Rotation, Space};
+use crate::backend::{Block, Factor, FullFit, PathSettings, Rotate, Rotation, Space};
 use crate::error::{Error, Result};
 use crate::matrix::StoryDesign;
 
@@ -92,6 +93,26 @@ fn write_delayed(
     }
 }
 
+/// The delayed rows of one fold in f64, `(n_rows, first_column + p)`, from column `first_column`.
+pub fn delayed_fold(
+    space: &Space,
+    delays: &[i64],
+    blocks: &[Block],
+    fold: usize,
+    first_column: usize,
+) -> Mat<f64> {
+    let of_fold = || blocks.iter().enumerate().filter(|(_, block)| block.fold == fold);
+    let n_rows = of_fold().map(|(_, block)| block.n_rows).sum();
+    let mut x = Mat::<f64>::zeros(n_rows, first_column + space.n_features * delays.len());
+    let mut first = 0;
+    for (b, block) in of_fold() {
+        let rest = space.train_rest.get(b);
+        write_delayed(&space.train[b], rest, delays, &mut x, first, first_column);
+        first += block.n_rows;
+    }
+    x
+}
+
 /// Orthogonal factors of every fold; `delays` are those of the model.
 ///
 /// With an intercept each column is shifted by about its mean first, a number with few digits so
@@ -108,15 +129,7 @@ pub fn factor_folds(
     let fold_rows: Vec<usize> = (0..n_folds)
         .map(|k| blocks.iter().filter(|b| b.fold == k).map(|b| b.n_rows).sum())
         .collect();
-    let rows_of = |fold: usize| {
-        let mut x = Mat::<f64>::zeros(fold_rows[fold], p + 1);
-        let mut first = 0;
-        for (b, block) in blocks.iter().enumerate().filter(|(_, block)| block.fold == fold) {
-            write_delayed(&space.train[b], space.train_rest.get(b), delays, &mut x, first, 1);
-            first += block.n_rows;
-        }
-        x
-    };
+    let rows_of = |fold: usize| delayed_fold(space, delays, blocks, fold, 1);
     let mut shift = vec![0f64; p];
     if fit_intercept {
         let n = fold_rows.iter().sum::<usize>().max(1) as f64;
@@ -244,15 +257,16 @@ fn thin_svd(a: MatRef<'_, f64>, par: Par) -> Result<(Mat<f64>, Vec<f64>, Mat<f64
     Ok((u, values, v))
 }
 
-/// One fold of an svd model, and the condition number of its training design, squared.
+/// One fold of an svd model.
 /// # Errors
 /// `Error::Numerical` if the SVD does not converge.
 pub fn svd_rotation(
     factored: &Factored,
     fold: usize,
-    fit_intercept: bool,
+    settings: &PathSettings,
     par: Par,
-) -> Result<(Rotation, f64)> {
+) -> Result<(Rotation, Conditioning)> {
+    let fit_intercept = settings.fit_intercept;
     let Decomposed { to_z, v, singular, means, n_rows: n_train } =
         decompose(&factored.folds, Some(fold), fit_intercept, par)?;
     let FoldFactor { r, n_rows: n_val } = &factored.folds[fold];
@@ -280,7 +294,7 @@ pub fn svd_rotation(
             column.map(|(c, v)| v * (val_mean(c) - means[c])).sum::<f64>() as f32
         })
         .collect();
-    let condition = condition(&singular);
+    let conditioning = Conditioning::direct(&singular, settings.alphas.len());
     let rotation = Rotation {
         n_components: m,
         rotate: Rotate::Stacked { to_z: to_f32_rows(to_z.as_ref()), to_t },
@@ -291,15 +305,7 @@ pub fn svd_rotation(
         n_train,
         n_val: *n_val,
     };
-    Ok((rotation, condition))
-}
-
-/// Largest over smallest eigenvalue that was kept.
-fn condition(singular: &[f64]) -> f64 {
-    match (singular.first(), singular.last()) {
-        (Some(most), Some(least)) => (most / least).powi(2),
-        _ => 1.0,
-    }
+    Ok((rotation, conditioning))
 }
 
 /// The refit of an svd model on all rows; test rows in the coordinates of its components, where a
@@ -342,14 +348,15 @@ pub fn solve_svd(
     factored: &Factored,
     original: &Space,
     delays: &[i64],
-    fit_intercept: bool,
+    settings: &PathSettings,
     is_large: bool,
-) -> Result<(Vec<(Rotation, f64)>, FullFit)> {
+) -> Result<(Vec<(Rotation, Conditioning)>, FullFit)> {
+    let fit_intercept = settings.fit_intercept;
     let n_folds = factored.folds.len();
     if is_large {
         let par = Par::rayon(0);
         let folds = (0..n_folds)
-            .map(|fold| svd_rotation(factored, fold, fit_intercept, par))
+            .map(|fold| svd_rotation(factored, fold, settings, par))
             .collect::<Result<_>>()?;
         return Ok((folds, svd_full(factored, original, delays, fit_intercept, par)?));
     }
@@ -359,7 +366,7 @@ pub fn solve_svd(
             (0..n_folds)
                 .into_par_iter()
                 .with_max_len(1)
-                .map(|fold| svd_rotation(factored, fold, fit_intercept, Par::Seq))
+                .map(|fold| svd_rotation(factored, fold, settings, Par::Seq))
                 .collect::<Result<Vec<_>>>()
         },
     );

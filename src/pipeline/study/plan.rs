@@ -29,6 +29,9 @@ pub struct ModelPlan {
     /// How it is solved.
     #[serde(skip)]
     pub route: Route,
+    /// What its cost follows from.
+    #[serde(skip)]
+    pub sizes: Sizes,
     /// The route, why, and at what cost.
     pub solver: String,
 }
@@ -121,6 +124,7 @@ pub fn plan(
                 n_features: width,
                 n_coefs,
                 route,
+                sizes,
                 solver,
             });
         }

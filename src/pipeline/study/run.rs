@@ -25,7 +25,9 @@ use crate::pipeline::output::{write_bytes, write_json};
 use crate::pipeline::reporter::Reporter;
 use crate::pipeline::tiles::{StageSeconds, TileRun, run_tiles, tile_width};
 use crate::report::{ScoreRow, csv};
-use crate::ridge::{ModelSpec, prepare};
+use crate::ridge::conditioning::Conditioning;
+use crate::ridge::route::{Cost, instead};
+use crate::ridge::{ModelSpec, Route, Solver, prepare};
 use crate::scoring::Summary;
 use crate::study::{SpaceKind, Study};
 use crate::warning::Warning;
@@ -100,7 +102,7 @@ pub fn run(
     mark("hashes", reporter);
 
     let words = word_spaces(study, &inputs.stories, &split, &mut warnings)?;
-    let plan = plan(study, &inputs, &split, &words, options.n_threads, options.memory_bytes)?;
+    let mut plan = plan(study, &inputs, &split, &words, options.n_threads, options.memory_bytes)?;
     for model in &plan.models {
         reporter.step(&format!("{}: {} columns, {}", model.folder(), model.n_coefs, model.solver));
     }
@@ -119,14 +121,28 @@ pub fn run(
     mark("alignment", reporter);
 
     start_partial(options, &fingerprint)?;
-    let mut prepared: Option<(Vec<usize>, Problem, Vec<f64>)> = None;
+    let mut prepared: Option<(Vec<usize>, Problem, Vec<Conditioning>)> = None;
+    let mut is_warned = false;
     let (mut stages, mut found) = (StageSeconds::new(), Vec::new());
     for subject in &inputs.subjects {
         let same = prepared.as_ref().is_some_and(|(counts, _, _)| *counts == subject.n_feature_trs);
         if !same {
-            let made = designs(study, &inputs.stories, &words, &split, &subject.n_feature_trs)?;
-            let (problem, conditions) = load_problem(study, made, subject, &split, &plan)?;
-            prepared = Some((subject.n_feature_trs.clone(), problem, conditions));
+            drop(prepared.take());
+            let load = |plan: &StudyPlan| -> Result<(Problem, Vec<Conditioning>)> {
+                let trs = &subject.n_feature_trs;
+                let made = designs(study, &inputs.stories, &words, &split, trs)?;
+                load_problem(study, made, subject, &split, plan)
+            };
+            let (mut problem, mut conditioning) = load(&plan)?;
+            if avoid_squares(study, options, &mut plan, &conditioning) {
+                drop(problem);
+                (problem, conditioning) = load(&plan)?;
+            }
+            let doubt = ill_conditioned(study, &plan, &conditioning).filter(|_| !is_warned);
+            doubt.iter().for_each(|warning| reporter.warn(warning));
+            is_warned |= doubt.is_some();
+            warnings.extend(doubt);
+            prepared = Some((subject.n_feature_trs.clone(), problem, conditioning));
             mark("prepare", reporter);
         }
         let Some((_, problem, _)) = &prepared else { continue };
@@ -162,7 +178,7 @@ pub fn run(
             fold
         })
         .collect();
-    let conditions = prepared.map_or(Vec::new(), |(_, _, conditions)| conditions);
+    let conditioning = prepared.map_or(Vec::new(), |(_, _, conditioning)| conditioning);
     timings.push(("total".into(), clock.elapsed().as_secs_f64()));
     let document = json!({
         "schema": "voxelcast.run/1",
@@ -187,9 +203,10 @@ pub fn run(
         "n_test_trs": plan.n_test,
         "subjects": plan.subjects.iter().map(|(s, v)| (s.clone(), json!(v))).collect::<serde_json::Map<_, _>>(),
         "spaces": space_infos(study, &words),
-        "models": plan.models.iter().zip(&conditions).map(|(model, condition)| json!({
+        "models": plan.models.iter().zip(&conditioning).map(|(model, known)| json!({
             "folder": model.folder(), "delays": model.delays, "n_features": model.n_features,
-            "n_coefs": model.n_coefs, "gram_condition": condition,
+            "n_coefs": model.n_coefs, "condition": known.condition,
+            "score_error": known.score_error(),
         })).collect::<Vec<_>>(),
         "voxels": inputs.subjects.iter().zip(&found)
             .map(|(s, found)| (s.name.clone(), json!(found))).collect::<serde_json::Map<_, _>>(),
@@ -206,6 +223,42 @@ pub fn run(
     let _ = fs::remove_dir_all(options.out.join(".partial"));
     drop(lock);
     Ok(StudyResults::Finished { summary, run: Box::new(document), was_done: false })
+}
+
+/// Takes svd for models that `auto` would solve by a route that cannot be trusted; whether it did.
+fn avoid_squares(
+    study: &Study,
+    options: &RunOptions,
+    plan: &mut StudyPlan,
+    conditioning: &[Conditioning],
+) -> bool {
+    let mut any = false;
+    let (threads, memory) = (options.n_threads, options.memory_bytes as f64);
+    for (model, known) in plan.models.iter_mut().zip(conditioning) {
+        if study.solver != Solver::Auto || !known.is_beyond_limit() {
+            continue;
+        }
+        if let Some(solver) = instead(model.route, known, model.sizes, threads, memory) {
+            plan.setup_bytes += Cost::of(Route::Svd, model.sizes).bytes;
+            (model.route, model.solver, any) = (Route::Svd, solver, true);
+        }
+    }
+    any
+}
+
+/// One warning about all models that are solved by a route that cannot be trusted.
+fn ill_conditioned(
+    study: &Study,
+    plan: &StudyPlan,
+    conditioning: &[Conditioning],
+) -> Option<Warning> {
+    let doubtful = || plan.models.iter().zip(conditioning).filter(|(_, c)| c.is_beyond_limit());
+    let worst = |a: &(_, &Conditioning), b: &(_, &Conditioning)| {
+        a.1.score_error().total_cmp(&b.1.score_error())
+    };
+    let (model, known) = doubtful().max_by(worst)?;
+    let names = doubtful().map(|(model, _)| model.folder()).collect();
+    Some(Warning::ill_conditioned(names, model.route, known, study.alphas.values()))
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -275,7 +328,7 @@ fn load_problem(
     subject: &Subject,
     split: &Split,
     plan: &StudyPlan,
-) -> Result<(Problem, Vec<f64>)> {
+) -> Result<(Problem, Vec<Conditioning>)> {
     let n_trs = subject.n_trs();
     let blocks: Vec<Block> = split
         .train
@@ -330,7 +383,7 @@ fn load_problem(
     };
     let (problem, prepared) =
         prepare(spaces, &specs, blocks, test_blocks, split.n_folds, settings)?;
-    Ok((problem, prepared.conditions))
+    Ok((problem, prepared.conditioning))
 }
 
 fn spec(study: &Study, space: usize, delays: Vec<i64>, route: crate::ridge::Route) -> ModelSpec {
