@@ -104,7 +104,8 @@ impl Cost {
                 voxel_flops: v * (2.0 * n * p + k * (4.0 + 10.0) * p * p + 4.0 * p * p),
             },
             Route::Dual => Self {
-                bytes: 8.0 * n * n * 4.0
+                // The kernel and what its eigenproblem takes, folds in f32, test kernels.
+                bytes: 8.0 * n * n * 5.0
                     + k * 4.0 * train * (train + 2.0 * n / k)
                     + 4.0 * n * n
                     + 8.0 * n * n_test as f64,

@@ -24,7 +24,7 @@ pub struct Eigen {
     pub values: Vec<f64>,
 }
 
-/// Eigen-decomposition in f64, about 9·n³ flops.
+/// Eigen-decomposition in f64, about 9·n³ flops; four n × n matrices beside the argument.
 /// # Errors
 /// `Error::Numerical` if it does not converge (NaN in the matrix).
 pub fn eigen(symmetric: MatRef<'_, f64>, par: Par, what: &str) -> Result<Eigen> {
@@ -56,9 +56,17 @@ pub fn eigen(symmetric: MatRef<'_, f64>, par: Par, what: &str) -> Result<Eigen> 
     let floor = largest * n as f64 * f64::EPSILON;
     let first = all.partition_point(|&v| v <= floor);
     let rank = n - first;
-    let kept = Mat::from_fn(n, rank, |i, j| vectors[(i, n - 1 - j)]);
+    // In place: for a large kernel this matrix counts.
+    drop(memory);
+    for j in 0..n / 2 {
+        let last = vectors.col_as_slice(n - 1 - j).to_vec();
+        let first = vectors.col_as_slice(j).to_vec();
+        vectors.col_as_slice_mut(j).copy_from_slice(&last);
+        vectors.col_as_slice_mut(n - 1 - j).copy_from_slice(&first);
+    }
+    vectors.truncate(n, rank);
     let values: Vec<f64> = all[first..].iter().rev().copied().collect();
-    Ok(Eigen { vectors: kept, values })
+    Ok(Eigen { vectors, values })
 }
 
 /// R with RᵀR = `moments` (symmetric, positive semi-definite), upper triangular, f32 row-major.
