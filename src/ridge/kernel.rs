@@ -155,13 +155,14 @@ fn delayed_panel(
 /// One fold of a dual model from the kernel of all training rows.
 ///
 /// U, Λ of the centred training kernel; P = centred validation kernel · U, so that predictions
-/// are P z/(λ + a). About 9·n³ flops in f64.
+/// are P z/(λ + a). `n_coefs`: columns of the delayed design. About 9·n³ flops in f64.
 /// # Errors
 /// `Error::Numerical` from the eigenproblem.
 pub fn dual_rotation(
     all: MatRef<'_, f64>,
     blocks: &[Block],
     fold: usize,
+    n_coefs: usize,
     settings: &PathSettings,
     par: Par,
 ) -> Result<(Rotation, Conditioning)> {
@@ -188,7 +189,7 @@ pub fn dual_rotation(
     drop(train);
     let m = values.len();
     // The kernel of centred rows has a zero eigenvalue of its own.
-    let sizes = (n_train, n_train - usize::from(fit_intercept));
+    let sizes = (n_train, n_coefs.min(n_train - usize::from(fit_intercept)));
     let conditioning = Conditioning::squared(&values, &[], sizes, &settings.alphas);
     let mut p = Mat::<f64>::zeros(n_val, m);
     matmul(p.as_mut(), Accum::Replace, val.as_ref(), vectors.as_ref(), 1.0, par);

@@ -185,9 +185,10 @@ fn solve_dual(
     let par = Par::rayon(0);
     let center = settings.fit_intercept;
     let train: Vec<&StoryDesign> = space.train.iter().collect();
+    let n_coefs = space.n_features * spec.delays.len();
     let all = kernel(&train, &train, &spec.delays);
     let rotations = (0..n_folds)
-        .map(|fold| dual_rotation(all.as_ref(), blocks, fold, settings, par))
+        .map(|fold| dual_rotation(all.as_ref(), blocks, fold, n_coefs, settings, par))
         .collect::<Result<_>>()?;
     let test = space.test.iter().map(|x| kernel(&[x], &train, &spec.delays)).collect();
     let means = column_means(space, &spec.delays);

@@ -89,7 +89,7 @@ fn many_small_folds() {
     // Validation rows are the smaller factor here: fewer than half the columns. Above 128 columns
     // the alpha basis is used.
     for (p, rows) in [(60, 9), (150, 20), (9, 8)] {
-        let data = data_with_folds(20 + p as u64, &vec![rows; 20], p, 33);
+        let data = data_with_folds(20 + p as u64, &[rows; 20], p, 33);
         all_agree(&data, &["--alphas", "logspace(0,5,11)"]);
         all_agree(&data, &["--alphas", "logspace(0,5,11)", "--scorer", "r2"]);
     }
@@ -271,7 +271,7 @@ fn singular_designs_are_no_reason_to_warn() {
     let wide_one = normal(rng, 40, 90);
     for x in [tall, wide_one] {
         let y = planted(rng, &x, 9);
-        let folds = folds_of(72, &vec![x.nrows() / 4; 4]);
+        let folds = folds_of(72, &[x.nrows() / 4; 4]);
         let data = Data { x, y, folds };
         all_agree(&data, &["--alphas", "logspace(0,8,17)"]);
         let found = data.bench().fit(&["--alphas", "logspace(0,8,17)"]);
@@ -322,7 +322,7 @@ fn sparse_rows(seed: u64, n: usize, p: usize, n_words: usize) -> SparseRows {
         columns.dedup();
         let row: Vec<(u32, f32)> =
             columns.into_iter().map(|c| (c as u32, rng.random_range(0.5..2.0))).collect();
-        rows.push_row(row.into_iter());
+        rows.push_row(row);
     }
     rows
 }
