@@ -117,9 +117,10 @@ impl Cost {
                 let own = (p + 1.0).min(n / k);
                 let (stacked, all) = (own * (k - 1.0).max(1.0), own * k);
                 Self {
-                    // Q in f32 and R in f64; then the largest of: a fold's rows, their factor and
-                    // its reflectors; or, stacked, the same with U, V and what an SVD needs.
-                    bytes: 4.0 * n * p
+                    // The design, its copy in folds and Q, in f32; R in f64; then the larger of: a
+                    // fold's rows, their factor and its reflectors; or, stacked, the same with U, V
+                    // and what an SVD needs.
+                    bytes: 12.0 * n * p
                         + 8.0 * k * own * p
                         + k * 4.0 * p * (stacked + 2.0 * own)
                         + 4.0 * p * (all + p + n_test as f64)
@@ -255,6 +256,20 @@ mod tests {
         let forced = choose(Solver::Dual, sizes(8000, 500), 2, 1e11, "x").unwrap();
         assert_eq!(forced.0, Route::Dual);
         assert!(forced.1.contains("as asked"));
+    }
+
+    #[test]
+    fn svd_is_taken_instead_only_where_it_fits() {
+        let known = Conditioning::squared(&[1.0, 1e-18], &[], (2, 2), &[1e-18]);
+        assert!(known.is_beyond_limit());
+        let svd = Cost::of(Route::Svd, sizes(8000, 500));
+        let sentence = instead(Route::Gram, &known, sizes(8000, 500), 2, svd.bytes).unwrap();
+        for part in ["svd", "condition number 1.0e9", "gram", "more than 1e-5", "GiB"] {
+            assert!(sentence.contains(part), "{sentence}");
+        }
+        assert_eq!(instead(Route::Gram, &known, sizes(8000, 500), 2, svd.bytes - 1.0), None);
+        assert_eq!(choose(Solver::Svd, sizes(8000, 500), 2, 1e11, "x").unwrap().0, Route::Svd);
+        assert!(choose(Solver::Svd, sizes(8000, 500), 2, svd.bytes - 1.0, "x").is_err());
     }
 
     #[test]
