@@ -1,31 +1,24 @@
 //! A few vectors that span the ridge path over every alpha.
 //!
-//! b(a) = z/(λ + a) is smooth in a: over the whole grid the vectors w/(λ + a), where w is the size
-//! each component really has in the denominator (√diag M · rms z), span a space of numerical rank
-//! about 10. With D̂ their rows scaled to length 1 and D̂ = U S Vᵀ, every denominator ‖F b(a)‖ is
-//! a quadratic form in the inner products of F(vⱼ/w ∘ z), j < rank.
+//! b(a) = z/(λ + a) is smooth in a, and the smoother the less λ varies. So the components are cut
+//! into *groups* of neighbouring eigenvalues; within one, the rows w/(λ + a) over all alphas, where
+//! w is the size each component really has in the denominator (√diag M · rms z), span a space of
+//! numerical rank 3 to 5, where all components together need about 16. With D̂ the rows scaled to
+//! length 1 and, in each group, D̂ = U S Vᵀ, every denominator ‖F b(a)‖ is a quadratic form in the
+//! inner products of F(uⱼ/w ∘ z).
+//!
+//! The rank decays with exp(−π²/log 16γ), γ the ratio of a group's eigenvalues (Beckermann,
+//! Townsend 2017, SIAM J. Matrix Anal. Appl. 38: 1227, Cauchy-like matrices). What does not depend
+//! on BOLD, the groups and the shape of 1/(λ + a) in each, is made once a fold ([`AlphaGroups`]);
+//! a block of voxels then costs small matrices only ([`AlphaBasis::fit`]).
 
-use faer::Mat;
+use std::ops::Range;
 
+use faer::linalg::matmul::matmul;
+use faer::{Accum, Mat, Par, Side};
+
+use super::packed::{Packed, STRIP};
 use crate::error::{Error, Result};
-
-/// Vectors and coefficients of the path in the basis.
-#[derive(Debug, Clone)]
-pub struct AlphaBasis {
-    /// Number of vectors.
-    pub rank: usize,
-    /// `(rank, n_components)`: multiply z by these.
-    pub scales: Vec<f32>,
-    /// `(n_alphas, n_pairs)`: weights of the inner products (j ≤ s, row by row of the upper
-    /// triangle) in the squared norm, off-diagonal ones doubled. Empty when `direct`.
-    pub pair_weights: Vec<f32>,
-    /// `(n_alphas)`: ‖F b‖ is this times the root of the quadratic form.
-    pub norms: Vec<f64>,
-    /// The basis is the path itself: one vector an alpha, no inner products between them.
-    pub direct: bool,
-    /// Largest share of a row of D̂ that the basis leaves out.
-    pub truncation: f64,
-}
 
 /// Components below which the path itself is used: it is cheap there, and errors of a few
 /// components do not average out.
@@ -35,138 +28,544 @@ const FEW_COMPONENTS: usize = 128;
 /// may still matter to a single voxel.
 const WEIGHT_FLOOR: f64 = 1e-7;
 
-/// The smallest basis in which every row of D̂ is represented to within `tolerance`.
-///
-/// `eigvals`, `weights`: `(n_components)`; `alphas` > 0. A tolerance of 0, or a basis that would
-/// need as many vectors as there are alphas, gives the path itself.
-/// # Errors
-/// `Error::Numerical` if the singular value decomposition does not converge.
-pub fn alpha_basis(
-    eigvals: &[f64],
-    weights: &[f64],
-    alphas: &[f64],
-    tolerance: f64,
-) -> Result<AlphaBasis> {
-    let (m, n_alphas) = (eigvals.len(), alphas.len());
-    let largest = weights.iter().fold(0.0_f64, |a, &b| a.max(b));
-    if tolerance <= 0.0 || largest == 0.0 || n_alphas < 3 || m < FEW_COMPONENTS {
-        return Ok(direct(eigvals, alphas));
-    }
-    let weights: Vec<f64> = weights.iter().map(|w| w.max(largest * WEIGHT_FLOOR)).collect();
-    let mut norms = vec![0.0; n_alphas];
-    let mut path = Mat::<f64>::zeros(m, n_alphas);
-    for (a, &alpha) in alphas.iter().enumerate() {
-        let column: Vec<f64> =
-            weights.iter().zip(eigvals).map(|(w, lambda)| w / (lambda + alpha)).collect();
-        let norm = column.iter().map(|x| x * x).sum::<f64>().sqrt();
-        norms[a] = norm;
-        for (i, x) in column.iter().enumerate() {
-            path[(i, a)] = x / norm;
-        }
-    }
-    // path (m × A) = V S Uᵀ
-    let svd = path.thin_svd().map_err(|e| Error::Numerical {
-        what: format!("singular values of the alpha path ({m} components, {n_alphas} alphas)"),
-        problem: format!("{e:?}"),
-    })?;
-    let n_values = m.min(n_alphas);
-    let coefficient = |a: usize, j: usize| svd.V()[(a, j)] * svd.S()[j];
-    let tail = |rank: usize| {
-        (0..n_alphas)
-            .map(|a| (rank..n_values).map(|j| coefficient(a, j).powi(2)).sum::<f64>().sqrt())
-            .fold(0.0, f64::max)
-    };
-    let Some(rank) = (1..n_values).find(|&r| tail(r) <= tolerance) else {
-        return Ok(direct(eigvals, alphas));
-    };
-    let mut scales = vec![0f32; rank * m];
-    for j in 0..rank {
-        for i in 0..m {
-            scales[j * m + i] = (svd.U()[(i, j)] / weights[i]) as f32;
-        }
-    }
-    let mut pair_weights = Vec::with_capacity(n_alphas * rank * (rank + 1) / 2);
-    for a in 0..n_alphas {
-        for j in 0..rank {
-            for s in j..rank {
-                let twice = if s == j { 1.0 } else { 2.0 };
-                pair_weights.push((coefficient(a, j) * coefficient(a, s) * twice) as f32);
-            }
-        }
-    }
-    Ok(AlphaBasis { rank, scales, pair_weights, norms, direct: false, truncation: tail(rank) })
+/// Tolerances below this are met by the path itself: squared weights resolve no less.
+const LEAST_TOLERANCE: f64 = 1e-6;
+
+/// Relative error of 1/(λ + a) within a group before any voxel is seen.
+const SHAPE_TOLERANCE: f64 = 1e-8;
+
+/// Pieces that groups are made of, and alphas that are looked at to make them.
+const MOST_PIECES: usize = 16;
+const SAMPLED_ALPHAS: usize = 16;
+
+/// Neighbouring components and the shape of their paths: 1/(λᵢ + a) = Σₖ shapes[i,k] · paths[k,a].
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Which components.
+    pub components: Range<usize>,
+    /// `(n_components, rank)` row-major.
+    shapes: Vec<f64>,
+    /// `(rank, n_alphas)` row-major.
+    paths: Vec<f64>,
+    rank: usize,
 }
 
-fn direct(eigvals: &[f64], alphas: &[f64]) -> AlphaBasis {
-    let mut scales = Vec::with_capacity(alphas.len() * eigvals.len());
-    for alpha in alphas {
-        // Scaled by alpha, so that a squared norm stays inside f32 for any grid.
-        scales.extend(eigvals.iter().map(|lambda| (alpha / (lambda + alpha)) as f32));
+/// The groups of one fold; none where the path itself is used.
+#[derive(Debug, Clone, Default)]
+pub struct AlphaGroups {
+    groups: Vec<Group>,
+    eigvals: Vec<f64>,
+    alphas: Vec<f64>,
+    tolerance: f64,
+}
+
+impl AlphaGroups {
+    /// Groups for `eigvals` (decreasing) that make the path cheapest.
+    ///
+    /// `sizes`: `(n_components)` the size of each component that is expected in a denominator, up
+    /// to a factor. `n_rows`: rows of a factor that is not triangular. `tolerance` 0 (or below
+    /// 1e-6), fewer than 3 alphas or 128 components: no groups, the path itself.
+    /// # Errors
+    /// `Error::Numerical` if a decomposition does not converge.
+    pub fn new(
+        eigvals: &[f64],
+        sizes: &[f64],
+        n_rows: Option<usize>,
+        alphas: &[f64],
+        tolerance: f64,
+    ) -> Result<Self> {
+        let mut made = Self {
+            groups: Vec::new(),
+            eigvals: eigvals.to_vec(),
+            alphas: alphas.to_vec(),
+            tolerance,
+        };
+        if tolerance < LEAST_TOLERANCE || alphas.len() < 3 || eigvals.len() < FEW_COMPONENTS {
+            return Ok(made);
+        }
+        for components in cut(eigvals, sizes, n_rows, alphas, tolerance)? {
+            made.groups.push(group(eigvals, components, alphas)?);
+        }
+        Ok(made)
     }
-    AlphaBasis {
-        rank: alphas.len(),
-        scales,
-        pair_weights: Vec::new(),
-        norms: alphas.iter().map(|alpha| 1.0 / alpha).collect(),
-        direct: true,
-        truncation: 0.0,
+}
+
+/// Vectors and coefficients of the path of one block of voxels.
+#[derive(Debug, Clone, Default)]
+pub struct AlphaBasis {
+    /// Components of each group, and its vectors (*slots*).
+    pub groups: Vec<(Range<usize>, Range<usize>)>,
+    /// Slot by slot, one number for each component of its group: multiply z by these.
+    pub scales: Vec<f32>,
+    /// `(n_alphas, n_pairs)`: weights of the inner products (j ≤ s, row by row of the upper
+    /// triangle) in the squared norm, off-diagonal ones doubled. Unused when `direct`.
+    pub pair_weights: Packed,
+    /// `(n_alphas)`: ‖F b‖ is this times the root of the quadratic form.
+    pub norms: Vec<f64>,
+    /// The basis is the path itself: a slot an alpha, no inner products between them.
+    pub direct: bool,
+    /// Largest share of a row of D̂ that the basis leaves out.
+    pub truncation: f64,
+    /// Most slots of one group.
+    pub rank: usize,
+}
+
+impl AlphaBasis {
+    /// Vectors over all groups.
+    pub fn n_slots(&self) -> usize {
+        self.groups.last().map_or(0, |(_, slots)| slots.end)
     }
+
+    /// The smallest basis of these groups in which every row of D̂ is represented to within the
+    /// groups' tolerance, for `weights` `(n_components)`.
+    ///
+    /// # Errors
+    /// `Error::Numerical` if a small eigenproblem does not converge.
+    pub fn fit(&mut self, groups: &AlphaGroups, weights: &[f64]) -> Result<()> {
+        let largest = weights.iter().fold(0.0_f64, |a, &b| a.max(b));
+        if groups.groups.is_empty() || largest == 0.0 {
+            self.take_path(groups);
+            return Ok(());
+        }
+        let n_alphas = groups.alphas.len();
+        let floor = largest * WEIGHT_FLOOR;
+        let mut squares = vec![0.0; n_alphas];
+        let mut scaled = Vec::with_capacity(groups.groups.len());
+        for group in &groups.groups {
+            let own = &weights[group.components.clone()];
+            let gram = weighted_gram(group, own, floor);
+            for (square, column) in squares.iter_mut().zip(0..) {
+                *square += quadratic_form(&gram, &group.paths, group.rank, n_alphas, column);
+            }
+            scaled.push(gram);
+        }
+        self.norms.clear();
+        self.norms.extend(squares.iter().map(|s| s.sqrt()));
+        self.groups.clear();
+        self.scales.clear();
+        (self.direct, self.rank) = (false, 0);
+        let mut candidates = Candidates { n_alphas, ..Candidates::default() };
+        for (index, (group, gram)) in groups.groups.iter().zip(&scaled).enumerate() {
+            candidates.add_group(index, group, gram, &self.norms)?;
+        }
+        let (kept, truncation) = candidates.keep(groups.tolerance);
+        self.truncation = truncation;
+        let mut coefficients: Vec<&[f64]> = Vec::new();
+        for (index, group) in groups.groups.iter().enumerate() {
+            let first = self.n_slots();
+            let mut n = 0;
+            for &i in kept.iter().filter(|&&i| candidates.vectors[i].group == index) {
+                let vector = &candidates.vectors[i].vector;
+                self.scales.extend(
+                    group.shapes.chunks_exact(group.rank).map(|shape| {
+                        shape.iter().zip(vector).map(|(p, q)| p * q).sum::<f64>() as f32
+                    }),
+                );
+                coefficients.push(candidates.coefficients(i));
+                n += 1;
+            }
+            self.rank = self.rank.max(n);
+            self.groups.push((group.components.clone(), first..first + n));
+        }
+        let n_slots = self.n_slots();
+        let pairs: Vec<(usize, usize)> =
+            (0..n_slots).flat_map(|j| (j..n_slots).map(move |s| (j, s))).collect();
+        self.pair_weights.fill(n_alphas, pairs.len(), |a, pair| {
+            let (j, s) = pairs[pair];
+            let twice = if s == j { 1.0 } else { 2.0 };
+            (coefficients[j][a] * coefficients[s][a] * twice) as f32
+        });
+        Ok(())
+    }
+
+    /// The path itself.
+    fn take_path(&mut self, groups: &AlphaGroups) {
+        let (m, n_alphas) = (groups.eigvals.len(), groups.alphas.len());
+        self.scales.clear();
+        for alpha in &groups.alphas {
+            // Scaled by alpha, so that a squared norm stays inside f32 for any grid.
+            self.scales.extend(groups.eigvals.iter().map(|l| (alpha / (l + alpha)) as f32));
+        }
+        self.groups = vec![(0..m, 0..n_alphas)];
+        self.norms.clear();
+        self.norms.extend(groups.alphas.iter().map(|alpha| 1.0 / alpha));
+        (self.direct, self.truncation, self.rank) = (true, 0.0, n_alphas);
+    }
+}
+
+/// Σ w² shapeᵀ shape, `(rank, rank)`.
+fn weighted_gram(group: &Group, weights: &[f64], floor: f64) -> Mat<f64> {
+    let rank = group.rank;
+    let mut rows = Mat::<f64>::zeros(rank, weights.len());
+    for (i, (shape, weight)) in group.shapes.chunks_exact(rank).zip(weights).enumerate() {
+        let weight = weight.max(floor);
+        for (cell, s) in rows.col_as_slice_mut(i).iter_mut().zip(shape) {
+            *cell = weight * s;
+        }
+    }
+    let mut gram = Mat::<f64>::zeros(rank, rank);
+    matmul(gram.as_mut(), Accum::Replace, rows.as_ref(), rows.transpose(), 1.0, Par::Seq);
+    gram
+}
+
+fn quadratic_form(gram: &Mat<f64>, paths: &[f64], rank: usize, n_alphas: usize, a: usize) -> f64 {
+    let path = |k: usize| paths[k * n_alphas + a];
+    let row = |k: usize| (0..rank).map(|l| gram[(k, l)] * path(l)).sum::<f64>();
+    (0..rank).map(|k| path(k) * row(k)).sum()
+}
+
+/// Orthonormal vectors that represent every group's D̂, before the small ones are left out.
+#[derive(Default)]
+struct Candidates {
+    n_alphas: usize,
+    vectors: Vec<Candidate>,
+    /// `(n_vectors, n_alphas)`.
+    coefficients: Vec<f64>,
+    /// `(n_alphas)` squared share that no vector holds.
+    left_out: Vec<f64>,
+}
+
+struct Candidate {
+    group: usize,
+    /// In coordinates of the group's shapes.
+    vector: Vec<f64>,
+    /// Largest squared coefficient over alphas.
+    size: f64,
+}
+
+impl Candidates {
+    /// The left singular vectors of a group's D̂ = W P A N⁻¹.
+    ///
+    /// With W P = O Lᵀ, O orthonormal and L the Cholesky factor of the weighted Gram, they are O
+    /// times those of B = Lᵀ A N⁻¹, and in coordinates of P: L⁻ᵀ uⱼ.
+    fn add_group(
+        &mut self,
+        index: usize,
+        group: &Group,
+        gram: &Mat<f64>,
+        norms: &[f64],
+    ) -> Result<()> {
+        let (rank, n_alphas) = (group.rank, norms.len());
+        let lower = cholesky(gram);
+        let mut path = Mat::<f64>::zeros(rank, n_alphas);
+        for a in 0..n_alphas {
+            for k in 0..rank {
+                let sum = (k..rank).map(|l| lower[(l, k)] * group.paths[l * n_alphas + a]);
+                path[(k, a)] = sum.sum::<f64>() / norms[a];
+            }
+        }
+        let mut square = Mat::<f64>::zeros(rank, rank);
+        matmul(square.as_mut(), Accum::Replace, path.as_ref(), path.transpose(), 1.0, Par::Seq);
+        let eigen = square.self_adjoint_eigen(Side::Lower).map_err(|e| Error::Numerical {
+            what: format!("alpha basis of {} components", group.components.len()),
+            problem: format!("{e:?}"),
+        })?;
+        let mut left: Vec<f64> =
+            (0..n_alphas).map(|a| path.col_as_slice(a).iter().map(|x| x * x).sum()).collect();
+        for j in (0..rank).rev() {
+            let u = |k: usize| eigen.U()[(k, j)];
+            let mut size = 0.0_f64;
+            for (a, left) in left.iter_mut().enumerate() {
+                let c: f64 = (0..rank).map(|k| u(k) * path[(k, a)]).sum();
+                self.coefficients.push(c);
+                *left = (*left - c * c).max(0.0);
+                size = size.max(c * c);
+            }
+            // L'q = u, from the last row up.
+            let mut vector = vec![0.0; rank];
+            for k in (0..rank).rev() {
+                let above: f64 = (k + 1..rank).map(|l| lower[(l, k)] * vector[l]).sum();
+                vector[k] = (u(k) - above) / lower[(k, k)];
+            }
+            self.vectors.push(Candidate { group: index, vector, size });
+        }
+        self.left_out.resize(n_alphas, 0.0);
+        self.left_out.iter_mut().zip(left).for_each(|(sum, left)| *sum += left);
+        Ok(())
+    }
+
+    fn coefficients(&self, vector: usize) -> &[f64] {
+        &self.coefficients[vector * self.n_alphas..(vector + 1) * self.n_alphas]
+    }
+
+    /// Without the smallest vectors, as many as leave out at most `tolerance` of any alpha's row;
+    /// and the largest share left out. Every group keeps one.
+    fn keep(&self, tolerance: f64) -> (Vec<usize>, f64) {
+        let mut order: Vec<usize> = (0..self.vectors.len()).collect();
+        order.sort_by(|&i, &j| self.vectors[j].size.total_cmp(&self.vectors[i].size));
+        let mut in_group: Vec<usize> = Vec::new();
+        for vector in &self.vectors {
+            in_group.resize(in_group.len().max(vector.group + 1), 0);
+            in_group[vector.group] += 1;
+        }
+        let mut left_out = self.left_out.clone();
+        let mut kept = order.len();
+        while let Some(&last) = order[..kept].last() {
+            let with = || left_out.iter().zip(self.coefficients(last)).map(|(e, c)| e + c * c);
+            let group = &mut in_group[self.vectors[last].group];
+            if *group == 1 || with().any(|e| e > tolerance * tolerance) {
+                break;
+            }
+            *group -= 1;
+            left_out = with().collect();
+            kept -= 1;
+        }
+        order.truncate(kept);
+        order.sort_unstable();
+        (order, left_out.iter().fold(0.0_f64, |a, &b| a.max(b)).sqrt())
+    }
+}
+
+/// L with LLᵀ = `gram` plus 1e-14 of its trace on the diagonal.
+fn cholesky(gram: &Mat<f64>) -> Mat<f64> {
+    let n = gram.nrows();
+    let jitter = 1e-14 * (0..n).map(|i| gram[(i, i)]).sum::<f64>();
+    let mut lower = Mat::<f64>::zeros(n, n);
+    for j in 0..n {
+        let dot =
+            |lower: &Mat<f64>, i: usize| (0..j).map(|k| lower[(i, k)] * lower[(j, k)]).sum::<f64>();
+        let pivot = (gram[(j, j)] + jitter - dot(&lower, j)).max(jitter);
+        lower[(j, j)] = pivot.sqrt();
+        for i in j + 1..n {
+            lower[(i, j)] = (gram[(i, j)] - dot(&lower, i)) / lower[(j, j)];
+        }
+    }
+    lower
+}
+
+/// The shape of 1/(λ + a) over some components.
+fn group(eigvals: &[f64], components: Range<usize>, alphas: &[f64]) -> Result<Group> {
+    let own = &eigvals[components.clone()];
+    let n_alphas = alphas.len();
+    let reference = (own[0] * own[own.len() - 1]).sqrt();
+    // Entries near 1, so that errors of the decomposition are relative ones.
+    let cells =
+        Mat::from_fn(own.len(), n_alphas, |i, a| (reference + alphas[a]) / (own[i] + alphas[a]));
+    let svd = cells.thin_svd().map_err(|e| Error::Numerical {
+        what: format!("shape of the alpha path ({} components, {n_alphas} alphas)", own.len()),
+        problem: format!("{e:?}"),
+    })?;
+    let values: Vec<f64> = svd.S().column_vector().iter().copied().collect();
+    let least = SHAPE_TOLERANCE;
+    let rank = values.iter().position(|&s| s <= least).unwrap_or(values.len()).max(1);
+    let shapes =
+        (0..own.len()).flat_map(|i| (0..rank).map(move |k| (i, k))).map(|(i, k)| svd.U()[(i, k)]);
+    let path = |k: usize, a: usize| values[k] * svd.V()[(a, k)] / (reference + alphas[a]);
+    Ok(Group {
+        components,
+        shapes: shapes.collect(),
+        paths: (0..rank * n_alphas).map(|i| path(i / n_alphas, i % n_alphas)).collect(),
+        rank,
+    })
+}
+
+/// Borders of groups, by the cheapest way through pieces of equal size.
+///
+/// Costs in multiply-adds a voxel: of the group's vectors through the factor, of the inner
+/// products with all vectors before it, and of the quadratic forms over alphas.
+fn cut(
+    eigvals: &[f64],
+    sizes: &[f64],
+    n_rows: Option<usize>,
+    alphas: &[f64],
+    tolerance: f64,
+) -> Result<Vec<Range<usize>>> {
+    let m = eigvals.len();
+    let piece = m.div_ceil(MOST_PIECES).next_multiple_of(STRIP);
+    let borders: Vec<usize> = (0..m).step_by(piece).chain([m]).collect();
+    let n_pieces = borders.len() - 1;
+    let step = alphas.len().div_ceil(SAMPLED_ALPHAS);
+    let mut sampled: Vec<f64> = alphas.iter().copied().step_by(step).collect();
+    sampled.extend(alphas.last().filter(|last| sampled.last() != Some(last)).copied());
+    let n = sampled.len();
+    let largest = sizes.iter().fold(0.0_f64, |a, &b| a.max(b));
+    let floor = (largest * WEIGHT_FLOOR).max(f64::MIN_POSITIVE);
+    let mut norms = vec![0.0; n];
+    for (lambda, size) in eigvals.iter().zip(sizes) {
+        for (norm, a) in norms.iter_mut().zip(&sampled) {
+            *norm += (size.max(floor) / (lambda + a)).powi(2);
+        }
+    }
+    norms.iter_mut().for_each(|norm: &mut f64| *norm = norm.sqrt());
+    // The Gram matrix of D̂ over alphas, piece by piece.
+    let grams: Vec<Mat<f64>> = borders
+        .windows(2)
+        .map(|ends| {
+            let own = ends[0]..ends[1];
+            let rows = Mat::from_fn(n, own.len(), |a, i| {
+                let i = own.start + i;
+                sizes[i].max(floor) / (eigvals[i] + sampled[a]) / norms[a]
+            });
+            let mut gram = Mat::<f64>::zeros(n, n);
+            matmul(gram.as_mut(), Accum::Replace, rows.as_ref(), rows.transpose(), 1.0, Par::Seq);
+            gram
+        })
+        .collect();
+    const TYPICAL_GROUPS: f64 = 8.0;
+    let allowed = tolerance / TYPICAL_GROUPS.sqrt();
+    #[derive(Clone, Copy)]
+    struct Best {
+        cost: f64,
+        from: usize,
+        slots: f64,
+        slot_rows: f64,
+    }
+    let start = Best { cost: 0.0, from: 0, slots: 0.0, slot_rows: 0.0 };
+    let mut best = vec![start];
+    for end in 1..=n_pieces {
+        let mut sum = Mat::<f64>::zeros(n, n);
+        let mut found = Best { cost: f64::MAX, ..start };
+        for first in (0..end).rev() {
+            sum += &grams[first];
+            let rank = rank_of(&sum, allowed)? as f64;
+            let before = best[first];
+            let (low, high) = (borders[first] as f64, borders[end] as f64);
+            let (width, n_alphas) = (high - low, alphas.len() as f64);
+            let (rows, product_rows) = match n_rows {
+                Some(rows) => (rows as f64, rows as f64),
+                None => (high, (low + high) / 2.0),
+            };
+            let own_pairs = rank * (rank + 1.0) / 2.0;
+            let cost = before.cost
+                + rank * width * (product_rows + 2.0)
+                + rank * before.slot_rows
+                + own_pairs * rows
+                + n_alphas * (rank * before.slots + own_pairs);
+            if cost < found.cost {
+                found = Best {
+                    cost,
+                    from: first,
+                    slots: before.slots + rank,
+                    slot_rows: before.slot_rows + rank * rows,
+                };
+            }
+        }
+        best.push(found);
+    }
+    let mut groups = Vec::new();
+    let mut end = n_pieces;
+    while end > 0 {
+        let first = best[end].from;
+        groups.push(borders[first]..borders[end]);
+        end = first;
+    }
+    groups.reverse();
+    Ok(groups)
+}
+
+/// Vectors needed to leave out at most `allowed` of any alpha, from the Gram matrix over alphas.
+fn rank_of(gram: &Mat<f64>, allowed: f64) -> Result<usize> {
+    let n = gram.nrows();
+    let eigen = gram.self_adjoint_eigen(Side::Lower).map_err(|e| Error::Numerical {
+        what: format!("groups of the alpha path ({n} alphas)"),
+        problem: format!("{e:?}"),
+    })?;
+    let mut left_out: Vec<f64> = (0..n).map(|a| gram[(a, a)]).collect();
+    for (rank, j) in (0..n).rev().enumerate() {
+        if left_out.iter().all(|e| *e <= allowed * allowed) {
+            return Ok(rank);
+        }
+        let value = eigen.S()[j].max(0.0);
+        for (a, left_out) in left_out.iter_mut().enumerate() {
+            *left_out -= value * eigen.U()[(a, j)].powi(2);
+        }
+    }
+    Ok(n)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn rebuilt(basis: &AlphaBasis, m: usize, a: usize) -> f64 {
-        // ‖b(a)‖ with F = 1 and z = 1, through the basis.
-        let mut form = 0.0;
-        let mut pair = 0;
-        for j in 0..basis.rank {
-            for s in j..basis.rank {
-                let dot: f64 = (0..m)
-                    .map(|i| {
-                        f64::from(basis.scales[j * m + i]) * f64::from(basis.scales[s * m + i])
-                    })
-                    .sum();
-                if basis.direct {
-                    if j == s && j == a {
-                        form += dot;
-                    }
-                } else {
-                    let n_pairs = basis.rank * (basis.rank + 1) / 2;
-                    form += f64::from(basis.pair_weights[a * n_pairs + pair]) * dot;
-                }
+    fn grid(n: usize) -> Vec<f64> {
+        (0..n).map(|a| 10f64.powf(6.0 * a as f64 / (n - 1) as f64)).collect()
+    }
+
+    /// ‖b(a)‖ with F = 1 and z = 1, through the basis.
+    fn rebuilt(basis: &AlphaBasis, a: usize) -> f64 {
+        let mut vectors = Vec::new();
+        let mut at = 0;
+        for (components, slots) in &basis.groups {
+            for _ in slots.clone() {
+                vectors.push((components.clone(), &basis.scales[at..at + components.len()]));
+                at += components.len();
+            }
+        }
+        let dot = |j: usize, s: usize| -> f64 {
+            if vectors[j].0 != vectors[s].0 {
+                return 0.0; // F = 1: groups do not mix
+            }
+            vectors[j].1.iter().zip(vectors[s].1).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+        };
+        if basis.direct {
+            return basis.norms[a] * dot(a, a).sqrt();
+        }
+        let (mut form, mut pair) = (0.0, 0);
+        for j in 0..vectors.len() {
+            for s in j..vectors.len() {
+                form += f64::from(basis.pair_weights.get(a, pair)) * dot(j, s);
                 pair += 1;
             }
         }
         basis.norms[a] * form.sqrt()
     }
 
+    fn fitted(eigvals: &[f64], weights: &[f64], alphas: &[f64], tolerance: f64) -> AlphaBasis {
+        let groups = AlphaGroups::new(eigvals, eigvals, None, alphas, tolerance).unwrap();
+        let mut basis = AlphaBasis::default();
+        basis.fit(&groups, weights).unwrap();
+        basis
+    }
+
     #[test]
     fn the_basis_rebuilds_the_norm_of_the_path_for_every_alpha() {
-        let m = 197;
-        let eigvals: Vec<f64> = (0..m).map(|i| 10f64.powf(-2.0 + 8.0 * i as f64 / 196.0)).collect();
-        let alphas: Vec<f64> = (0..20).map(|a| 10f64.powf(6.0 * a as f64 / 19.0)).collect();
-        for tolerance in [0.0, 1e-3, 1e-5] {
-            let basis = alpha_basis(&eigvals, &vec![1.0; m], &alphas, tolerance).unwrap();
-            assert!(basis.truncation <= tolerance);
-            assert_eq!(basis.direct, tolerance == 0.0);
-            for (a, alpha) in alphas.iter().enumerate() {
-                let exact = eigvals.iter().map(|l| (l + alpha).powi(-2)).sum::<f64>().sqrt();
-                // f32 scales and pair weights: a few roundings over rank² terms.
-                let bound = tolerance + f64::from(f32::EPSILON) * 4.0 * (basis.rank as f64).powi(2);
-                assert!((rebuilt(&basis, m, a) / exact - 1.0).abs() < bound);
+        let alphas = grid(20);
+        for m in [1, 127, 128, 197, 600] {
+            let last = (m.max(2) - 1) as f64;
+            let eigvals: Vec<f64> =
+                (0..m).map(|i| 10f64.powf(6.0 - 8.0 * i as f64 / last)).collect();
+            for tolerance in [0.0, 1e-3, 1e-5, 1e-6] {
+                let basis = fitted(&eigvals, &vec![1.0; m], &alphas, tolerance);
+                assert!(basis.truncation <= tolerance);
+                assert_eq!(basis.direct, tolerance == 0.0 || m < FEW_COMPONENTS);
+                for (a, alpha) in alphas.iter().enumerate() {
+                    let exact = eigvals.iter().map(|l| (l + alpha).powi(-2)).sum::<f64>().sqrt();
+                    // f32 scales and pair weights: a rounding each over n_slots² terms of which
+                    // few are large, and half the tolerance's square of what is left out.
+                    let bound = tolerance + f64::from(f32::EPSILON) * 4.0 * basis.n_slots() as f64;
+                    assert!((rebuilt(&basis, a) / exact - 1.0).abs() < bound, "{m} {tolerance}");
+                }
             }
         }
     }
 
     #[test]
+    fn weights_over_many_decades_and_zeros_are_represented_too() {
+        let (m, alphas) = (300, grid(13));
+        let eigvals: Vec<f64> = (0..m).map(|i| 10f64.powf(7.0 - i as f64 / 25.0)).collect();
+        let weights: Vec<f64> = (0..m)
+            .map(|i| if i % 7 == 0 { 0.0 } else { eigvals[i] * (1 + i % 5) as f64 })
+            .collect();
+        let basis = fitted(&eigvals, &weights, &alphas, 1e-5);
+        assert!(basis.truncation <= 1e-5 && !basis.direct);
+        let nothing = fitted(&eigvals, &vec![0.0; m], &alphas, 1e-5);
+        assert!(nothing.direct, "a block of dead voxels");
+    }
+
+    #[test]
     fn a_hundred_alphas_need_hardly_more_vectors_than_ten() {
-        let eigvals: Vec<f64> = (0..200).map(|i| 10f64.powf(i as f64 / 40.0)).collect();
-        let grid = |n: usize| -> Vec<f64> {
-            (0..n).map(|a| 10f64.powf(6.0 * a as f64 / (n - 1) as f64)).collect()
-        };
-        let rank = |n| alpha_basis(&eigvals, &[1.0; 200], &grid(n), 1e-4).unwrap().rank;
-        assert!(rank(100) <= rank(20) + 1);
+        let eigvals: Vec<f64> = (0..400).map(|i| 10f64.powf(5.0 - i as f64 / 80.0)).collect();
+        let slots = |n| fitted(&eigvals, &eigvals, &grid(n), 1e-4).n_slots();
+        assert!(slots(100) <= slots(20) + slots(20) / 5, "{} {}", slots(100), slots(20));
+    }
+
+    #[test]
+    fn groups_take_less_work_than_one_basis_for_all() {
+        let eigvals: Vec<f64> = (0..1000).map(|i| 10f64.powf(5.0 - i as f64 / 200.0)).collect();
+        let groups = AlphaGroups::new(&eigvals, &eigvals, None, &grid(20), 1e-5).unwrap();
+        assert!(groups.groups.len() > 3);
+        let borders: Vec<usize> = groups.groups.iter().map(|g| g.components.start).collect();
+        assert!(borders.iter().all(|b| b % STRIP == 0), "{borders:?}");
+        assert_eq!(groups.groups.last().unwrap().components.end, 1000);
     }
 }

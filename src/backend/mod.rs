@@ -5,7 +5,7 @@
 //! [`Engine`] holds what one voxel tile needs and is fed rows of BOLD by the pipeline:
 //!
 //! ```text
-//! begin(width) → add_train(block, bold)… → solve() → add_test(block, bold)… → test_scores()
+//! begin(width) → add_train(block, bold)… → solve() → add_test(block, bold)… → results()
 //! ```
 //!
 //! Each BOLD value passes once. No state grows with the number of rows, except for models on the
@@ -14,34 +14,36 @@
 pub mod basis;
 pub mod cpu;
 pub mod device;
+pub mod packed;
 pub mod problem;
 
+pub use packed::Packed;
 pub use problem::{
-    Block, Factor, FullFit, Model, PathSettings, Problem, Rotate, Rotation, Scorer, Space,
+    Block, FoldPath, FullFit, Model, PathSettings, Problem, Rotate, Rotation, Scorer, Space,
 };
 
 use crate::error::Result;
 
 /// What cross-validation and refit give for one model on one voxel tile.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ModelTile {
     /// `(n_alphas, width)` mean over folds of the validation score; NaN for a dead voxel.
     pub cv_scores: Vec<f32>,
     /// `(width)` index into the alphas; `None` for a dead voxel.
     pub best: Vec<Option<usize>>,
-    /// `(n_coefs, width)` weights, delay-major rows; zeros for a dead voxel. Empty for a dual
-    /// model whose weights were not asked for.
+    /// `(n_coefs, width)` weights, delay-major rows; zeros for a dead voxel. Empty for a model
+    /// whose weights were not asked for.
     pub coef: Vec<f32>,
     /// `(width)`; zeros without an intercept and for a dead voxel.
     pub intercept: Vec<f32>,
-    /// Alpha-basis rank, the largest over folds and voxel blocks.
+    /// Most vectors in a group of the alpha basis, over folds and voxel blocks.
     pub basis_rank: usize,
     /// Largest share of a path that the alpha basis leaves out: bounds a denominator's error.
     pub basis_error: f64,
 }
 
 /// Test scores of one model on one voxel tile.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TestTile {
     /// `(width)` Pearson r over all test rows concatenated; NaN where it is not defined.
     pub correlation: Vec<f32>,
@@ -65,21 +67,20 @@ pub type TakePrediction<'a> = dyn FnMut(usize, &[f32]) + 'a;
 pub trait Engine {
     /// Starts a tile of `width` voxels. Every count is back at zero.
     fn begin(&mut self, width: usize) -> Result<()>;
-    /// Adds the BOLD of one training block, `(n_rows, width)` row-major; the buffer is scratch
-    /// afterwards.
-    fn add_train(&mut self, block: usize, bold: &mut [f32]) -> Result<()>;
+    /// Adds the BOLD of one training block, `(n_rows, width)` row-major.
+    fn add_train(&mut self, block: usize, bold: &[f32]) -> Result<()>;
     /// Cross-validates and refits every model; one entry a model.
-    fn solve(&mut self) -> Result<Vec<ModelTile>>;
+    fn solve(&mut self) -> Result<&[ModelTile]>;
     /// Predicts one test block and adds it to the scores. With `predictions`, the predicted BOLD
     /// of each model, `(n_rows, width)`, intercept included, is handed out.
     fn add_test(
         &mut self,
         block: usize,
-        bold: &mut [f32],
+        bold: &[f32],
         predictions: Option<&mut TakePrediction<'_>>,
     ) -> Result<()>;
-    /// The test scores of every model, after the last test block.
-    fn test_scores(&mut self) -> Result<Vec<TestTile>>;
+    /// What `solve` found, and the test scores, one entry a model: after the last test block.
+    fn results(&mut self) -> Result<(&[ModelTile], &[TestTile])>;
     /// Voxels of this tile that cannot be fitted.
     fn counts(&self) -> VoxelCounts;
     /// Seconds spent so far in each named stage, for `bench` and run.json.

@@ -2,6 +2,9 @@
 
 use ndarray::Array2;
 
+use super::basis::AlphaGroups;
+use super::packed::Packed;
+use crate::error::Result;
 use crate::matrix::StoryDesign;
 
 /// How predictions are scored in cross-validation.
@@ -52,38 +55,29 @@ impl Space {
 pub enum Rotate {
     /// z = Qᵀ(XᵀY of the training rows), t = Qᵀ(XᵀY of the validation rows), both centred.
     Primal {
-        /// `(n_coefs, n_components)` row-major eigenvectors of the centred training Gram.
-        q: Vec<f32>,
+        /// `(n_components, n_coefs)`: eigenvectors of the centred training Gram as rows.
+        q: Packed,
         /// `(n_coefs)` column sums over the validation rows.
         val_sums: Vec<f64>,
     },
     /// z = Uᵀ Y over the training rows, t = Pᵀ Y over the validation rows, both centred.
     Dual {
-        /// `(n_train, n_components)` row-major eigenvectors of the centred training kernel.
-        u: Vec<f32>,
-        /// `(n_val, n_components)` validation kernel times `u`, columns centred over the
-        /// validation rows.
-        p: Vec<f32>,
+        /// `(n_components, n_train)`: eigenvectors of the centred training kernel as rows.
+        u: Packed,
+        /// `(n_components, n_val)`: validation kernel times eigenvectors, transposed; rows centred
+        /// over the validation rows.
+        p: Packed,
     },
     /// Stacked orthogonal factors: a fold's statistic is Q_kᵀ Y_k, its first row √n · mean, the
     /// min(n_k − 1, n_coefs) others the XᵀY of a space whose designs are Q_k without its first
     /// column.
     Stacked {
-        /// `(rows, n_components)` row-major: first rows of all other folds, then their other rows,
-        /// fold by fold. z = to_zᵀ · those rows.
-        to_z: Vec<f32>,
-        /// `(n_val_rows, n_components)` row-major: t = to_tᵀ · the fold's own other rows.
-        to_t: Vec<f32>,
+        /// `(n_components, _)`: z = to_z · first rows of all other folds, then their other rows,
+        /// fold by fold.
+        to_z: Packed,
+        /// `(n_components, _)`: t = to_t · the fold's own other rows.
+        to_t: Packed,
     },
-}
-
-/// A matrix F with FᵀF = the validation rows' second moments in component space.
-#[derive(Debug)]
-pub enum Factor {
-    /// `(n_components, n_components)` upper triangular, row-major, zeros below.
-    Upper(Vec<f32>),
-    /// `(n_rows, n_components)` row-major: the rotated validation rows themselves.
-    Rows(usize, Vec<f32>),
 }
 
 /// One fold in the coordinates that make ridge diagonal: b = z / (eigvals + alpha).
@@ -95,8 +89,11 @@ pub struct Rotation {
     pub rotate: Rotate,
     /// `(n_components)` eigenvalues of the centred training Gram (or kernel), ≥ 0.
     pub eigvals: Vec<f64>,
-    /// Second moments of the validation rows.
-    pub factor: Factor,
+    /// `(_, n_components)`: a matrix F with FᵀF = the validation rows' second moments in component
+    /// space. Upper triangular, or the rotated validation rows themselves.
+    pub factor: Packed,
+    /// The factor is upper triangular.
+    pub upper: bool,
     /// `(n_components)` √diag of those second moments.
     pub factor_norms: Vec<f64>,
     /// `(n_components)` mean of the validation rows minus mean of the training rows (minus zero
@@ -108,21 +105,59 @@ pub struct Rotation {
     pub n_val: usize,
 }
 
+/// What a fold's path over alphas needs beside its rotation; nothing here depends on BOLD.
+#[derive(Debug)]
+pub struct FoldPath {
+    /// `(n_alphas, n_components)` 1/(λ + a).
+    pub inverses: Packed,
+    /// `(n_alphas, n_components)` δ/(λ + a); for the r2 scorer alone.
+    pub offsets: Option<Packed>,
+    /// Groups of the alpha basis.
+    pub groups: AlphaGroups,
+}
+
+impl FoldPath {
+    /// Of one fold.
+    /// # Errors
+    /// `Error::Numerical` from the alpha basis.
+    pub fn new(rotation: &Rotation, settings: &PathSettings) -> Result<Self> {
+        let (m, alphas) = (rotation.n_components, &settings.alphas);
+        let inverse = |a: usize, i: usize| 1.0 / (rotation.eigvals[i] + alphas[a]);
+        let offset = |a: usize, i: usize| (f64::from(rotation.delta[i]) * inverse(a, i)) as f32;
+        let offsets =
+            (settings.scorer == Scorer::R2).then(|| Packed::from_fn(alphas.len(), m, offset));
+        // BOLD that is no more one direction of the design than another has z like √λ.
+        let sizes: Vec<f64> = rotation
+            .factor_norms
+            .iter()
+            .zip(&rotation.eigvals)
+            .map(|(f, l)| f * l.sqrt())
+            .collect();
+        let n_rows = (!rotation.upper).then(|| rotation.factor.rows());
+        let tolerance = settings.basis_tolerance;
+        Ok(Self {
+            inverses: Packed::from_fn(alphas.len(), m, |a, i| inverse(a, i) as f32),
+            offsets,
+            groups: AlphaGroups::new(&rotation.eigvals, &sizes, n_rows, alphas, tolerance)?,
+        })
+    }
+}
+
 /// The refit on all training rows.
 #[derive(Debug)]
 pub struct FullFit {
     /// `(n_components)` eigenvalues of the centred Gram (or kernel).
     pub eigvals: Vec<f64>,
-    /// `(n_coefs, n_components)` for the primal and svd routes, `(n_rows, n_components)` for the
-    /// dual.
-    pub vectors: Vec<f32>,
+    /// `(n_components, _)`: from BOLD to components. Over n_coefs rows of XᵀY for the primal route,
+    /// n_rows of BOLD for the dual, stacked statistics (as `Rotate::Stacked`'s) for svd.
+    pub into: Packed,
+    /// `(_, n_components)`: from components to weights (primal and svd) or dual weights.
+    pub back: Packed,
     /// `(n_coefs)` column means over the training rows; zeros without an intercept.
     pub x_means: Vec<f64>,
     /// Dual route: one `(n_rows, n_train)` kernel per test block, centred by training means. Svd
     /// route: `(n_rows, n_components)` rotated test rows, centred likewise. Empty for the primal.
-    pub test_rows: Vec<Vec<f32>>,
-    /// Svd route: as `Rotate::Stacked`'s, over all folds. Empty for the others.
-    pub to_z: Vec<f32>,
+    pub test_rows: Vec<Packed>,
 }
 
 /// One ridge model: a space with some of its delays.
@@ -134,6 +169,8 @@ pub struct Model {
     pub delays: Vec<usize>,
     /// One rotation a fold.
     pub folds: Vec<Rotation>,
+    /// What the path over alphas needs, one a fold.
+    pub paths: Vec<FoldPath>,
     /// All training rows.
     pub full: FullFit,
     /// Whether weights are wanted; the dual route saves a product without them.
@@ -160,9 +197,8 @@ impl Model {
 /// | `scorer` | correlation | validation score | |
 /// | `fit_intercept` | true | centre by training means | |
 /// | `alpha_tolerance` | 0 | smallest alpha within this share of the best score | ≥ 0 |
-/// | `basis_tolerance` | 1e-5 | largest relative error of b in the alpha basis; 0 = exact | 0…1 |
-/// | `block_voxels` | 512 | voxels that share an alpha basis; fixed borders | ≥ 1 |
-/// | `sub_voxels` | 64 | voxels a triangular product holds in cache | ≥ 1 |
+/// | `basis_tolerance` | 1e-5 | largest relative error of b in the alpha basis; below 1e-6 exact | 0…1 |
+/// | `block_voxels` | 512 | voxels that share an alpha basis; fixed borders | multiple of 32 |
 #[derive(Debug, Clone)]
 pub struct PathSettings {
     /// The grid.
@@ -177,8 +213,6 @@ pub struct PathSettings {
     pub basis_tolerance: f64,
     /// Voxels that share an alpha basis.
     pub block_voxels: usize,
-    /// Voxels in one triangular product.
-    pub sub_voxels: usize,
 }
 
 impl PathSettings {
@@ -191,7 +225,6 @@ impl PathSettings {
             alpha_tolerance: 0.0,
             basis_tolerance: 1e-5,
             block_voxels: 512,
-            sub_voxels: 64,
         }
     }
 }

@@ -233,7 +233,7 @@ impl BoldSource for MemorySource<'_> {
 struct RankSink(std::sync::atomic::AtomicUsize);
 
 impl TileSink for RankSink {
-    fn write(&self, tile: SolvedTile) -> Result<()> {
+    fn write(&self, tile: SolvedTile<'_>) -> Result<()> {
         let rank = tile.models.iter().map(|model| model.basis_rank).max().unwrap_or(0);
         self.0.fetch_max(rank, std::sync::atomic::Ordering::Relaxed);
         Ok(())

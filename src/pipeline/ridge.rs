@@ -387,10 +387,10 @@ impl RidgeSink {
 }
 
 impl TileSink for RidgeSink {
-    fn write(&self, mut tile: SolvedTile) -> Result<()> {
+    fn write(&self, tile: SolvedTile<'_>) -> Result<()> {
         let voxels = tile.voxels.clone();
         let width = voxels.len();
-        let model = &mut tile.models[0];
+        let model = &tile.models[0];
         self.cv_scores.write_columns(voxels.clone(), &model.cv_scores)?;
         self.coef.write_columns(voxels.clone(), &model.coef)?;
         let mut offsets = vec![0f64; width];

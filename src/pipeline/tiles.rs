@@ -21,13 +21,13 @@ pub trait BoldSource: Sync {
 
 /// Everything that is known of a tile.
 #[derive(Debug)]
-pub struct SolvedTile {
+pub struct SolvedTile<'a> {
     /// Which voxels.
     pub voxels: Range<usize>,
     /// One entry a model.
-    pub models: Vec<ModelTile>,
+    pub models: &'a [ModelTile],
     /// One entry a model; empty correlations without test blocks.
-    pub tests: Vec<TestTile>,
+    pub tests: &'a [TestTile],
     /// Voxels that could not be fitted.
     pub counts: VoxelCounts,
 }
@@ -35,7 +35,7 @@ pub struct SolvedTile {
 /// Where results go. Tiles arrive in any order, from any thread.
 pub trait TileSink: Sync {
     /// Takes a finished tile.
-    fn write(&self, tile: SolvedTile) -> Result<()>;
+    fn write(&self, tile: SolvedTile<'_>) -> Result<()>;
     /// Whether predicted test BOLD is wanted.
     fn wants_predictions(&self) -> bool {
         false
@@ -173,9 +173,9 @@ impl<'a> Worker<'a> {
             self.read(block.n_rows * width, |source, out| {
                 source.read_train(index, voxels.clone(), out)
             })?;
-            self.engine.add_train(index, &mut self.buffer)?;
+            self.engine.add_train(index, &self.buffer)?;
         }
-        let models = self.engine.solve()?;
+        self.engine.solve()?;
         let wants_predictions = self.sink.wants_predictions();
         for (index, &n_rows) in self.problem.test_blocks.iter().enumerate() {
             self.read(n_rows * width, |source, out| source.read_test(index, voxels.clone(), out))?;
@@ -187,11 +187,11 @@ impl<'a> Worker<'a> {
             };
             let hand_out: Option<&mut TakePrediction<'_>> =
                 if wants_predictions { Some(&mut write) } else { None };
-            self.engine.add_test(index, &mut self.buffer, hand_out)?;
+            self.engine.add_test(index, &self.buffer, hand_out)?;
             written?;
         }
-        let tests = self.engine.test_scores()?;
         let counts = self.engine.counts();
+        let (models, tests) = self.engine.results()?;
         let clock = Instant::now();
         self.sink.write(SolvedTile { voxels, models, tests, counts })?;
         self.write_seconds += clock.elapsed().as_secs_f64();

@@ -77,9 +77,9 @@ pub fn hrf_curve(
     for shift in SHIFTS {
         engine.begin(n_voxels)?;
         for (index, bold) in bold.iter().enumerate() {
-            engine.add_train(index, &mut shifted(bold, n_voxels, shift))?;
+            engine.add_train(index, &shifted(bold, n_voxels, shift))?;
         }
-        let tile = engine.solve()?.swap_remove(0);
+        let tile = &engine.solve()?[0];
         let score = |row: &[f32]| {
             let used: Vec<f64> =
                 row.iter().filter(|r| !r.is_nan()).map(|&r| f64::from(r)).collect();

@@ -5,8 +5,8 @@ use faer::{Accum, Mat, MatRef, Par};
 use rayon::prelude::*;
 
 use super::conditioning::Conditioning;
-use super::spectrum::{Eigen, eigen, to_f32_rows};
-use crate::backend::{Block, Factor, FullFit, PathSettings, Rotate, Rotation};
+use super::spectrum::{Eigen, eigen, packed};
+use crate::backend::{Block, FullFit, PathSettings, Rotate, Rotation};
 use crate::error::Result;
 use crate::matrix::StoryDesign;
 
@@ -208,12 +208,12 @@ pub fn dual_rotation(
         p.fill(0.0);
         factor_norms.fill(0.0);
     }
-    let p = to_f32_rows(p.as_ref());
     let rotation = Rotation {
         n_components: m,
-        rotate: Rotate::Dual { u: to_f32_rows(vectors.as_ref()), p: p.clone() },
+        rotate: Rotate::Dual { u: packed(vectors.transpose()), p: packed(p.transpose()) },
         eigvals: values,
-        factor: Factor::Rows(n_val, p),
+        factor: packed(p.as_ref()),
+        upper: false,
         factor_norms,
         delta,
         n_train,
@@ -247,10 +247,10 @@ pub fn dual_full(
     let Eigen { vectors, values, .. } = eigen(all.as_ref(), par, "the kernel")?;
     Ok(FullFit {
         eigvals: values,
-        vectors: to_f32_rows(vectors.as_ref()),
+        into: packed(vectors.transpose()),
+        back: packed(vectors.as_ref()),
         x_means,
-        test_rows: test.iter().map(|kernel| to_f32_rows(kernel.as_ref())).collect(),
-        to_z: Vec::new(),
+        test_rows: test.iter().map(|kernel| packed(kernel.as_ref())).collect(),
     })
 }
 

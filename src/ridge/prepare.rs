@@ -9,7 +9,7 @@ use super::kernel::{dual_full, dual_rotation, kernel};
 use super::route::Route;
 use super::spectrum::{primal_full, primal_rotation};
 use super::svd::{delayed_fold, factor_folds, solve_svd};
-use crate::backend::{Block, FullFit, Model, PathSettings, Problem, Rotation, Space};
+use crate::backend::{Block, FoldPath, FullFit, Model, PathSettings, Problem, Rotation, Space};
 use crate::error::Result;
 use crate::matrix::StoryDesign;
 
@@ -70,6 +70,7 @@ pub fn prepare(
             models.push(Model {
                 space: spaces.len(),
                 delays: vec![0],
+                paths: paths(&folds, &settings)?,
                 folds,
                 full,
                 wants_coef: spec.wants_coef,
@@ -86,6 +87,7 @@ pub fn prepare(
         models.push(Model {
             space: spec.space,
             delays: picked(&spaces[spec.space], spec),
+            paths: paths(&folds, &settings)?,
             folds,
             full,
             wants_coef: spec.wants_coef,
@@ -145,6 +147,10 @@ fn solve_primal(
         },
     );
     Ok((rotations?, full?))
+}
+
+fn paths(folds: &[Rotation], settings: &PathSettings) -> Result<Vec<FoldPath>> {
+    folds.par_iter().map(|rotation| FoldPath::new(rotation, settings)).collect()
 }
 
 /// Indices of a model's delays among those of its space.

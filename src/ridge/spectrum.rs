@@ -11,7 +11,7 @@ use faer::{Accum, Mat, MatRef, Par};
 
 use super::conditioning::Conditioning;
 use super::gram::{FoldMoments, centered, mirror};
-use crate::backend::{Factor, FullFit, PathSettings, Rotate, Rotation};
+use crate::backend::{FullFit, Packed, PathSettings, Rotate, Rotation};
 use crate::error::{Error, Result};
 
 /// Eigenvectors (columns) and eigenvalues of a symmetric matrix, the largest first, without the
@@ -69,7 +69,7 @@ pub fn eigen(symmetric: MatRef<'_, f64>, par: Par, what: &str) -> Result<Eigen> 
     Ok(Eigen { vectors, values })
 }
 
-/// R with RᵀR = `moments` (symmetric, positive semi-definite), upper triangular, f32 row-major.
+/// R with RᵀR = `moments` (symmetric, positive semi-definite), upper triangular, f32.
 ///
 /// Validation rows need not span every component (a word that no validation story holds), so
 /// n·eps of the largest entry, times 8, is added to the diagonal, and a hundred times more where
@@ -77,14 +77,14 @@ pub fn eigen(symmetric: MatRef<'_, f64>, par: Par, what: &str) -> Result<Eigen> 
 /// regularisation is not used: 0.24.4 gives pivots of 1e22 for exactly singular matrices.
 /// # Errors
 /// `Error::Numerical` if the matrix is not positive semi-definite beyond rounding.
-pub fn upper_factor(mut moments: Mat<f64>, par: Par) -> Result<Vec<f32>> {
+pub fn upper_factor(mut moments: Mat<f64>, par: Par) -> Result<Packed> {
     let n = moments.nrows();
     let diagonal: Vec<f64> = (0..n).map(|i| moments[(i, i)]).collect();
     let largest = diagonal.iter().copied().fold(0.0, f64::max);
     let most_negative = diagonal.iter().copied().fold(0.0, f64::min).abs();
     let mut added = (8.0 * largest * n as f64 * f64::EPSILON).max(2.0 * most_negative);
     if largest == 0.0 {
-        return Ok(vec![0f32; n * n]);
+        return Ok(Packed::from_fn(n, n, |_, _| 0.0));
     }
     let scratch = cholesky_in_place_scratch::<f64>(n, par, Default::default());
     let mut memory = MemBuffer::new(scratch);
@@ -118,26 +118,13 @@ pub fn upper_factor(mut moments: Mat<f64>, par: Par) -> Result<Vec<f32>> {
             }
         }
     }
-    let mut upper = vec![0f32; n * n];
-    for (i, row) in upper.chunks_exact_mut(n.max(1)).enumerate() {
-        // Column i of L below the diagonal is row i of R.
-        for (out, &value) in row[i..].iter_mut().zip(&moments.col_as_slice(i)[i..]) {
-            *out = value as f32;
-        }
-    }
-    Ok(upper)
+    // Column i of L below the diagonal is row i of R.
+    Ok(Packed::from_fn(n, n, |i, j| if j < i { 0.0 } else { moments[(j, i)] as f32 }))
 }
 
-/// f64 column-major to f32 row-major.
-pub fn to_f32_rows(matrix: MatRef<'_, f64>) -> Vec<f32> {
-    let (rows, cols) = (matrix.nrows(), matrix.ncols());
-    let mut out = vec![0f32; rows * cols];
-    for j in 0..cols {
-        for i in 0..rows {
-            out[i * cols + j] = matrix[(i, j)] as f32;
-        }
-    }
-    out
+/// The matrix, f32.
+pub fn packed(matrix: MatRef<'_, f64>) -> Packed {
+    Packed::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)] as f32)
 }
 
 /// One fold of a primal model from the moments of all rows and of the fold's own.
@@ -169,6 +156,7 @@ pub fn primal_rotation(
     let noise = |j| vectors.col_as_slice(j).iter().zip(&squares).map(|(q, x)| q * q * x).sum();
     let noise: Vec<f64> = (0..m).map(noise).collect();
     let conditioning = Conditioning::squared(&values, &noise, (p, p), &settings.alphas);
+    let upper = val_rows.is_none();
     let (factor, factor_norms) = match val_rows {
         Some(rows) => rows_factor(rows, &fold.sums, vectors.as_ref(), par),
         None => triangle_factor(fold, vectors.as_ref(), par)?,
@@ -186,9 +174,10 @@ pub fn primal_rotation(
         .collect();
     let rotation = Rotation {
         n_components: m,
-        rotate: Rotate::Primal { q: to_f32_rows(vectors.as_ref()), val_sums: fold.sums.clone() },
+        rotate: Rotate::Primal { q: packed(vectors.transpose()), val_sums: fold.sums.clone() },
         eigvals: values,
         factor,
+        upper,
         factor_norms,
         delta,
         n_train,
@@ -202,7 +191,7 @@ fn triangle_factor(
     fold: &FoldMoments,
     vectors: MatRef<'_, f64>,
     par: Par,
-) -> Result<(Factor, Vec<f64>)> {
+) -> Result<(Packed, Vec<f64>)> {
     let (p, m) = (vectors.nrows(), vectors.ncols());
     let val = centered(fold.gram.as_ref(), &fold.sums, fold.n_rows);
     let mut half = Mat::<f64>::zeros(p, m);
@@ -217,7 +206,10 @@ fn triangle_factor(
     let varies = (0..m).any(|i| moments[(i, i)] > rounding);
     let square = |i: usize| if varies { moments[(i, i)].max(0.0) } else { 0.0 };
     let factor_norms = (0..m).map(|i| square(i).sqrt()).collect();
-    let factor = Factor::Upper(if varies { upper_factor(moments, par)? } else { vec![0.0; m * m] });
+    let factor = match varies {
+        true => upper_factor(moments, par)?,
+        false => Packed::from_fn(m, m, |_, _| 0.0),
+    };
     Ok((factor, factor_norms))
 }
 
@@ -227,7 +219,7 @@ fn rows_factor(
     sums: &[f64],
     vectors: MatRef<'_, f64>,
     par: Par,
-) -> (Factor, Vec<f64>) {
+) -> (Packed, Vec<f64>) {
     let (n, m) = (rows.nrows(), vectors.ncols());
     let mut largest = 0f64;
     for (c, sum) in sums.iter().enumerate() {
@@ -247,7 +239,7 @@ fn rows_factor(
         rotated.fill(0.0);
         norms.fill(0.0);
     }
-    (Factor::Rows(n, to_f32_rows(rotated.as_ref())), norms)
+    (packed(rotated.as_ref()), norms)
 }
 
 /// The refit of a primal model on all training rows.
@@ -262,10 +254,10 @@ pub fn primal_full(all: &FoldMoments, fit_intercept: bool, par: Par) -> Result<F
     let Eigen { vectors, values, .. } = eigen(gram.as_ref(), par, "the Gram matrix")?;
     Ok(FullFit {
         eigvals: values,
-        vectors: to_f32_rows(vectors.as_ref()),
+        into: packed(vectors.transpose()),
+        back: packed(vectors.as_ref()),
         x_means: x_means(all),
         test_rows: Vec::new(),
-        to_z: Vec::new(),
     })
 }
 
@@ -296,7 +288,7 @@ mod tests {
                 for i in 0..n {
                     for j in 0..n {
                         let rebuilt: f64 = (0..n)
-                            .map(|k| f64::from(upper[k * n + i]) * f64::from(upper[k * n + j]))
+                            .map(|k| f64::from(upper.get(k, i)) * f64::from(upper.get(k, j)))
                             .sum();
                         // R is rounded to f32; each column of R has norm ≤ √largest.
                         let bound = 4.0 * f64::from(f32::EPSILON) * largest;

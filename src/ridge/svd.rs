@@ -22,9 +22,9 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::conditioning::Conditioning;
-use super::spectrum::to_f32_rows;
+use super::spectrum::packed;
 use crate::backend::cpu::xty::delayed_rows;
-use crate::backend::{Block, Factor, FullFit, PathSettings, Rotate, Rotation, Space};
+use crate::backend::{Block, FullFit, PathSettings, Rotate, Rotation, Space};
 use crate::error::{Error, Result};
 use crate::matrix::StoryDesign;
 
@@ -282,10 +282,11 @@ pub fn svd_rotation(
         rotated.fill(0.0);
         factor_norms.fill(0.0);
     }
-    let to_t = to_f32_rows(rotated.as_ref());
-    let factor = match rows > m {
-        true => Factor::Upper(to_f32_rows(thin_qr(rotated, par).1.as_ref())),
-        false => Factor::Rows(rows, to_t.clone()),
+    let to_t = packed(rotated.transpose());
+    let upper = rows > m;
+    let factor = match upper {
+        true => packed(thin_qr(rotated, par).1.as_ref()),
+        false => packed(rotated.as_ref()),
     };
     let val_mean = |c: usize| r[(0, c + 1)] / r[(0, 0)];
     let delta = (0..m)
@@ -297,9 +298,10 @@ pub fn svd_rotation(
     let conditioning = Conditioning::direct(&singular, settings.alphas.len());
     let rotation = Rotation {
         n_components: m,
-        rotate: Rotate::Stacked { to_z: to_f32_rows(to_z.as_ref()), to_t },
+        rotate: Rotate::Stacked { to_z: packed(to_z.transpose()), to_t },
         eigvals: singular.iter().map(|s| s * s).collect(),
         factor,
+        upper,
         factor_norms,
         delta,
         n_train,
@@ -330,14 +332,14 @@ pub fn svd_full(
         }
         let mut rotated = Mat::<f64>::zeros(x.nrows(), v.ncols());
         matmul(rotated.as_mut(), Accum::Replace, x.as_ref(), v.as_ref(), 1.0, par);
-        to_f32_rows(rotated.as_ref())
+        packed(rotated.as_ref())
     };
     Ok(FullFit {
         eigvals: singular.iter().map(|s| s * s).collect(),
-        vectors: to_f32_rows(v.as_ref()),
+        into: packed(to_z.transpose()),
+        back: packed(v.as_ref()),
         x_means,
         test_rows: original.test.iter().enumerate().map(test).collect(),
-        to_z: to_f32_rows(to_z.as_ref()),
     })
 }
 

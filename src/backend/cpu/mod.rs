@@ -1,10 +1,14 @@
-//! The CPU backend: one thread an engine, faer's products, our own passes in between.
+//! The CPU backend: one thread an engine, voxels in panels of 32, products of our own.
 
 pub mod correlation;
 mod engine;
-pub mod gemm;
+pub mod pairs;
+pub mod panels;
 pub mod path;
 pub mod predict;
+pub mod product;
+mod rotate;
+mod solve;
 mod stacked;
 pub mod voxels;
 pub mod xty;

@@ -1,57 +1,76 @@
 //! Predicted BOLD of a delayed design that is never formed.
 
-use super::gemm::{Rows, gemm};
-use super::xty::delayed_rows;
+use super::product::{Out, PANEL, PanelRow, Part, multiply, steps};
+use crate::backend::packed::Packed;
 use crate::matrix::StoryDesign;
+
+/// A block's design, packed once for all panels.
+#[derive(Debug, Default)]
+pub struct PredictScratch {
+    packed: Packed,
+    padded: Vec<PanelRow>,
+}
 
 /// X·W over `delays`, into `out`.
 ///
-/// `design`: `(n, d)` un-delayed rows of one block. `coef`: `(n_delays · d, width)` delay-major.
-/// `out`: `(n, width)`. f32 products; 2·n·d·n_delays·width flops.
-pub fn predict(design: &StoryDesign, delays: &[i64], coef: &[f32], width: usize, out: &mut [f32]) {
-    out.fill(0.0);
-    match design {
-        StoryDesign::Dense(x) => {
-            let (n, d) = x.dim();
-            let x = x.as_slice().expect("designs are row-major");
-            for (&delay, coef) in delays.iter().zip(coef.chunks_exact(d * width)) {
-                let rows = delayed_rows(n, delay);
-                if rows.is_empty() {
-                    continue;
-                }
-                let first = (rows.start as i64 - delay) as usize;
-                let x = Rows::new(&x[first * d..], rows.len(), d);
-                let out = &mut out[rows.start * width..rows.end * width];
-                gemm(out, (rows.len(), width, width), true, x, Rows::new(coef, d, width));
+/// `design`: `(n, d)` un-delayed rows of one block. `coef`: `n_panels` panels of `(n_delays · d)`
+/// rows, delay-major. `out`: `n_panels` panels of n rows. f32; 2·n·d·n_delays flops a voxel.
+pub fn predict(
+    design: &StoryDesign,
+    delays: &[i64],
+    coef: &[PanelRow],
+    out: &mut [PanelRow],
+    scratch: &mut PredictScratch,
+    arch: pulp::Arch,
+) {
+    let (n, d) = (design.n_trs(), design.n_features());
+    // Rows in front of and behind the block, where a shifted design sticks out.
+    let seen = || delays.iter().copied().filter(|delay| delay.unsigned_abs() < n as u64);
+    let before = seen().map(|delay| (-delay).max(0)).max().unwrap_or(0) as usize;
+    let behind = seen().map(|delay| delay.max(0)).max().unwrap_or(0) as usize;
+    if let StoryDesign::Dense(x) = design {
+        let x = x.as_slice().expect("designs are row-major");
+        scratch.packed.fill(n, d, |t, f| x[t * d + f]);
+    }
+    let PredictScratch { packed, padded } = scratch;
+    padded.resize(before + n + behind, [0.0; PANEL]);
+    let panels = out.chunks_exact_mut(n.max(1));
+    for (out, coef) in panels.zip(coef.chunks_exact((d * delays.len()).max(1))) {
+        padded.fill([0.0; PANEL]);
+        for (&delay, coef) in delays.iter().zip(coef.chunks_exact(d)) {
+            if delay.unsigned_abs() >= n as u64 {
+                continue;
             }
-        }
-        StoryDesign::Sparse { rows: x, center } => {
-            let n = x.indptr.len() - 1;
-            let mut offset = vec![0f64; width];
-            for (&delay, coef) in delays.iter().zip(coef.chunks_exact(x.n_cols * width)) {
-                offset.fill(0.0);
-                for (&c, coef) in center.iter().zip(coef.chunks_exact(width)) {
-                    if c != 0.0 {
+            let to = &mut padded[(before as i64 + delay) as usize..][..n];
+            match design {
+                StoryDesign::Dense(_) => {
+                    for columns in steps(d) {
+                        let right = &coef[columns.clone()];
+                        let part = Part { strips: 0..packed.n_strips(), columns, upper: false };
+                        multiply(arch, packed, part, right, Out::panel(to), true);
+                    }
+                }
+                StoryDesign::Sparse { rows: x, center } => arch.dispatch(|| {
+                    let mut offset = [0f64; PANEL];
+                    for (&c, coef) in center.iter().zip(coef) {
                         for (o, &w) in offset.iter_mut().zip(coef) {
                             *o += f64::from(c) * f64::from(w);
                         }
                     }
-                }
-                for t in delayed_rows(n, delay) {
-                    let u = (t as i64 - delay) as usize;
-                    let out = &mut out[t * width..(t + 1) * width];
-                    for e in x.indptr[u]..x.indptr[u + 1] {
-                        let value = x.values[e];
-                        let coef = &coef[x.indices[e] as usize * width..][..width];
-                        for (o, &w) in out.iter_mut().zip(coef) {
-                            *o += value * w;
+                    for (u, to) in to.iter_mut().enumerate() {
+                        for e in x.indptr[u]..x.indptr[u + 1] {
+                            let value = x.values[e];
+                            for (o, &w) in to.iter_mut().zip(&coef[x.indices[e] as usize]) {
+                                *o += value * w;
+                            }
+                        }
+                        for (o, &c) in to.iter_mut().zip(&offset) {
+                            *o -= c as f32;
                         }
                     }
-                    for (o, &c) in out.iter_mut().zip(&offset) {
-                        *o -= c as f32;
-                    }
-                }
+                }),
             }
         }
+        out.copy_from_slice(&padded[before..before + n]);
     }
 }

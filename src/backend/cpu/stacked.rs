@@ -1,52 +1,42 @@
-//! Svd models: z and t from the statistics of stacked orthogonal factors.
+//! Svd models: what each fold knows of BOLD, stacked.
 
-use super::gemm::{Rows, gemm};
+use super::CpuEngine;
+use super::panels::of_panel;
+use super::product::{PANEL, PanelRow};
+use crate::backend::Model;
 
-/// What one fold knows of a block of voxels: Q_kᵀ Y_k.
-pub struct FoldStatistic<'a> {
-    /// `(len)` first row: √n_k · (mean over the fold − what is taken off BOLD).
-    pub first: Vec<f32>,
-    /// The other rows, `stride` apart, from the block's first voxel.
-    pub others: &'a [f32],
-    /// Number of other rows.
-    pub n_others: usize,
-}
-
-/// z = `to_z`ᵀ · the statistics of `folds`, `(m, len)` into `z`.
-///
-/// `to_z`: `(rows, m)`, the first rows of all folds, then the other rows, fold by fold.
-pub fn stacked_z(
-    z: &mut [f32],
-    (m, len): (usize, usize),
-    to_z: &[f32],
-    folds: &[FoldStatistic<'_>],
-    stride: usize,
-) {
-    let firsts: Vec<f32> = folds.iter().flat_map(|fold| fold.first.iter().copied()).collect();
-    let k = folds.len();
-    gemm(z, (m, len, len), false, Rows::new(to_z, k, m).t(), Rows::new(&firsts, k, len));
-    let mut row = k;
-    for fold in folds.iter().filter(|fold| fold.n_others > 0) {
-        let left = Rows::new(&to_z[row * m..], fold.n_others, m).t();
-        let right = Rows::strided(fold.others, fold.n_others, len, stride);
-        gemm(z, (m, len, len), true, left, right);
-        row += fold.n_others;
+impl CpuEngine<'_> {
+    /// The rows of Q_kᵀ Y_k below the first: XᵀY of the model's own space, without the columns that
+    /// a fold of few rows does not have.
+    pub fn fold_statistic(&self, model: &Model, fold: usize, panel: usize) -> &[PanelRow] {
+        let p = self.problem.n_coefs(model);
+        let start = (fold * self.n_panels() + panel) * p;
+        &self.xty[model.space][start..][..self.fold_rows[fold].saturating_sub(1).min(p)]
     }
-}
 
-/// t = `to_t`ᵀ · the fold's own rows, `(m, len)` into `t`; `to_t`: `(rows, m)`.
-pub fn stacked_t(
-    t: &mut [f32],
-    (m, len): (usize, usize),
-    to_t: &[f32],
-    fold: &FoldStatistic<'_>,
-    stride: usize,
-) {
-    if fold.n_others == 0 {
-        t.fill(0.0);
-        return;
+    /// The statistics of every fold but `skip`, one panel, into `out`: the first rows of all,
+    /// √n_k · (mean over the fold − what is taken off BOLD), then the others, fold by fold.
+    pub fn stack_statistics(
+        &self,
+        model: &Model,
+        skip: Option<usize>,
+        panel: usize,
+        taken_off: &[f64; PANEL],
+        out: &mut [PanelRow],
+    ) {
+        let folds = || (0..self.problem.n_folds).filter(|&k| Some(k) != skip);
+        let (firsts, others) = out.split_at_mut(folds().count());
+        for (row, fold) in firsts.iter_mut().zip(folds()) {
+            let n = self.fold_rows[fold] as f64;
+            let sums = &self.voxels.sums[fold * self.width..(fold + 1) * self.width];
+            let sums = of_panel(sums, panel, 0.0);
+            *row = std::array::from_fn(|v| (n.sqrt() * (sums[v] / n - taken_off[v])) as f32);
+        }
+        let mut next = 0;
+        for fold in folds() {
+            let rows = self.fold_statistic(model, fold, panel);
+            others[next..next + rows.len()].copy_from_slice(rows);
+            next += rows.len();
+        }
     }
-    let left = Rows::new(to_t, fold.n_others, m).t();
-    let right = Rows::strided(fold.others, fold.n_others, len, stride);
-    gemm(t, (m, len, len), false, left, right);
 }

@@ -1,4 +1,7 @@
-//! BOLD as it arrives: bad values masked, moments summed, one pass.
+//! BOLD as it arrives: bad values masked, moments summed, cut into panels, all in one pass.
+
+use super::panels::n_panels;
+use super::product::{PANEL, PanelRow};
 
 /// Per-voxel state of one tile over its training rows.
 #[derive(Debug, Default)]
@@ -41,10 +44,12 @@ impl VoxelSums {
         self.not_finite[voxel] || !self.varies[voxel]
     }
 
-    /// Sums one block and leaves `bold` shifted, with zeros in place of NaN and infinities.
+    /// Sums one block, and writes it to `panels` shifted, with zeros in place of NaN and
+    /// infinities.
     ///
-    /// `bold`: `(n, width)` row-major. The first block sets the shift to its means.
-    pub fn add(&mut self, bold: &mut [f32], fold: usize, arch: pulp::Arch) {
+    /// `bold`: `(n, width)` row-major. `panels`: `(n_panels, n)` rows; voxels beyond the width are
+    /// zero. The first block sets the shift to its means.
+    pub fn add(&mut self, bold: &[f32], fold: usize, panels: &mut [PanelRow], arch: pulp::Arch) {
         let width = self.shift.len();
         if bold.is_empty() || width == 0 {
             return;
@@ -63,8 +68,9 @@ impl VoxelSums {
             not_finite: &mut self.not_finite,
             varies: &mut self.varies,
         };
-        for rows in bold.chunks_mut(ROWS * width) {
-            arch.dispatch(|| state.add_rows(rows));
+        let n = bold.len() / width;
+        for (i, rows) in bold.chunks(ROWS * width).enumerate() {
+            arch.dispatch(|| state.add_rows(rows, i * ROWS, n, panels));
         }
     }
 }
@@ -85,34 +91,53 @@ struct State<'a> {
 }
 
 impl State<'_> {
-    /// Adds at most `ROWS` rows. All rows are walked in step, each a stream of its own.
+    /// Adds at most `ROWS` rows, the first of them row `t` of `n`. All rows are walked in step,
+    /// each a stream of its own.
     #[inline(always)]
-    fn add_rows(&mut self, rows: &mut [f32]) {
+    fn add_rows(&mut self, rows: &[f32], t: usize, n: usize, panels: &mut [PanelRow]) {
         let width = self.shift.len();
         let whole = width / LANES * LANES;
         for start in (0..whole).step_by(LANES) {
-            self.add_group::<LANES>(rows, width, start);
+            self.add_group::<LANES>(rows, start, t, n, panels);
         }
         for voxel in whole..width {
-            self.add_group::<1>(rows, width, voxel);
+            self.add_group::<1>(rows, voxel, t, n, panels);
+        }
+        // Voxels beyond the width.
+        if !width.is_multiple_of(PANEL) {
+            let last = &mut panels[(n_panels(width) - 1) * n..];
+            for row in &mut last[t..t + rows.len() / width] {
+                row[width % PANEL..].fill(0.0);
+            }
         }
     }
 
     #[inline(always)]
-    fn add_group<const N: usize>(&mut self, rows: &mut [f32], width: usize, start: usize) {
+    fn add_group<const N: usize>(
+        &mut self,
+        rows: &[f32],
+        start: usize,
+        t: usize,
+        n: usize,
+        panels: &mut [PanelRow],
+    ) {
+        let width = self.shift.len();
         let of = |values: &[f32]| -> [f32; N] { std::array::from_fn(|v| values[start + v]) };
         let (shift, first) = (of(self.shift), of(self.first));
         let (mut sums, mut squares) = ([0f64; N], [0f64; N]);
         let (mut bad, mut varies) = ([0u32; N], [0u32; N]);
-        for row in rows.chunks_exact_mut(width) {
-            let row = &mut row[start..start + N];
+        let to = &mut panels[start / PANEL * n + t..];
+        let at = start % PANEL;
+        for (row, to) in rows.chunks_exact(width).zip(to) {
+            let row = &row[start..start + N];
+            let to = &mut to[at..at + N];
             for v in 0..N {
                 let raw = row[v];
                 let finite = raw.is_finite();
                 bad[v] |= u32::from(!finite);
                 varies[v] |= u32::from(raw != first[v]);
                 let y = if finite { raw - shift[v] } else { 0.0 };
-                row[v] = y;
+                to[v] = y;
                 let y = f64::from(y);
                 sums[v] += y;
                 squares[v] += y * y;
@@ -162,7 +187,16 @@ mod tests {
             }
             let mut sums = VoxelSums::default();
             sums.begin(2, width);
-            sums.add(&mut bold, 1, pulp::Arch::new());
+            let mut panels = vec![[7.0; PANEL]; n_panels(width) * n];
+            sums.add(&bold, 1, &mut panels, pulp::Arch::new());
+            for (i, row) in panels.iter().enumerate() {
+                for (v, &got) in row.iter().enumerate() {
+                    let (t, v) = (i % n, i / n * PANEL + v);
+                    let raw = if v < width { bold[t * width + v] } else { f32::NAN };
+                    let expected = if raw.is_finite() { raw - sums.shift[v] } else { 0.0 };
+                    assert_eq!(got, expected, "{width}: {t}, {v}");
+                }
+            }
             for v in 0..width {
                 let bad = width > 2 && (v == 2 || v == width - 1);
                 assert_eq!(sums.not_finite[v], bad);

@@ -1,6 +1,8 @@
 //! XᵀY of a delayed design that is never formed.
 
-use super::gemm::{Rows, gemm};
+use super::panels::PanelRows;
+use super::product::{Out, PANEL, PanelRow, Part, multiply, steps};
+use crate::backend::packed::Packed;
 use crate::matrix::{SparseRows, StoryDesign};
 
 /// Rows of BOLD that see a design row at `delay`: t with 0 ≤ t − delay < n.
@@ -11,79 +13,78 @@ pub fn delayed_rows(n: usize, delay: i64) -> std::ops::Range<usize> {
 
 /// Adds Xᵀ·Y for every delay to `out`.
 ///
-/// `design`: `(n, d)` un-delayed rows of one block. `bold`: `(n, width)` row-major. `out`:
-/// `(n_delays · d, width)`, delay-major. Sums in f32 within a block (a few hundred rows), the
-/// blocks' sums are added in f32 too. 2·n·d·n_delays·width flops dense; sparse designs cost
-/// 2·n_entries·n_delays·width.
+/// `design`: `(n, d)` un-delayed rows of one block; `y`: its BOLD, panel by panel. `out`:
+/// `n_panels` panels of `(n_delays · d)` rows, delay-major. `packed` is scratch. A delay shifts the
+/// rows of y, so that the packed design serves all of them. Sums in f32: 256 rows in registers,
+/// then added up. 2·n·d·n_delays flops a voxel dense; sparse designs cost 2·n_entries·n_delays.
 pub fn add_xty(
     design: &StoryDesign,
     delays: &[i64],
-    bold: &[f32],
-    width: usize,
-    out: &mut [f32],
+    y: PanelRows<'_>,
+    out: &mut [PanelRow],
+    packed: &mut Packed,
     arch: pulp::Arch,
 ) {
+    let (n, d) = (design.n_trs(), design.n_features());
+    let panels = out.chunks_exact_mut((d * delays.len()).max(1));
     match design {
         StoryDesign::Dense(x) => {
-            let (n, d) = x.dim();
             let x = x.as_slice().expect("designs are row-major");
-            for (&delay, out) in delays.iter().zip(out.chunks_exact_mut(d * width)) {
-                let rows = delayed_rows(n, delay);
-                if rows.is_empty() {
-                    continue;
+            let mut panels: Vec<&mut [PanelRow]> = panels.collect();
+            for rows in steps(n) {
+                packed.fill_transposed(&x[rows.start * d..rows.end * d], d);
+                for (p, out) in panels.iter_mut().enumerate() {
+                    let y = y.panel(p);
+                    for (&delay, out) in delays.iter().zip(out.chunks_exact_mut(d)) {
+                        let seen = delayed_rows(n, delay);
+                        let row = |u: usize| u as i64 + delay;
+                        let first = row(rows.start).clamp(seen.start as i64, seen.end as i64);
+                        let last = row(rows.end).clamp(first, seen.end as i64);
+                        let column = |t: i64| (t - delay) as usize - rows.start;
+                        if first == last {
+                            continue;
+                        }
+                        let part = Part {
+                            strips: 0..packed.n_strips(),
+                            columns: column(first)..column(last),
+                            upper: false,
+                        };
+                        let y = &y[first as usize..last as usize];
+                        multiply(arch, packed, part, y, Out::panel(out), true);
+                    }
                 }
-                let first = (rows.start as i64 - delay) as usize;
-                let x = Rows::new(&x[first * d..], rows.len(), d).t();
-                let y = Rows::new(&bold[rows.start * width..], rows.len(), width);
-                gemm(out, (d, width, width), true, x, y);
             }
         }
         StoryDesign::Sparse { rows, center } => {
-            for (&delay, out) in delays.iter().zip(out.chunks_exact_mut(rows.n_cols * width)) {
-                arch.dispatch(|| add_sparse(rows, center, delay, bold, width, out));
+            for (p, out) in panels.enumerate() {
+                for (&delay, out) in delays.iter().zip(out.chunks_exact_mut(d)) {
+                    arch.dispatch(|| add_sparse(rows, center, delay, y.panel(p), out));
+                }
             }
         }
     }
 }
 
-/// Voxels whose sums stay in the first-level cache during a sparse product.
-const SPARSE_CHUNK: usize = 256;
-
 #[inline(always)]
-fn add_sparse(
-    x: &SparseRows,
-    center: &[f32],
-    delay: i64,
-    bold: &[f32],
-    width: usize,
-    out: &mut [f32],
-) {
-    let n = x.indptr.len() - 1;
-    let rows = delayed_rows(n, delay);
-    for start in (0..width).step_by(SPARSE_CHUNK) {
-        let end = (start + SPARSE_CHUNK).min(width);
-        let mut totals = [0f64; SPARSE_CHUNK];
-        for t in rows.clone() {
-            let y = &bold[t * width + start..t * width + end];
-            for (total, &y) in totals.iter_mut().zip(y) {
-                *total += f64::from(y);
-            }
-            let u = (t as i64 - delay) as usize;
-            for e in x.indptr[u]..x.indptr[u + 1] {
-                let f = x.indices[e] as usize;
-                let value = x.values[e];
-                let out = &mut out[f * width + start..f * width + end];
-                for (o, &y) in out.iter_mut().zip(y) {
-                    *o += value * y;
-                }
+fn add_sparse(x: &SparseRows, center: &[f32], delay: i64, y: &[PanelRow], out: &mut [PanelRow]) {
+    let mut totals = [0f64; PANEL];
+    for t in delayed_rows(x.n_rows(), delay) {
+        let y = &y[t];
+        for (total, &y) in totals.iter_mut().zip(y) {
+            *total += f64::from(y);
+        }
+        let u = (t as i64 - delay) as usize;
+        for e in x.indptr[u]..x.indptr[u + 1] {
+            let value = x.values[e];
+            for (o, &y) in out[x.indices[e] as usize].iter_mut().zip(y) {
+                *o += value * y;
             }
         }
-        for (f, &c) in center.iter().enumerate() {
-            if c != 0.0 {
-                let out = &mut out[f * width + start..f * width + end];
-                for (o, &total) in out.iter_mut().zip(&totals) {
-                    *o -= (f64::from(c) * total) as f32;
-                }
+    }
+    for (&c, out) in center.iter().zip(out) {
+        if c != 0.0 {
+            for (o, &total) in out.iter_mut().zip(&totals) {
+                *o -= (f64::from(c) * total) as f32;
             }
         }
     }

@@ -221,7 +221,7 @@ fn resume<T: npy::Element>(
 }
 
 impl TileSink for SubjectSink {
-    fn write(&self, tile: SolvedTile) -> Result<()> {
+    fn write(&self, tile: SolvedTile<'_>) -> Result<()> {
         let SolvedTile { voxels, models, tests, counts } = tile;
         let VoxelCounts { n_not_finite, n_constant } = counts;
         let width = voxels.len();
@@ -234,7 +234,7 @@ impl TileSink for SubjectSink {
             basis_rank: 0,
             basis_error: 0.0,
         };
-        for ((files, model), test) in self.models.iter().zip(&models).zip(&tests) {
+        for ((files, model), test) in self.models.iter().zip(models).zip(tests) {
             files.cv_scores.write_columns(voxels.clone(), &model.cv_scores)?;
             files.story_correlation.write_columns(voxels.clone(), &test.block_correlation)?;
             let mut scalars = vec![f64::NAN; N_SCALARS * width];

@@ -1,0 +1,250 @@
+//! f32 products of a packed left factor with panels of 32 voxels.
+//!
+//! Everything that is done to a voxel is a product of a matrix that all voxels share with a column
+//! of their own. So the shared factor is packed once ([`Packed`]) and BOLD travels in *panels*: 32
+//! voxels side by side, row after row, `[[f32; 32]]`. A panel's rows lie in the first-level cache
+//! while strips of the left factor stream by; 12 × 32 sums stay in registers (AVX-512; 6 × 16 with
+//! AVX2). There is no packing of outputs or of right factors between the stages of the solver.
+//! `docs/performance.md` has what this wins over a general product.
+
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::backend::packed::{Packed, STRIP};
+
+/// Voxels of a panel.
+pub const PANEL: usize = 32;
+
+/// One row of a panel.
+pub type PanelRow = [f32; PANEL];
+
+/// Depth of a product between two visits to its sums: a panel's 256 rows take 32 KiB.
+pub const DEPTH: usize = 256;
+
+/// Where a product goes: row i starts at `i · stride`, `live` of its 32 voxels exist.
+pub struct Out<'a> {
+    /// From the first row on.
+    pub data: &'a mut [f32],
+    /// Distance of two rows.
+    pub stride: usize,
+    /// Voxels of the panel that are written.
+    pub live: usize,
+}
+
+impl<'a> Out<'a> {
+    /// A panel.
+    pub fn panel(panel: &'a mut [PanelRow]) -> Self {
+        Self { data: panel.as_flattened_mut(), stride: PANEL, live: PANEL }
+    }
+}
+
+/// Which part of the left factor takes part.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Strips, by number.
+    pub strips: Range<usize>,
+    /// Columns.
+    pub columns: Range<usize>,
+    /// The factor is upper triangular: columns below the diagonal are skipped.
+    pub upper: bool,
+}
+
+/// `out` = or += `left[part] · right`.
+///
+/// `right`: one row for each of the part's columns. Rows of `out` begin with the part's first
+/// strip; rows beyond those of `left` are not written. 2·rows·columns·32 flops, f32 sums in the
+/// order of the columns.
+pub fn multiply(
+    arch: Arch,
+    left: &Packed,
+    part: Part,
+    right: &[PanelRow],
+    out: Out<'_>,
+    add: bool,
+) {
+    assert_eq!(part.columns.len(), right.len(), "a row of the panel for every column");
+    arch.dispatch(Multiply { left, part, right, out, add });
+}
+
+/// `out` (a panel of `left.rows()` rows) = `left · right`.
+pub fn multiply_all(arch: Arch, left: &Packed, right: &[PanelRow], out: &mut [PanelRow]) {
+    multiply_panels(arch, left, right, out, 1);
+}
+
+/// The same for `n` panels one after the other, columns in steps of [`DEPTH`]: that part of the
+/// left factor stays in the second-level cache from one panel to the next.
+pub fn multiply_panels(
+    arch: Arch,
+    left: &Packed,
+    right: &[PanelRow],
+    out: &mut [PanelRow],
+    n: usize,
+) {
+    let (rows, depth) = (left.rows(), left.depth());
+    if depth == 0 {
+        out.fill([0.0; PANEL]);
+    }
+    for columns in steps(depth) {
+        for panel in 0..n {
+            let part = Part { strips: 0..left.n_strips(), columns: columns.clone(), upper: false };
+            let right = &right[panel * depth..][columns.clone()];
+            let out = Out::panel(&mut out[panel * rows..(panel + 1) * rows]);
+            multiply(arch, left, part, right, out, columns.start > 0);
+        }
+    }
+}
+
+/// Ranges of at most [`DEPTH`] columns.
+pub fn steps(depth: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..depth).step_by(DEPTH).map(move |start| start..(start + DEPTH).min(depth))
+}
+
+struct Multiply<'a> {
+    left: &'a Packed,
+    part: Part,
+    right: &'a [PanelRow],
+    out: Out<'a>,
+    add: bool,
+}
+
+impl WithSimd for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { left, part, right, out, add } = self;
+        let Part { strips, columns, upper } = part;
+        let Out { data, stride, live } = out;
+        for (n, s) in strips.enumerate() {
+            let first = s * STRIP;
+            let start = if upper { first.clamp(columns.start, columns.end) } else { columns.start };
+            let strip = left.strip(s, start..columns.end);
+            let right = &right[start - columns.start..];
+            let rows = STRIP.min(left.rows() - first);
+            let out = &mut data[n * STRIP * stride..];
+            if rows == STRIP && live == PANEL {
+                tile(simd, strip, right, out, stride, add);
+                continue;
+            }
+            let mut whole = [[0f32; PANEL]; STRIP];
+            tile(simd, strip, right, whole.as_flattened_mut(), PANEL, false);
+            for (i, row) in whole[..rows].iter().enumerate() {
+                for (out, &value) in out[i * stride..][..live].iter_mut().zip(row) {
+                    *out = if add { *out + value } else { value };
+                }
+            }
+        }
+    }
+}
+
+/// 12 rows × 32 voxels.
+#[inline(always)]
+fn tile<S: Simd>(
+    simd: S,
+    left: &[[f32; STRIP]],
+    right: &[PanelRow],
+    out: &mut [f32],
+    stride: usize,
+    add: bool,
+) {
+    if S::F32_LANES >= 16 {
+        registers::<S, 12, 2>(simd, left, right, (0, 0), out, stride, add);
+    } else {
+        for row in [0, 6] {
+            for column in (0..PANEL / S::F32_LANES).step_by(2) {
+                registers::<S, 6, 2>(simd, left, right, (row, column), out, stride, add);
+            }
+        }
+    }
+}
+
+/// R rows × C registers, all sums in registers; from row and register `at`.
+#[inline(always)]
+fn registers<S: Simd, const R: usize, const C: usize>(
+    simd: S,
+    left: &[[f32; STRIP]],
+    right: &[PanelRow],
+    at: (usize, usize),
+    out: &mut [f32],
+    stride: usize,
+    add: bool,
+) {
+    let mut sums = [[simd.splat_f32s(0.0); C]; R];
+    for (left, right) in left.iter().zip(right) {
+        let right = S::as_simd_f32s(right).0;
+        let right: [S::f32s; C] = std::array::from_fn(|c| right[at.1 + c]);
+        for i in 0..R {
+            let left = simd.splat_f32s(left[at.0 + i]);
+            for c in 0..C {
+                sums[i][c] = simd.mul_add_f32s(left, right[c], sums[i][c]);
+            }
+        }
+    }
+    for (i, sums) in sums.iter().enumerate() {
+        let row = &mut out[(at.0 + i) * stride..][..PANEL];
+        let row = S::as_mut_simd_f32s(row).0;
+        for (c, &sum) in sums.iter().enumerate() {
+            row[at.1 + c] = if add { simd.add_f32s(row[at.1 + c], sum) } else { sum };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(i: usize, j: usize, seed: usize) -> f32 {
+        ((i * 37 + j * 101 + seed * 13) % 17) as f32 - 8.0
+    }
+
+    #[test]
+    fn products_of_small_integers_are_exact_for_every_size() {
+        let arch = Arch::new();
+        for (rows, depth) in [(1, 1), (2, 5), (12, 32), (13, 31), (25, 300), (37, 513)] {
+            let left = Packed::from_fn(rows, depth, |i, k| value(i, k, 1));
+            let right: Vec<PanelRow> =
+                (0..depth).map(|k| std::array::from_fn(|v| value(k, v, 2))).collect();
+            let exact = |i: usize, v: usize, first: usize| -> f32 {
+                (first..depth).map(|k| value(i, k, 1) * value(k, v, 2)).sum()
+            };
+            let mut out = vec![[7.0; PANEL]; rows];
+            multiply_all(arch, &left, &right, &mut out);
+            for (i, row) in out.iter().enumerate() {
+                for (v, &got) in row.iter().enumerate() {
+                    assert_eq!(got, exact(i, v, 0), "{rows} {depth} at {i}, {v}");
+                }
+            }
+            // Wide rows, fewer voxels than a panel, added to what is there.
+            let (stride, live) = (45, 19);
+            let mut wide = vec![1.0; rows * stride];
+            let part = Part { strips: 0..left.n_strips(), columns: 0..depth, upper: false };
+            let to = Out { data: &mut wide, stride, live };
+            multiply(arch, &left, part, &right, to, true);
+            for (at, &got) in wide.iter().enumerate() {
+                let (i, v) = (at / stride, at % stride);
+                let expected = if v < live { 1.0 + exact(i, v, 0) } else { 1.0 };
+                assert_eq!(got, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn an_upper_triangle_is_multiplied_in_parts() {
+        let arch = Arch::new();
+        for n in [1, 12, 40, 61] {
+            let upper = Packed::from_fn(n, n, |i, k| if k < i { 0.0 } else { value(i, k, 3) });
+            let right: Vec<PanelRow> =
+                (0..n).map(|k| std::array::from_fn(|v| value(k, v, 4))).collect();
+            let mut whole = vec![[0.0; PANEL]; n];
+            multiply_all(arch, &upper, &right, &mut whole);
+            let mut parts = vec![[0.0; PANEL]; n];
+            for columns in [0..n / 3, n / 3..n] {
+                let strips = 0..columns.end.div_ceil(STRIP);
+                let part = Part { strips, columns: columns.clone(), upper: true };
+                multiply(arch, &upper, part, &right[columns], Out::panel(&mut parts), true);
+            }
+            assert_eq!(parts, whole);
+        }
+    }
+}
