@@ -1,5 +1,7 @@
 //! From designs to a problem that an engine can solve.
 
+use std::borrow::Cow;
+
 use faer::{Mat, Par};
 use rayon::prelude::*;
 
@@ -120,8 +122,11 @@ fn solve_primal(
     settings: &PathSettings,
 ) -> Result<Solved> {
     let picked: Vec<usize> = picked(space, spec);
-    let folds: Vec<FoldMoments> =
-        union.iter().map(|fold| select(fold, &picked, space.n_features)).collect();
+    // A model with all of its space's delays has its moments: no copies.
+    let folds: Cow<'_, [FoldMoments]> = match picked.iter().copied().eq(0..space.delays.len()) {
+        true => Cow::Borrowed(union),
+        false => union.iter().map(|fold| select(fold, &picked, space.n_features)).collect(),
+    };
     let all = total(&folds);
     let center = settings.fit_intercept;
     let rotation = |k: usize, par: Par| {

@@ -311,6 +311,46 @@ fn a_study_gives_the_same_scores_by_every_solver() {
     }
 }
 
+#[test]
+fn a_study_with_columns_that_cancel_warns_or_takes_svd() {
+    // The last value of every vector is the first one, but for a millionth.
+    let bench = StudyBench::new(82, 60, 7);
+    let path = bench.file("vectors.txt");
+    let text = std::fs::read_to_string(&path).expect("it was written");
+    let lines = text.lines().enumerate().map(|(i, line)| {
+        let mut values: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let first: f64 = values[1].parse().expect("a number");
+        let last = values.last_mut().expect("there are values");
+        *last = (first + 1e-6 * ((i * 7 % 11) as f64 - 5.0)).to_string();
+        values.join(" ") + "\n"
+    });
+    std::fs::write(&path, lines.collect::<String>()).expect("written");
+    let run = |solver: &str, alphas: &str| {
+        let solver = format!("ridge.solver = \"{solver}\"");
+        let alphas = format!("ridge.alphas = \"{alphas}\"");
+        let (outcome, out) = bench.run(&[&solver, &alphas, GLOVE_ONLY], &[]);
+        assert_eq!(outcome.code, 0, "{outcome:#?}");
+        let text = std::fs::read_to_string(out.join("run.json")).expect("it is there");
+        let run: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+        let cv = read_matrix(&out.join("models/s2/glove-lagged/cv_scores.npy"), (13, 7));
+        let warnings =
+            run["warnings"].as_array().expect("a list").iter().filter_map(|w| w.as_str());
+        let doubts = warnings.filter(|w| w.starts_with("conditioning:")).count();
+        assert_eq!(outcome.stderr.matches("warning: conditioning:").count(), doubts);
+        (run["solver"]["glove-lagged"].as_str().expect("a sentence").to_owned(), cv, doubts)
+    };
+    let small = "logspace(-9,3,13)";
+    let (said, _, doubts) = run("gram", small);
+    assert!(said.starts_with("gram (as asked") && doubts == 1, "{said} {doubts}");
+    let (said, auto, doubts) = run("auto", small);
+    assert!(said.starts_with("svd (condition number ") && doubts == 0, "{said} {doubts}");
+    let (_, svd, _) = run("svd", small);
+    assert_eq!(auto, svd);
+    // The alphas of a usual study do not see the difference.
+    let (said, _, doubts) = run("auto", "logspace(0,8,13)");
+    assert!(said.starts_with("gram") && doubts == 0, "{said} {doubts}");
+}
+
 /// Bag-of-words rows: about `n_words` of `p` columns, rare ones and common ones.
 fn sparse_rows(seed: u64, n: usize, p: usize, n_words: usize) -> SparseRows {
     let rng = &mut seeded(seed);

@@ -26,8 +26,7 @@ use crate::pipeline::reporter::Reporter;
 use crate::pipeline::tiles::{StageSeconds, TileRun, run_tiles, tile_width};
 use crate::report::{ScoreRow, csv};
 use crate::ridge::conditioning::Conditioning;
-use crate::ridge::route::{Cost, instead};
-use crate::ridge::{ModelSpec, Route, Solver, prepare};
+use crate::ridge::{ModelSpec, prepare};
 use crate::scoring::Summary;
 use crate::study::{SpaceKind, Study};
 use crate::warning::Warning;
@@ -134,11 +133,11 @@ pub fn run(
                 load_problem(study, made, subject, &split, plan)
             };
             let (mut problem, mut conditioning) = load(&plan)?;
-            if avoid_squares(study, options, &mut plan, &conditioning) {
+            if plan.avoid_squares(study, options.n_threads, options.memory_bytes, &conditioning) {
                 drop(problem);
                 (problem, conditioning) = load(&plan)?;
             }
-            let doubt = ill_conditioned(study, &plan, &conditioning).filter(|_| !is_warned);
+            let doubt = plan.ill_conditioned(study, &conditioning).filter(|_| !is_warned);
             doubt.iter().for_each(|warning| reporter.warn(warning));
             is_warned |= doubt.is_some();
             warnings.extend(doubt);
@@ -223,42 +222,6 @@ pub fn run(
     let _ = fs::remove_dir_all(options.out.join(".partial"));
     drop(lock);
     Ok(StudyResults::Finished { summary, run: Box::new(document), was_done: false })
-}
-
-/// Takes svd for models that `auto` would solve by a route that cannot be trusted; whether it did.
-fn avoid_squares(
-    study: &Study,
-    options: &RunOptions,
-    plan: &mut StudyPlan,
-    conditioning: &[Conditioning],
-) -> bool {
-    let mut any = false;
-    let (threads, memory) = (options.n_threads, options.memory_bytes as f64);
-    for (model, known) in plan.models.iter_mut().zip(conditioning) {
-        if study.solver != Solver::Auto || !known.is_beyond_limit() {
-            continue;
-        }
-        if let Some(solver) = instead(model.route, known, model.sizes, threads, memory) {
-            plan.setup_bytes += Cost::of(Route::Svd, model.sizes).bytes;
-            (model.route, model.solver, any) = (Route::Svd, solver, true);
-        }
-    }
-    any
-}
-
-/// One warning about all models that are solved by a route that cannot be trusted.
-fn ill_conditioned(
-    study: &Study,
-    plan: &StudyPlan,
-    conditioning: &[Conditioning],
-) -> Option<Warning> {
-    let doubtful = || plan.models.iter().zip(conditioning).filter(|(_, c)| c.is_beyond_limit());
-    let worst = |a: &(_, &Conditioning), b: &(_, &Conditioning)| {
-        a.1.score_error().total_cmp(&b.1.score_error())
-    };
-    let (model, known) = doubtful().max_by(worst)?;
-    let names = doubtful().map(|(model, _)| model.folder()).collect();
-    Some(Warning::ill_conditioned(names, model.route, known, study.alphas.values()))
 }
 
 #[allow(clippy::too_many_arguments)]
