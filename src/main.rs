@@ -5,5 +5,6 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    ExitCode::from(voxelcast::cli::run(voxelcast::cli::args::Cli::parse()))
+    let cli = voxelcast::cli::args::Cli::parse();
+    ExitCode::from(voxelcast::cli::run(cli))
 }

@@ -13,6 +13,7 @@ STARTED = time.perf_counter()
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,18 @@ def save(out, **arrays):
         np.save(out / f"{name}.npy", array)
 
 
+def threads_in_use():
+    """The largest number of threads of any library that was loaded."""
+    from threadpoolctl import threadpool_info
+
+    counts = [pool["num_threads"] for pool in threadpool_info()]
+    if "torch" in sys.modules:
+        counts.append(sys.modules["torch"].get_num_threads())
+    return max(counts, default=1)
+
+
 def report(inside_s, **more):
     line = {"inside_s": round(inside_s, 4), "total_s": round(time.perf_counter() - STARTED, 4)}
+    if os.environ.get("PEERS_COUNT_THREADS"):  # the warm-up only: it takes time
+        line["threads"] = threads_in_use()
     print(json.dumps(line | more), flush=True)

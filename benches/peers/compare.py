@@ -10,19 +10,20 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
+
+import machine
 
 N_THREADS = int(os.environ["THREADS"])  # before NumPy: its BLAS reads the environment once
 for name in ("OMP", "MKL", "OPENBLAS", "RAYON"):
     os.environ[f"{name}_NUM_THREADS"] = str(N_THREADS)
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+TUNING_UNSET = machine.unset_tuning()
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:N_THREADS])
 
 import numpy as np
@@ -30,16 +31,23 @@ import numpy as np
 import data as datasets
 import reference as truth
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = machine.ROOT
 PEERS = Path("benches/peers")
 DATA = Path("target/peers-data")
 SCRATCH = Path("target/peers-out")
-VOXELCAST = Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "release/voxelcast"
+VOXELCAST = machine.VOXELCAST
+PACKAGES = ("himalaya", "torch", "numpy", "scikit-learn", "scipy", "gensim")
 
 RIDGE = ("voxelcast", "himalaya-torch", "himalaya-torch-batched", "himalaya-numpy", "sklearn")
 COMPARISONS = ("ridge", "loading", "lanczos")
-# Batches tried by --sweep, beside none at all: (n_targets_batch, n_alphas_batch).
-SWEEP = ((None, 1), (4000, 2), (2000, 2), (2000, 5), (1000, 1), (1000, 5), (500, 20))
+# Batches tried by --sweep, beside none at all: (n_targets_batch, n_alphas_batch) for each problem.
+SWEEP = {
+    "main": ((None, 1), (4000, 2), (2000, 2), (2000, 5), (1000, 1), (1000, 5), (500, 20)),
+    "himalaya": (
+        (None, 1), (15000, 1), (10000, 2), (7500, 5), (4000, 2), (2000, 2), (2000, 5), (1000, 5), (500, 20),
+    ),
+    "small": ((None, 1), (30, 2), (30, 20)),
+}
 BEST_KNOWN_BATCHES = (2000, 2)
 
 
@@ -62,18 +70,21 @@ def himalaya(backend, batches=(None, None)):
     return driver("himalaya_ridge.py", *flags)
 
 
+SAME_THREADS = ("--device", "cpu", "--threads", str(N_THREADS))
+
+
 def voxelcast_ridge(data, out):
     low, high, n = json.loads((data / "problem.json").read_text())["alphas"]
     return [
         VOXELCAST, "ridge", "--x", data / "x.npy", "--y", data / "y.npy", "--fold-ids", data / "fold_ids.npy",
-        "--alphas", f"logspace({low},{high},{n})", "--device", "cpu", "--out", out,
+        "--alphas", f"logspace({low},{high},{n})", *SAME_THREADS, "--out", out,
     ]
 
 
 def voxelcast_features(data, out):
     return [
         VOXELCAST, "features", "--stories", data / "story.tsv", "--kind", "word2vec",
-        "--vectors", data / "vectors.bin", "--out", out,
+        "--vectors", data / "vectors.bin", *SAME_THREADS, "--out", out,
     ]
 
 
@@ -81,7 +92,7 @@ def voxelcast_resample(data, out):
     out.mkdir(parents=True)
     return [
         VOXELCAST, "resample", "--data", data / "data.npy", "--old-times", data / "old_times.npy",
-        "--new-times", data / "new_times.npy", "--out", out / "resampled.npy",
+        "--new-times", data / "new_times.npy", *SAME_THREADS, "--out", out / "resampled.npy",
     ]
 
 
@@ -110,14 +121,16 @@ def settings(name, batches):
 # --- one run ----------------------------------------------------------------------------------
 
 
-def run(make_command, data, timeout_s):
+def run(make_command, data, timeout_s, **environment):
     """One whole process. Returns (its measures, output folder); raises RuntimeError if it fails."""
     shutil.rmtree(SCRATCH, ignore_errors=True)
     SCRATCH.mkdir(parents=True)
     out, stdout, stderr, result = (SCRATCH / name for name in ("run", "stdout", "stderr", "measures.json"))
     command = [str(part) for part in make_command(data, out)]
     launch = [sys.executable, "-I", "-S", PEERS / "launch.py", result, str(timeout_s), stdout, stderr]
-    launched = subprocess.run([*launch, *command], stderr=subprocess.PIPE, text=True)
+    launched = subprocess.run(
+        [*launch, *command], stderr=subprocess.PIPE, text=True, env=os.environ | environment
+    )
     if launched.returncode != 0:
         raise RuntimeError((launched.stderr.strip().splitlines() or ["the launcher was killed"])[-1])
     measures = json.loads(result.read_text())
@@ -165,7 +178,12 @@ def measure(contenders, n_runs, data, small, check, timeout_s):
     for name, make_command in contenders.items():
         try:
             note(f"{name}: warm-up on the small problem")
-            run(make_command, small, timeout_s)
+            measures, _ = run(make_command, small, timeout_s, PEERS_COUNT_THREADS="1")
+            # A driver counts what its libraries really have; voxelcast is told with --threads.
+            threads = measures.get("threads", N_THREADS)
+            if threads != N_THREADS:
+                raise RuntimeError(f"it has {threads} threads, the others {N_THREADS}")
+            results[name]["threads"] = threads
         except RuntimeError as error:
             results[name]["failed"] = f"small problem: {error}"
     plan = [((i + 0.5) / n_runs(name), name) for name in contenders for i in range(n_runs(name))]
@@ -206,40 +224,6 @@ def measure(contenders, n_runs, data, small, check, timeout_s):
 # --- the record -------------------------------------------------------------------------------
 
 
-def output_of(*command):
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def machine():
-    info = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), "?")
-    flags = next((line.split(":")[1].split() for line in info if line.startswith("flags")), [])
-    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return {
-        "cpu": model,
-        "vector_units": [f for f in ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile") if f in flags],
-        "cores_online": os.cpu_count(),
-        "threads_used": N_THREADS,
-        "memory_gib": round(pages * page / 2**30, 1),
-        "system": f"{platform.system()} {platform.machine()}",
-        "load_before": [round(x, 2) for x in os.getloadavg()],
-    }
-
-
-def versions():
-    packages = ("himalaya", "torch", "numpy", "scikit-learn", "scipy", "gensim")
-    return {
-        "voxelcast": output_of(str(VOXELCAST), "--version"),
-        "rustc": output_of("rustc", "--version"),
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-    }
-
-
 def gemm_yardstick(data):
     """Best of five f32 XᵀY by NumPy's BLAS, in this process, arrays in memory."""
     x, y = np.load(data / "x.npy"), np.load(data / "y.npy")
@@ -252,6 +236,21 @@ def gemm_yardstick(data):
     best = min(seconds)
     flop = 2 * x.shape[0] * x.shape[1] * y.shape[1]
     return {"seconds": round(best, 5), "gflop_per_s": round(flop / best / 1e9, 1)}
+
+
+def own_yardstick(sizes):
+    """`voxelcast bench` on the same sizes, arrays in memory: its own GEMM ratio, stage by stage."""
+    note("voxelcast bench: the GEMM ratio")
+    names = ("trs", "features", "voxels", "folds")
+    try:
+        found = machine.bench(
+            N_THREADS, **{name: sizes[name] for name in names}, alphas=sizes["alphas"][2], design="formed"
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        note(f"voxelcast bench: FAILED, {error}")
+        return {"failed": str(error)}
+    note(f"voxelcast bench: {found['seconds']:.2f} s, GEMM ratio {found['gemm_ratio']:.2f}")
+    return found
 
 
 def table(comparison, results):
@@ -275,14 +274,14 @@ def table(comparison, results):
     return "\n".join(lines)
 
 
-def sweep(data, small, check, timeout_s):
-    """himalaya on torch with every batch size of SWEEP, once. Returns (best batches, results)."""
-    contenders = {f"{t}/{a}": himalaya("torch", (t, a)) for t, a in SWEEP}
+def sweep(tried, data, small, check, timeout_s):
+    """himalaya on torch with every pair of batch sizes, once. Returns (best batches, results)."""
+    contenders = {f"{t}/{a}": himalaya("torch", (t, a)) for t, a in tried}
     results = measure(contenders, lambda _: 1, data, small, check, timeout_s)
     timed = {name: r["median_s"] for name, r in results.items() if "median_s" in r}
     best = min(timed, key=timed.get) if timed else None
     note(f"sweep: best n_targets_batch/n_alphas_batch is {best}")
-    return (dict(zip(results, SWEEP))[best] if best else BEST_KNOWN_BATCHES), results
+    return (dict(zip(results, tried))[best] if best else BEST_KNOWN_BATCHES), results
 
 
 def compare(comparison, names, args, record_path):
@@ -296,24 +295,20 @@ def compare(comparison, names, args, record_path):
     note(f"{comparison}: data of problem {problem}")
     datasets.ensure(small, maker, sizes["small"])
     datasets.ensure(data, maker, sizes[problem])
-    record = {
-        "schema": f"voxelcast.peers.{comparison}/1",
-        "command": " ".join(["scripts/bench-peers", *sys.argv[1:]]),
-        "commit": output_of("git", "rev-parse", "HEAD"),
-        "uncommitted_changes": bool(output_of("git", "status", "--porcelain")),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "versions": versions(),
+    command = " ".join(["scripts/bench-peers", *sys.argv[1:]])
+    record = machine.header(f"voxelcast.peers.{comparison}/1", command, N_THREADS, PACKAGES) | {
         "problem": {"name": problem} | sizes[problem],
-        "how": "whole processes, files in the page cache to results on disk, interleaved, same cores",
+        "how": "whole processes, files in the page cache to results on disk, interleaved, same cores and threads",
+        "environment_unset": TUNING_UNSET,
     }
     check = checker(comparison, data)
     contenders = {n: c for n, c in CONTENDERS[comparison].items() if comparison != "ridge" or n in names}
     batches = BEST_KNOWN_BATCHES
     if comparison == "ridge":
         record["gemm"] = gemm_yardstick(data)
+        record["voxelcast_bench"] = own_yardstick(sizes[problem])
         if args.sweep and "himalaya-torch-batched" in contenders:
-            batches, record["sweep"] = sweep(data, small, check, args.timeout)
+            batches, record["sweep"] = sweep(SWEEP[problem], data, small, check, args.timeout)
             contenders["himalaya-torch-batched"] = himalaya("torch", batches)
 
     def n_runs(name):
@@ -326,7 +321,7 @@ def compare(comparison, names, args, record_path):
     if comparison == "ridge" and ours:
         record["gemm"]["voxelcast_ratio_whole_process"] = round(ours / record["gemm"]["seconds"], 2)
     record["contenders"] = results
-    record["machine"]["load_after"] = [round(x, 2) for x in os.getloadavg()]
+    record["machine"]["load_after"] = machine.load()
     record_path.parent.mkdir(parents=True, exist_ok=True)
     record_path.write_text(json.dumps(record, indent=1) + "\n")
     print(table(comparison, results))
@@ -345,7 +340,7 @@ def parse():
     option("--only", type=lambda t: t.split(","), default=list(COMPARISONS), metavar="NAME,…", help=names)
     option("--problem", choices=list(datasets.RIDGE), default="main", help="default main; small is quick")
     option("--runs", type=int, metavar="N", help="runs of each; default 3, and 1 for ridge's peers")
-    option("--sweep", action="store_true", help=f"try {len(SWEEP)} batch sizes of himalaya on torch")
+    option("--sweep", action="store_true", help="try pairs of batch sizes of himalaya on torch")
     option("--timeout", type=float, default=3600, metavar="S", help="seconds for one run, default 3600")
     option("--out", type=Path, metavar="DIR", help="default benches/records; small: target/peers-data")
     option("--force", action="store_true", help="replace a record of the same day")

@@ -4,8 +4,12 @@
 //! into *groups* of neighbouring eigenvalues; within one, the rows w/(λ + a) over all alphas, where
 //! w is the size each component really has in the denominator (√diag M · rms z), span a space of
 //! numerical rank 3 to 5, where all components together need about 16. With D̂ the rows scaled to
-//! length 1 and, in each group, D̂ = U S Vᵀ, every denominator ‖F b(a)‖ is a quadratic form in the
-//! inner products of F(uⱼ/w ∘ z).
+//! length 1 and, in each group, D̂ = U S Vᵀ, only F(uⱼ/w ∘ z) are products of the size of F: the
+//! images of the group's few *slots*. F b(a) of every alpha is a combination of all images.
+//!
+//! Up to 24 alphas these combinations are formed and squared, row by row. More of them are
+//! combinations of about 18 orthonormal ones: those are formed, and every ‖F b(a)‖² is a quadratic
+//! form in their inner products.
 //!
 //! The rank decays with exp(−π²/log 16γ), γ the ratio of a group's eigenvalues (Beckermann,
 //! Townsend 2017, SIAM J. Matrix Anal. Appl. 38: 1227, Cauchy-like matrices). What does not depend
@@ -34,11 +38,14 @@ const LEAST_TOLERANCE: f64 = 1e-6;
 /// Relative error of 1/(λ + a) within a group before any voxel is seen.
 const SHAPE_TOLERANCE: f64 = 1e-8;
 
+/// Alphas up to which F b(a) is formed for each: two strips of a product.
+const MOST_COMBINED: usize = 2 * STRIP;
+
 /// Pieces that groups are made of, and alphas that are looked at to make them.
 const MOST_PIECES: usize = 16;
 const SAMPLED_ALPHAS: usize = 16;
 
-/// Neighbouring components and the shape of their paths: 1/(λᵢ + a) = Σₖ shapes[i,k] · paths[k,a].
+/// Neighbouring components and the shape of their paths: 1/(λᵢ + a) = Σₖ `shapes[i,k]` · `paths[k,a]`.
 #[derive(Debug, Clone)]
 pub struct Group {
     /// Which components.
@@ -90,6 +97,18 @@ impl AlphaGroups {
     }
 }
 
+/// How denominators come from a basis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Form {
+    /// The slots are the path itself, one an alpha: their squares.
+    #[default]
+    Path,
+    /// `combine` gives F b(a) of every alpha: their squares.
+    Squares,
+    /// `combine` gives fewer vectors than alphas: quadratic forms in their inner products.
+    Pairs,
+}
+
 /// Vectors and coefficients of the path of one block of voxels.
 #[derive(Debug, Clone, Default)]
 pub struct AlphaBasis {
@@ -97,16 +116,19 @@ pub struct AlphaBasis {
     pub groups: Vec<(Range<usize>, Range<usize>)>,
     /// Slot by slot, one number for each component of its group: multiply z by these.
     pub scales: Vec<f32>,
-    /// `(n_alphas, n_pairs)`: weights of the inner products (j ≤ s, row by row of the upper
-    /// triangle) in the squared norm, off-diagonal ones doubled. Unused when `direct`.
-    pub pair_weights: Packed,
-    /// `(n_alphas)`: ‖F b‖ is this times the root of the quadratic form.
+    /// What is done with the slots' images.
+    pub form: Form,
+    /// `(n_alphas or fewer, n_slots)`: from the slots' images to F b(a), or to vectors that span
+    /// them. Unused for `Form::Path`.
+    pub combine: Packed,
+    /// `(n_vectors, n_alphas)`: coefficients of the path in the combined vectors. `Form::Pairs`
+    /// alone.
+    pub coefficients: Vec<Vec<f64>>,
+    /// `(n_alphas)`: ‖F b‖ is this times the root of the form.
     pub norms: Vec<f64>,
-    /// The basis is the path itself: a slot an alpha, no inner products between them.
-    pub direct: bool,
     /// Largest share of a row of D̂ that the basis leaves out.
     pub truncation: f64,
-    /// Most slots of one group.
+    /// Slots of all groups.
     pub rank: usize,
 }
 
@@ -143,12 +165,13 @@ impl AlphaBasis {
         self.norms.extend(squares.iter().map(|s| s.sqrt()));
         self.groups.clear();
         self.scales.clear();
-        (self.direct, self.rank) = (false, 0);
         let mut candidates = Candidates { n_alphas, ..Candidates::default() };
         for (index, (group, gram)) in groups.groups.iter().zip(&scaled).enumerate() {
             candidates.add_group(index, group, gram, &self.norms)?;
         }
-        let (kept, truncation) = candidates.keep(groups.tolerance);
+        // More alphas than are combined: half of the error is left to that step.
+        let share = if n_alphas <= MOST_COMBINED { 1.0 } else { 0.5 };
+        let (kept, truncation) = candidates.keep(share * groups.tolerance);
         self.truncation = truncation;
         let mut coefficients: Vec<&[f64]> = Vec::new();
         for (index, group) in groups.groups.iter().enumerate() {
@@ -164,17 +187,19 @@ impl AlphaBasis {
                 coefficients.push(candidates.coefficients(i));
                 n += 1;
             }
-            self.rank = self.rank.max(n);
             self.groups.push((group.components.clone(), first..first + n));
         }
-        let n_slots = self.n_slots();
-        let pairs: Vec<(usize, usize)> =
-            (0..n_slots).flat_map(|j| (j..n_slots).map(move |s| (j, s))).collect();
-        self.pair_weights.fill(n_alphas, pairs.len(), |a, pair| {
-            let (j, s) = pairs[pair];
-            let twice = if s == j { 1.0 } else { 2.0 };
-            (coefficients[j][a] * coefficients[s][a] * twice) as f32
-        });
+        self.rank = self.n_slots();
+        if n_alphas <= MOST_COMBINED {
+            self.form = Form::Squares;
+            self.combine.fill(n_alphas, self.rank, |a, slot| coefficients[slot][a] as f32);
+            return Ok(());
+        }
+        self.form = Form::Pairs;
+        let few = orthonormal(&coefficients, n_alphas, groups.tolerance);
+        self.truncation = self.truncation.hypot(few.left_out);
+        self.combine.fill(few.vectors.len(), self.rank, |j, slot| few.vectors[j][slot] as f32);
+        self.coefficients = few.coefficients;
         Ok(())
     }
 
@@ -189,7 +214,7 @@ impl AlphaBasis {
         self.groups = vec![(0..m, 0..n_alphas)];
         self.norms.clear();
         self.norms.extend(groups.alphas.iter().map(|alpha| 1.0 / alpha));
-        (self.direct, self.truncation, self.rank) = (true, 0.0, n_alphas);
+        (self.form, self.truncation, self.rank) = (Form::Path, 0.0, n_alphas);
     }
 }
 
@@ -316,6 +341,42 @@ impl Candidates {
     }
 }
 
+/// A few orthonormal vectors over the slots whose combinations are the path of every alpha.
+struct Orthonormal {
+    /// Each `(n_slots)`.
+    vectors: Vec<Vec<f64>>,
+    /// For each vector `(n_alphas)`.
+    coefficients: Vec<Vec<f64>>,
+    /// Largest share of an alpha's path that they leave out.
+    left_out: f64,
+}
+
+/// Gram-Schmidt over alphas, always the one that is represented worst, until half of `tolerance`
+/// is left.
+fn orthonormal(slots: &[&[f64]], n_alphas: usize, tolerance: f64) -> Orthonormal {
+    // (alpha, slot)
+    let mut rest: Vec<Vec<f64>> =
+        (0..n_alphas).map(|a| slots.iter().map(|slot| slot[a]).collect()).collect();
+    let square = |v: &[f64]| v.iter().map(|x| x * x).sum::<f64>();
+    let mut found = Orthonormal { vectors: vec![], coefficients: vec![], left_out: 0.0 };
+    loop {
+        let sizes = rest.iter().map(|v| square(v)).enumerate();
+        let (worst, size) = sizes.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0));
+        found.left_out = size.sqrt();
+        if found.left_out <= 0.5 * tolerance || found.vectors.len() == slots.len() {
+            return found;
+        }
+        let vector: Vec<f64> = rest[worst].iter().map(|x| x / size.sqrt()).collect();
+        let project = |v: &mut Vec<f64>| {
+            let c: f64 = v.iter().zip(&vector).map(|(x, q)| x * q).sum();
+            v.iter_mut().zip(&vector).for_each(|(x, q)| *x -= c * q);
+            c
+        };
+        found.coefficients.push(rest.iter_mut().map(project).collect());
+        found.vectors.push(vector);
+    }
+}
+
 /// L with LLᵀ = `gram` plus 1e-14 of its trace on the diagonal.
 fn cholesky(gram: &Mat<f64>) -> Mat<f64> {
     let n = gram.nrows();
@@ -361,8 +422,8 @@ fn group(eigvals: &[f64], components: Range<usize>, alphas: &[f64]) -> Result<Gr
 
 /// Borders of groups, by the cheapest way through pieces of equal size.
 ///
-/// Costs in multiply-adds a voxel: of the group's vectors through the factor, of the inner
-/// products with all vectors before it, and of the quadratic forms over alphas.
+/// Costs in multiply-adds a voxel: of the group's vectors through the factor, and of their part in
+/// the combinations.
 fn cut(
     eigvals: &[f64],
     sizes: &[f64],
@@ -403,41 +464,24 @@ fn cut(
         .collect();
     const TYPICAL_GROUPS: f64 = 8.0;
     let allowed = tolerance / TYPICAL_GROUPS.sqrt();
-    #[derive(Clone, Copy)]
-    struct Best {
-        cost: f64,
-        from: usize,
-        slots: f64,
-        slot_rows: f64,
-    }
-    let start = Best { cost: 0.0, from: 0, slots: 0.0, slot_rows: 0.0 };
-    let mut best = vec![start];
+    let combined = alphas.len().min(MOST_COMBINED).next_multiple_of(STRIP) as f64;
+    // Cheapest cost up to each border, and the border of its last group.
+    let mut best = vec![(0.0, 0)];
     for end in 1..=n_pieces {
         let mut sum = Mat::<f64>::zeros(n, n);
-        let mut found = Best { cost: f64::MAX, ..start };
+        let mut found = (f64::MAX, 0);
         for first in (0..end).rev() {
             sum += &grams[first];
-            let rank = rank_of(&sum, allowed)? as f64;
-            let before = best[first];
+            let rank = rank_of(&sum, allowed)?.max(1) as f64;
             let (low, high) = (borders[first] as f64, borders[end] as f64);
-            let (width, n_alphas) = (high - low, alphas.len() as f64);
             let (rows, product_rows) = match n_rows {
                 Some(rows) => (rows as f64, rows as f64),
                 None => (high, (low + high) / 2.0),
             };
-            let own_pairs = rank * (rank + 1.0) / 2.0;
-            let cost = before.cost
-                + rank * width * (product_rows + 2.0)
-                + rank * before.slot_rows
-                + own_pairs * rows
-                + n_alphas * (rank * before.slots + own_pairs);
-            if cost < found.cost {
-                found = Best {
-                    cost,
-                    from: first,
-                    slots: before.slots + rank,
-                    slot_rows: before.slot_rows + rank * rows,
-                };
+            let cost =
+                best[first].0 + rank * ((high - low) * (product_rows + 2.0) + rows * combined);
+            if cost < found.0 {
+                found = (cost, first);
             }
         }
         best.push(found);
@@ -445,7 +489,7 @@ fn cut(
     let mut groups = Vec::new();
     let mut end = n_pieces;
     while end > 0 {
-        let first = best[end].from;
+        let first = best[end].1;
         groups.push(borders[first]..borders[end]);
         end = first;
     }
@@ -497,16 +541,25 @@ mod tests {
             }
             vectors[j].1.iter().zip(vectors[s].1).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
         };
-        if basis.direct {
-            return basis.norms[a] * dot(a, a).sqrt();
-        }
-        let (mut form, mut pair) = (0.0, 0);
-        for j in 0..vectors.len() {
-            for s in j..vectors.len() {
-                form += f64::from(basis.pair_weights.get(a, pair)) * dot(j, s);
-                pair += 1;
+        let combined = |i: usize, k: usize| -> f64 {
+            let weight = |i: usize, slot: usize| f64::from(basis.combine.get(i, slot));
+            let slots = 0..vectors.len();
+            slots
+                .clone()
+                .flat_map(|j| slots.clone().map(move |s| (j, s)))
+                .map(|(j, s)| weight(i, j) * weight(k, s) * dot(j, s))
+                .sum()
+        };
+        let form = match basis.form {
+            Form::Path => dot(a, a),
+            Form::Squares => combined(a, a),
+            Form::Pairs => {
+                let n = basis.combine.rows();
+                let pairs = (0..n).flat_map(|j| (0..n).map(move |s| (j, s)));
+                let weight = |j: usize| basis.coefficients[j][a];
+                pairs.map(|(j, s)| weight(j) * weight(s) * combined(j, s)).sum()
             }
-        }
+        };
         basis.norms[a] * form.sqrt()
     }
 
@@ -519,15 +572,20 @@ mod tests {
 
     #[test]
     fn the_basis_rebuilds_the_norm_of_the_path_for_every_alpha() {
-        let alphas = grid(20);
-        for m in [1, 127, 128, 197, 600] {
+        for (m, n_alphas) in [(1, 20), (127, 20), (128, 3), (197, 24), (197, 25), (600, 20)] {
+            let alphas = grid(n_alphas);
             let last = (m.max(2) - 1) as f64;
             let eigvals: Vec<f64> =
                 (0..m).map(|i| 10f64.powf(6.0 - 8.0 * i as f64 / last)).collect();
             for tolerance in [0.0, 1e-3, 1e-5, 1e-6] {
                 let basis = fitted(&eigvals, &vec![1.0; m], &alphas, tolerance);
                 assert!(basis.truncation <= tolerance);
-                assert_eq!(basis.direct, tolerance == 0.0 || m < FEW_COMPONENTS);
+                let form = match () {
+                    () if tolerance == 0.0 || m < FEW_COMPONENTS => Form::Path,
+                    () if n_alphas <= 24 => Form::Squares,
+                    () => Form::Pairs,
+                };
+                assert_eq!(basis.form, form);
                 for (a, alpha) in alphas.iter().enumerate() {
                     let exact = eigvals.iter().map(|l| (l + alpha).powi(-2)).sum::<f64>().sqrt();
                     // f32 scales and pair weights: a rounding each over n_slots² terms of which
@@ -547,16 +605,19 @@ mod tests {
             .map(|i| if i % 7 == 0 { 0.0 } else { eigvals[i] * (1 + i % 5) as f64 })
             .collect();
         let basis = fitted(&eigvals, &weights, &alphas, 1e-5);
-        assert!(basis.truncation <= 1e-5 && !basis.direct);
+        assert!(basis.truncation <= 1e-5 && basis.form == Form::Squares);
         let nothing = fitted(&eigvals, &vec![0.0; m], &alphas, 1e-5);
-        assert!(nothing.direct, "a block of dead voxels");
+        assert!(nothing.form == Form::Path, "a block of dead voxels");
     }
 
     #[test]
-    fn a_hundred_alphas_need_hardly_more_vectors_than_ten() {
+    fn a_hundred_alphas_need_hardly_more_vectors_than_twenty() {
         let eigvals: Vec<f64> = (0..400).map(|i| 10f64.powf(5.0 - i as f64 / 80.0)).collect();
-        let slots = |n| fitted(&eigvals, &eigvals, &grid(n), 1e-4).n_slots();
-        assert!(slots(100) <= slots(20) + slots(20) / 5, "{} {}", slots(100), slots(20));
+        let fit = |n| fitted(&eigvals, &eigvals, &grid(n), 1e-4);
+        let (twenty, hundred) = (fit(20), fit(100));
+        assert!(hundred.n_slots() <= twenty.n_slots() + twenty.n_slots() / 4);
+        assert!(hundred.combine.rows() <= 20, "{}", hundred.combine.rows());
+        assert!(hundred.truncation <= 1e-4);
     }
 
     #[test]

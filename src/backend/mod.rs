@@ -36,7 +36,7 @@ pub struct ModelTile {
     pub coef: Vec<f32>,
     /// `(width)`; zeros without an intercept and for a dead voxel.
     pub intercept: Vec<f32>,
-    /// Most vectors in a group of the alpha basis, over folds and voxel blocks.
+    /// Vectors of the alpha basis over all groups, the most of any fold and voxel block.
     pub basis_rank: usize,
     /// Largest share of a path that the alpha basis leaves out: bounds a denominator's error.
     pub basis_error: f64,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
 /// Voxelwise brain encoding models: timed words and BOLD in, scored models out.
 #[derive(Debug, Parser)]
@@ -64,6 +64,7 @@ pub enum Command {
 
 /// `voxelcast ridge`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which rows").args(["fold_ids", "groups"]).required(true)))]
 pub struct RidgeArgs {
     /// Design, (n, p) .npy, f32 or f64
     #[arg(long, value_name = "X.npy")]
@@ -72,8 +73,14 @@ pub struct RidgeArgs {
     #[arg(long, value_name = "Y.npy")]
     pub y: PathBuf,
     /// Fold of each row, (n) .npy, any integers
-    #[arg(long, value_name = "F.npy")]
-    pub fold_ids: PathBuf,
+    #[arg(long, value_name = "F.npy", conflicts_with = "folds")]
+    pub fold_ids: Option<PathBuf>,
+    /// Story (or other group) of each row, (n) .npy, any integers; --folds deals them to folds
+    #[arg(long, value_name = "G.npy", requires = "folds")]
+    pub groups: Option<PathBuf>,
+    /// Folds of whole groups: K, dealt round-robin in order of first appearance, or loso, one each
+    #[arg(long, value_name = "K|loso", requires = "groups")]
+    pub folds: Option<String>,
     /// Alphas: logspace(FROM,TO,N) in powers of ten, or a list such as 1,10,100
     #[arg(long, default_value = "logspace(0,8,17)")]
     pub alphas: String,
@@ -118,6 +125,9 @@ pub struct RunArgs {
     /// Output folder [default: STUDY.results beside the study]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Folds of whole training stories, instead of the study's: K, or loso for one story each
+    #[arg(long, value_name = "K|loso")]
+    pub folds: Option<String>,
     /// Print shapes, memory and an estimate of the time; fit nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -282,10 +292,10 @@ pub struct SimulateArgs {
 /// `voxelcast bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// Rows
+    /// Training rows
     #[arg(long, default_value_t = 8000)]
     pub trs: usize,
-    /// Columns of the design
+    /// Columns of the design, over all delays
     #[arg(long, default_value_t = 512)]
     pub features: usize,
     /// Voxels
@@ -297,4 +307,14 @@ pub struct BenchArgs {
     /// Alphas, from 10^0 to 10^6
     #[arg(long, default_value_t = 20)]
     pub alphas: usize,
+    /// lagged (slow features at delays 1 to 4, as run has them), formed (the same as one matrix,
+    /// as ridge has them) or white (noise: an easy case)
+    #[arg(long, default_value = "lagged")]
+    pub design: String,
+    /// Route: auto, gram or dual
+    #[arg(long, default_value = "auto")]
+    pub solver: String,
+    /// Times that the whole is solved; the quickest counts
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub repeats: usize,
 }

@@ -8,11 +8,11 @@ use serde_json::json;
 
 use super::Context;
 use super::args::RidgeArgs;
-use super::settings::{parse_convention, parse_scorer, usage};
+use super::settings::{parse_convention, parse_folds, parse_scorer, usage};
 use crate::error::Result;
 use crate::io::output::PartialFile;
 use crate::pipeline::memory::peak_bytes;
-use crate::pipeline::ridge::{RidgeJob, RidgeSummary, run};
+use crate::pipeline::ridge::{RidgeJob, RidgeSummary, RowFolds, run};
 use crate::pipeline::study::hash_file;
 use crate::ridge::AlphaGrid;
 
@@ -30,7 +30,7 @@ pub fn ridge(args: &RidgeArgs, context: &Context) -> Result<super::Output> {
     let job = RidgeJob {
         x: args.x.clone(),
         y: args.y.clone(),
-        fold_ids: args.fold_ids.clone(),
+        folds: row_folds(args)?,
         test: args.x_test.clone().zip(args.y_test.clone()),
         alphas: if huth { grid.from_huth() } else { grid },
         scorer: parse_scorer("--scorer", &args.scorer)?,
@@ -62,9 +62,19 @@ pub fn ridge(args: &RidgeArgs, context: &Context) -> Result<super::Output> {
     Ok(super::Output { document: json!({ "schema": "voxelcast.ridge/1", "ridge": summary }), text })
 }
 
+/// One of the two ways to say which rows are held out together; clap lets no other through.
+fn row_folds(args: &RidgeArgs) -> Result<RowFolds> {
+    match (&args.fold_ids, &args.groups, &args.folds) {
+        (Some(path), None, None) => Ok(RowFolds::Ids(path.clone())),
+        (None, Some(path), Some(folds)) => Ok(RowFolds::Groups(path.clone(), parse_folds(folds)?)),
+        _ => Err(usage("--fold-ids", "expected it, or --groups with --folds".into(), "")),
+    }
+}
+
 /// run.json, the last of the files: what was asked for, on what, and what was found.
 fn write_run_json(args: &RidgeArgs, context: &Context, summary: &RidgeSummary) -> Result<()> {
-    let mut paths = vec![&args.x, &args.y, &args.fold_ids];
+    let mut paths = vec![&args.x, &args.y];
+    paths.extend(args.fold_ids.iter().chain(&args.groups));
     paths.extend(args.x_test.iter().chain(&args.y_test));
     let hash = |path: &PathBuf| hash_file(path, &path.display().to_string());
     let document = json!({
@@ -79,7 +89,7 @@ fn write_run_json(args: &RidgeArgs, context: &Context, summary: &RidgeSummary) -
         "settings": {
             "alphas": args.alphas, "alpha_convention": args.alpha_convention,
             "alpha_tolerance": args.alpha_tolerance, "basis_tolerance": args.basis_tolerance,
-            "scorer": args.scorer, "solver": args.solver, "fit_intercept": !args.no_intercept,
+            "folds": args.folds, "scorer": args.scorer, "solver": args.solver, "fit_intercept": !args.no_intercept,
         },
         "inputs": paths.into_iter().map(hash).collect::<Result<Vec<_>>>()?,
         "timings_s": summary.seconds.iter().cloned().collect::<BTreeMap<_, _>>(),

@@ -6,6 +6,7 @@ use crate::backend::Scorer;
 use crate::backend::device::{self, Device};
 use crate::error::{Error, Result};
 use crate::pipeline::memory::available_bytes;
+use crate::ridge::folds::Dealt;
 
 /// Flags of every command, checked.
 #[derive(Debug, Clone)]
@@ -93,6 +94,15 @@ pub fn parse_scorer(place: &str, text: &str) -> Result<Scorer> {
     }
 }
 
+/// `loso`, or a number of folds.
+pub fn parse_folds(text: &str) -> Result<Dealt> {
+    match (text, text.parse()) {
+        ("loso", _) => Ok(Dealt::OneEach),
+        (_, Ok(k @ 2..)) => Ok(Dealt::RoundRobin(k)),
+        _ => Err(usage("--folds", format!("expected a number ≥ 2 or loso, got {text:?}"), "")),
+    }
+}
+
 /// True for ridge_utils' convention (√α), false for himalaya's.
 pub fn parse_convention(place: &str, text: &str) -> Result<bool> {
     match text {
@@ -109,6 +119,17 @@ pub fn parse_convention(place: &str, text: &str) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folds_are_a_number_or_loso() {
+        assert_eq!(parse_folds("loso").unwrap(), Dealt::OneEach);
+        assert_eq!(parse_folds("2").unwrap(), Dealt::RoundRobin(2));
+        for bad in ["", "1", "0", "-3", "2.5", "LOSO", "two"] {
+            let error = parse_folds(bad).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{bad}");
+            assert!(error.to_string().contains("--folds: expected a number ≥ 2"));
+        }
+    }
 
     #[test]
     fn sizes_are_read_in_powers_of_1024() {

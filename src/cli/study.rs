@@ -3,17 +3,25 @@
 use serde_json::json;
 
 use super::args::{CheckArgs, RunArgs};
+use super::settings::parse_folds;
 use super::{Context, Output};
 use crate::error::Result;
 use crate::pipeline::reporter::Reporter;
 use crate::pipeline::study::{RunOptions, StudyPlan, StudyResults, read_inputs, run, split};
 use crate::report::table;
+use crate::ridge::folds::Dealt;
 use crate::ridge::route::duration;
-use crate::study;
+use crate::study::{self, Folds};
 
 /// Runs a study, or plans it.
 pub fn run_study(args: &RunArgs, context: &Context) -> Result<Output> {
-    let study = study::read(&args.study)?;
+    let mut study = study::read(&args.study)?;
+    if let Some(folds) = &args.folds {
+        study.folds = match parse_folds(folds)? {
+            Dealt::RoundRobin(k) => Folds::Count(k),
+            Dealt::OneEach => Folds::LeaveOneStoryOut,
+        };
+    }
     let out = match &args.out {
         Some(out) => out.clone(),
         None => args.study.with_extension("results"),

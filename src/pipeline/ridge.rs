@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::io::npy::{self, NpyColumnsWriter, NpyFile};
 use crate::ridge::conditioning::Conditioning;
 use crate::ridge::edges::AlphaEdges;
+use crate::ridge::folds::Dealt;
 use crate::ridge::route::{Sizes, choose, instead};
 use crate::ridge::{AlphaGrid, ModelSpec, Route, Solver, folds, prepare};
 use crate::stats::mean;
@@ -28,8 +29,8 @@ pub struct RidgeJob {
     pub x: PathBuf,
     /// `(n, V)` BOLD.
     pub y: PathBuf,
-    /// `(n)` fold labels.
-    pub fold_ids: PathBuf,
+    /// Which rows are held out together.
+    pub folds: RowFolds,
     /// Test design and BOLD.
     pub test: Option<(PathBuf, PathBuf)>,
     /// The grid.
@@ -52,6 +53,24 @@ pub struct RidgeJob {
     pub n_threads: usize,
     /// Memory for tiles and matrices, in bytes.
     pub memory_bytes: u64,
+}
+
+/// Which rows are held out together.
+#[derive(Debug, Clone)]
+pub enum RowFolds {
+    /// `(n)` labels of folds.
+    Ids(PathBuf),
+    /// `(n)` labels of groups, and how groups become folds.
+    Groups(PathBuf, Dealt),
+}
+
+impl RowFolds {
+    /// The file of labels.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Ids(path) | Self::Groups(path, _) => path,
+        }
+    }
 }
 
 /// What it found; the arrays are in files.
@@ -104,13 +123,17 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         seconds.push((name.to_string(), since.elapsed().as_secs_f64()));
     };
     let y = open_matrix(&job.y)?;
-    let labels = npy::read_labels(&job.fold_ids)?;
+    let labels_path = job.folds.path();
+    let labels = npy::read_labels(labels_path)?;
     let x_file = open_matrix(&job.x)?;
     let (n, p) = (x_file.n_rows(), x_file.n_cols());
     same_rows(&job.x, n, &job.y, y.n_rows())?;
-    same_rows(&job.x, n, &job.fold_ids, labels.len())?;
-    let (fold_of_row, fold_names) =
-        folds::from_labels(&labels, &job.fold_ids.display().to_string())?;
+    same_rows(&job.x, n, labels_path, labels.len())?;
+    let place = labels_path.display().to_string();
+    let (fold_of_row, fold_names) = match job.folds {
+        RowFolds::Ids(_) => folds::from_labels(&labels, &place)?,
+        RowFolds::Groups(_, dealt) => folds::from_groups(&labels, dealt, &place)?,
+    };
     let test_y = job.test.as_ref().map(|(_, path)| open_matrix(path)).transpose()?;
     let test_x = job.test.as_ref().map(|(path, _)| open_matrix(path)).transpose()?;
     if let (Some((x_path, y_path)), Some(x), Some(y_test)) = (&job.test, &test_x, &test_y) {
@@ -177,7 +200,8 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     let progress = |n: usize| reporter.advance(n as u64);
     let run = TileRun { n_workers: job.n_threads, cancel, progress: &progress };
     let clock = Instant::now();
-    let stages = run_tiles(&problem, &source, &sink, &tiles(n_voxels, width), &run)?;
+    let cut = tiles(n_voxels, width, problem.settings.block_voxels, job.n_threads);
+    let stages = run_tiles(&problem, &source, &sink, &cut, &run)?;
     reporter.finish();
     mark("tiles", clock);
     seconds.extend(stages.into_iter().map(|(name, s)| (format!("tiles: {name}"), s)));

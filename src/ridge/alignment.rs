@@ -1,17 +1,16 @@
 //! Do the words lead the BOLD by a plausible time? The group's HRF curve from un-lagged models.
 //!
-//! The BOLD is shifted against the features by −8…+16 TRs (zero-filled at story borders) and an
-//! un-lagged model is cross-validated at each shift: the curve of mean correlations is the HRF as
-//! the features see it. Its peak must lie inside the delays; if the features were trimmed at the
-//! wrong end, it does not. The Gram matrix is the same at every shift, so that the whole scan
-//! costs one eigenproblem a fold.
+//! The BOLD is shifted against the features by −8…+16 TRs (a voxel's mean past the story's borders)
+//! and an un-lagged model is cross-validated at each shift: the curve of mean correlations is the
+//! HRF as the features see it. Its peak must lie inside the delays; if the features were trimmed at
+//! the wrong end, it does not. The Gram matrix is the same at every shift, so that the whole scan
+//! costs one eigenproblem a fold: a voxel at another shift is one more column of BOLD.
 
 use serde::Serialize;
 
 use super::prepare::{ModelSpec, prepare};
 use super::route::Route;
-use crate::backend::cpu::CpuEngine;
-use crate::backend::{Block, Engine, PathSettings, Space};
+use crate::backend::{Block, PathSettings, Problem, Space};
 use crate::design::trim::Trim;
 use crate::error::Result;
 use crate::matrix::StoryDesign;
@@ -42,18 +41,16 @@ pub struct Alignment {
     pub better_trim: Option<String>,
 }
 
-/// The curve of one subject.
+/// The un-lagged problem of one subject, the same at every shift of its BOLD.
 ///
-/// `designs`, `bold`: one un-delayed design and one `(n_trs, n_voxels)` sample a training story.
+/// `designs`: one un-delayed design a training story.
 /// # Errors
 /// `Error::Numerical` from the eigenproblems.
-pub fn hrf_curve(
+pub fn hrf_problem(
     designs: Vec<StoryDesign>,
-    bold: &[Vec<f32>],
     fold_of_story: &[usize],
     n_folds: usize,
-    n_voxels: usize,
-) -> Result<HrfCurve> {
+) -> Result<Problem> {
     let n_features = designs.first().map_or(0, StoryDesign::n_features);
     let n_rows: usize = designs.iter().map(StoryDesign::n_trs).sum();
     let blocks: Vec<Block> = designs
@@ -70,25 +67,43 @@ pub fn hrf_curve(
     // The mean eigenvalue of standardised columns is about the number of rows.
     let alphas = [0.1, 1.0, 10.0, 100.0].map(|share| share * n_rows as f64).to_vec();
     let spec = ModelSpec { space: 0, delays: vec![0], route: Route::Gram, wants_coef: false };
-    let settings = PathSettings::new(alphas.clone());
-    let (problem, _) = prepare(vec![space], &[spec], blocks, Vec::new(), n_folds, settings)?;
-    let mut engine = CpuEngine::new(&problem);
-    let mut curve = HrfCurve { shifts: SHIFTS.collect(), mean_r: Vec::new() };
-    for shift in SHIFTS {
-        engine.begin(n_voxels)?;
-        for (index, bold) in bold.iter().enumerate() {
-            engine.add_train(index, &shifted(bold, n_voxels, shift))?;
-        }
-        let tile = &engine.solve()?[0];
-        let score = |row: &[f32]| {
-            let used: Vec<f64> =
-                row.iter().filter(|r| !r.is_nan()).map(|&r| f64::from(r)).collect();
-            mean(&used)
+    let settings = PathSettings::new(alphas);
+    Ok(prepare(vec![space], &[spec], blocks, Vec::new(), n_folds, settings)?.0)
+}
+
+/// The curve from the CV scores of some tiles, `(n_alphas, n_shifts, n_voxels)` each.
+pub fn hrf_curve(tiles: &[Vec<f32>], n_alphas: usize) -> HrfCurve {
+    let shifts: Vec<i64> = SHIFTS.collect();
+    let score = |alpha: usize, shift: usize| {
+        let of_tile = |scores: &'_ [f32]| {
+            let n_voxels = scores.len() / (n_alphas * shifts.len()).max(1);
+            let start = (alpha * shifts.len() + shift) * n_voxels;
+            start..start + n_voxels
         };
-        let scores = tile.cv_scores.chunks_exact(n_voxels.max(1)).map(score);
-        curve.mean_r.push(scores.fold(f64::NAN, f64::max));
+        let scores = tiles.iter().flat_map(|scores| &scores[of_tile(scores)]);
+        let used: Vec<f64> = scores.filter(|r| !r.is_nan()).map(|&r| f64::from(r)).collect();
+        mean(&used)
+    };
+    let best =
+        |shift: usize| (0..n_alphas).map(|alpha| score(alpha, shift)).fold(f64::NAN, f64::max);
+    HrfCurve { mean_r: (0..shifts.len()).map(best).collect(), shifts }
+}
+
+/// BOLD `(n_trs, n_voxels)` at every shift side by side, into `out` `(n_trs, n_shifts, n_voxels)`.
+///
+/// Row t + shift at row t; a voxel's mean over the story where there is none.
+pub fn shifted(bold: &[f32], n_voxels: usize, out: &mut [f32]) {
+    let n_trs = bold.len() / n_voxels.max(1);
+    let mut sums = vec![0f64; n_voxels];
+    for row in bold.chunks_exact(n_voxels.max(1)) {
+        sums.iter_mut().zip(row).for_each(|(sum, &y)| *sum += f64::from(y));
     }
-    Ok(curve)
+    let means: Vec<f32> = sums.iter().map(|sum| (sum / n_trs as f64) as f32).collect();
+    for (i, to) in out.chunks_exact_mut(n_voxels.max(1)).enumerate() {
+        let (t, shift) = (i / SHIFTS.count(), SHIFTS.start() + (i % SHIFTS.count()) as i64);
+        let from = t.checked_add_signed(shift as isize).filter(|&from| from < n_trs);
+        to.copy_from_slice(from.map_or(&means[..], |from| &bold[from * n_voxels..][..n_voxels]));
+    }
 }
 
 /// The same design with every cell written out; a dense one as it is.
@@ -97,18 +112,6 @@ fn dense(design: StoryDesign) -> StoryDesign {
         StoryDesign::Dense(_) => design,
         StoryDesign::Sparse { .. } => StoryDesign::Dense(design.to_dense()),
     }
-}
-
-/// Rows t + shift at row t, zeros where there is none.
-fn shifted(bold: &[f32], n_voxels: usize, shift: i64) -> Vec<f32> {
-    let n = bold.len() / n_voxels.max(1);
-    let mut out = vec![0.0; bold.len()];
-    for (t, to) in out.chunks_exact_mut(n_voxels.max(1)).enumerate() {
-        if let Some(from) = (t as i64).checked_add(shift).filter(|f| (0..n as i64).contains(f)) {
-            to.copy_from_slice(&bold[from as usize * n_voxels..][..n_voxels]);
-        }
-    }
-    out
 }
 
 /// The verdict over all subjects' curves.
@@ -194,10 +197,36 @@ mod tests {
     }
 
     #[test]
-    fn shifting_is_zero_filled() {
-        let bold = [1.0, 2.0, 3.0];
-        assert_eq!(shifted(&bold, 1, 1), [2.0, 3.0, 0.0]);
-        assert_eq!(shifted(&bold, 1, -2), [0.0, 0.0, 1.0]);
-        assert_eq!(shifted(&bold, 3, 1), [0.0; 3]);
+    fn rows_that_a_shift_does_not_reach_are_the_storys_mean() {
+        let n_shifts = SHIFTS.count();
+        let bold = [1.0, 20.0, 2.0, 50.0, 6.0, 80.0];
+        let mut out = vec![0.0; n_shifts * bold.len()];
+        shifted(&bold, 2, &mut out);
+        for (i, shift) in SHIFTS.enumerate() {
+            for t in 0..3 {
+                let at = (t * n_shifts + i) * 2;
+                let expected = match t as i64 + shift {
+                    from @ 0..3 => [bold[from as usize * 2], bold[from as usize * 2 + 1]],
+                    _ => [3.0, 50.0],
+                };
+                assert_eq!(out[at..at + 2], expected, "row {t} shifted by {shift}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_curve_is_the_best_alphas_mean_over_all_tiles() {
+        // Two tiles of 2 and 1 voxels: alpha 0 scores 0.25 and 0.5, alpha 1 scores 0.125.
+        let n = SHIFTS.count();
+        let tile = |n_voxels: usize, low: f32| {
+            let mut scores = vec![low; n * n_voxels];
+            scores.extend(vec![0.125; n * n_voxels]);
+            scores
+        };
+        let mut tiles = [tile(2, 0.25), tile(1, 0.5)];
+        tiles[0][1] = f32::NAN;
+        let curve = hrf_curve(&tiles, 2);
+        assert_eq!(curve.mean_r[0], 0.375, "the dead voxel does not count");
+        assert!(curve.mean_r[1..].iter().all(|&r| (r - 1.0 / 3.0).abs() < f64::EPSILON));
     }
 }

@@ -1,5 +1,7 @@
 //! Which rows are held out together.
 
+use std::collections::HashMap;
+
 use crate::error::{Error, Result};
 
 /// Folds of `n` items dealt round-robin: item i goes to fold i mod k.
@@ -14,6 +16,35 @@ pub fn deal(n: usize, k: usize) -> Result<Vec<usize>> {
         });
     }
     Ok((0..n).map(|i| i % k).collect())
+}
+
+/// How groups of rows become folds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dealt {
+    /// To so many folds, in order of first appearance: group i goes to fold i mod k.
+    RoundRobin(usize),
+    /// Every group is a fold: leave one story out.
+    OneEach,
+}
+
+/// Fold index of each row from its group's label, and the folds' labels 0 to k − 1.
+/// # Errors
+/// As [`deal`] and [`from_labels`].
+pub fn from_groups(groups: &[i64], dealt: Dealt, place: &str) -> Result<(Vec<usize>, Vec<i64>)> {
+    let mut index_of = HashMap::new();
+    let of_row: Vec<usize> = groups
+        .iter()
+        .map(|group| {
+            let next = index_of.len();
+            *index_of.entry(group).or_insert(next)
+        })
+        .collect();
+    let folds = match dealt {
+        Dealt::RoundRobin(k) => deal(index_of.len(), k)?,
+        Dealt::OneEach => (0..index_of.len()).collect(),
+    };
+    let labels: Vec<i64> = of_row.into_iter().map(|group| folds[group] as i64).collect();
+    from_labels(&labels, place)
 }
 
 /// Fold index of each row from arbitrary integer labels, and the labels in increasing order.
@@ -61,6 +92,20 @@ mod tests {
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains(&format!("got {k}")));
         }
+    }
+
+    #[test]
+    fn groups_are_dealt_in_order_of_first_appearance() {
+        let groups = [40, 40, -1, -1, 40, 7, 7, -1, 3, 3];
+        let two = from_groups(&groups, Dealt::RoundRobin(2), "g.npy").unwrap();
+        assert_eq!(two, (vec![0, 0, 1, 1, 0, 0, 0, 1, 1, 1], vec![0, 1]));
+        let each = from_groups(&groups, Dealt::OneEach, "g.npy").unwrap();
+        assert_eq!(each, (vec![0, 0, 1, 1, 0, 2, 2, 1, 3, 3], vec![0, 1, 2, 3]));
+        let error = from_groups(&groups, Dealt::RoundRobin(5), "g.npy").unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("expected 2 to 4 folds"), "{error}");
+        let error = from_groups(&[1, 1, 2], Dealt::OneEach, "g.npy").unwrap_err();
+        assert!(error.to_string().starts_with("g.npy: fold 1 has 1 row"), "{error}");
     }
 
     #[test]

@@ -7,15 +7,21 @@
 //! | `ridge_command` | `voxelcast ridge` against the oracle; its flags and its files |
 //! | `ridge_refusals` | what `voxelcast ridge` refuses: exit code, message, nothing written |
 //! | `solvers` | gram, svd and dual against each other and the oracle; when gram is not trusted |
+//! | `bench_command` | `voxelcast bench`: what it prints, its flags |
 //! | `golden` | values of other programs (himalaya, scikit-learn, NumPy, gensim) |
 //! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
+//! | `fold_flags` | `--folds` of `run` and `ridge`, `--groups` |
+//! | `memory` | what a run keeps in memory, and what it must not |
 //! | `hostile` | every wrong input of a study: exit code, message, nothing written |
 //! | `architecture` | imports point the right way; where `unsafe` and printing may stand |
 //! | `real_data` | reference results on real BOLD, where the data are there |
 
 mod architecture;
+mod bench_command;
+mod fold_flags;
 mod golden;
 mod hostile;
+mod memory;
 mod naive;
 mod real_data;
 mod ridge_command;

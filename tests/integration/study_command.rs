@@ -12,7 +12,7 @@ use voxelcast::io::npy;
 use super::naive::{column_correlations, percentile};
 use super::workbench::{
     GLOVE_ONLY, HEAD, RidgeBench, StudyBench, TAIL, command, dtype, read_matrix, read_vector, text,
-    visible_files, visible_names, voxelcast, wide,
+    visible_files, visible_names, voxelcast, wide, write_f32,
 };
 
 fn run_json(out: &Path) -> Value {
@@ -279,6 +279,18 @@ fn the_lab_trim_is_found_out_and_the_right_one_is_not_blamed() {
     let named = bench.run(&[GLOVE_ONLY, "design.trim = \"huth\""], &[]);
     assert_eq!(named.0.code, 0, "huth is documented as 10:5: {:#?}", named.0);
     assert_eq!(results(&named.1), results(&out));
+
+    // BOLD in the scanner's units: its mean is not zero.
+    for subject in ["s1", "s2"] {
+        for story in &bench.stories {
+            let path = bench.file(&format!("{subject}/{}.npy", story.name));
+            write_f32(&path, &(npy::read_matrix_f32(&path).expect("it is whole") + 1000.0));
+        }
+    }
+    let (wrong, _) = bench.run(&[GLOVE_ONLY, "design.trim = \"lab\""], &[]);
+    assert!(wrong.stderr.contains("warning: alignment:"), "{}", wrong.stderr);
+    let (right, _) = bench.run(&[GLOVE_ONLY], &[]);
+    assert!(!right.stderr.contains("alignment:"), "{}", right.stderr);
 }
 
 #[test]

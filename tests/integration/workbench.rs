@@ -239,8 +239,10 @@ impl RidgeBench {
         let out = self.file(&format!("out{}", self.runs.fetch_add(1, Ordering::Relaxed)));
         let [x, y, folds, x_test, y_test] =
             ["x", "y", "folds", "x_test", "y_test"].map(|name| self.file(&format!("{name}.npy")));
-        let mut args = vec!["ridge", "--x", text(&x), "--y", text(&y), "--fold-ids", text(&folds)];
-        args.extend(["--out", text(&out)]);
+        let mut args = vec!["ridge", "--x", text(&x), "--y", text(&y), "--out", text(&out)];
+        if !flags.contains(&"--groups") {
+            args.extend(["--fold-ids", text(&folds)]);
+        }
         if self.n_test > 0 {
             args.extend(["--x-test", text(&x_test), "--y-test", text(&y_test)]);
         }
@@ -309,6 +311,11 @@ pub const TAIL: usize = 5;
 impl StudyBench {
     /// Six stories of about `n_rows` TRs.
     pub fn new(seed: u64, n_rows: usize, n_voxels: usize) -> Self {
+        Self::with_stories(seed, 6, n_rows, n_voxels)
+    }
+
+    /// So many stories of about `n_rows` TRs.
+    pub fn with_stories(seed: u64, n_stories: usize, n_rows: usize, n_voxels: usize) -> Self {
         let folder = tempfile::tempdir().expect("there is a temporary folder");
         let rng = &mut seeded(seed);
         let vectors = normal(rng, N_DIFFERENT, DIM);
@@ -318,7 +325,8 @@ impl StudyBench {
             writeln!(lines, "word{i} {}", values.join(" ")).expect("a string takes text");
         }
         std::fs::write(folder.path().join("vectors.txt"), lines).expect("written");
-        let stories: Vec<StoryTruth> = (0..6).map(|i| spoken(rng, i, n_rows + 3 * i)).collect();
+        let stories: Vec<StoryTruth> =
+            (0..n_stories).map(|i| spoken(rng, i, n_rows + 3 * (i % 6))).collect();
         let bench = Self { folder, stories, runs: AtomicUsize::new(0) };
         bench.write_words(|_| true);
         for subject in ["s1", "s2"] {

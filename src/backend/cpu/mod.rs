@@ -1,8 +1,8 @@
 //! The CPU backend: one thread an engine, voxels in panels of 32, products of our own.
 
+pub mod combine;
 pub mod correlation;
 mod engine;
-pub mod pairs;
 pub mod panels;
 pub mod path;
 pub mod predict;

@@ -2,21 +2,24 @@
 //!
 //! With z and t in the fold's components, prediction b(a) = z/(λ + a) has, over the validation
 //! rows, covariance b·t with the BOLD and variance ‖F b‖². Numerators of all alphas are one
-//! product; denominators come from the inner products of the alpha basis (`backend::basis`).
-//! Nothing of size rows × voxels is formed. Images F(uⱼ/w ∘ z) live for some tens of rows at a time,
-//! in the second-level cache, until their inner products have been added up.
+//! product; denominators come from the images of the alpha basis (`backend::basis`). Nothing of size
+//! rows × voxels is formed: images F(uⱼ/w ∘ z) live for some tens of rows at a time, in the
+//! second-level cache, until they have been combined and squared.
 
 use std::ops::Range;
 
 use pulp::Arch;
 
-use super::pairs::{add_pairs, add_squares, n_pairs};
+use super::combine::{
+    Combined, FEW_ROWS, Few, add_pairs, add_squared, add_squares, combine, n_few, n_pairs,
+    pair_order,
+};
 use super::product::{Out, PANEL, PanelRow, Part, multiply, multiply_all};
-use crate::backend::basis::AlphaBasis;
-use crate::backend::packed::STRIP;
+use crate::backend::basis::{AlphaBasis, Form};
+use crate::backend::packed::{Packed, STRIP};
 use crate::backend::problem::{FoldPath, PathSettings, Rotation, Scorer};
 
-/// Rows of images between two visits to their inner products.
+/// Rows of images that are made at a time.
 const ROWS: usize = 4 * STRIP;
 
 /// Buffers of the path, reused from panel to panel; grown, never shrunk.
@@ -27,8 +30,30 @@ pub struct PathScratch {
     offsets: Vec<PanelRow>,
     scaled: Vec<PanelRow>,
     images: Vec<PanelRow>,
+    few: Vec<Few>,
     pairs: Vec<PanelRow>,
     squares: Vec<PanelRow>,
+    /// `(n_alphas, n_pairs)`: from inner products to squared norms; `Form::Pairs` alone.
+    pair_weights: Packed,
+}
+
+impl PathScratch {
+    /// What all panels of a block share.
+    pub fn load(&mut self, basis: &AlphaBasis) {
+        if basis.form != Form::Pairs {
+            return;
+        }
+        let (n, n_alphas) = (basis.combine.rows(), basis.norms.len());
+        let pairs: Vec<(usize, usize)> = pair_order(n).collect();
+        self.pair_weights.fill(n_alphas, pairs.len(), |a, pair| {
+            let (j, s) = pairs[pair];
+            match (j, s) {
+                _ if j > s || s >= n => 0.0,
+                _ if j == s => basis.coefficients[j][a].powi(2) as f32,
+                _ => (2.0 * basis.coefficients[j][a] * basis.coefficients[s][a]) as f32,
+            }
+        });
+    }
 }
 
 /// `data` with at least `len` rows; what it held is kept, new rows are zero.
@@ -50,7 +75,7 @@ pub struct FoldBold {
 
 /// Adds one fold's scores to `sums` `(n_alphas)`.
 ///
-/// `z`, `t`: `(n_components)` rows of the panel. A prediction without variance scores 0 (it says
+/// `z`, `t`: `(n_components)` rows of the panel. `scratch` has loaded the basis. A prediction without variance scores 0 (it says
 /// nothing); a voxel whose validation rows do not vary adds nothing.
 #[allow(clippy::too_many_arguments)]
 pub fn add_fold_scores(
@@ -140,12 +165,18 @@ fn path_squares(
     arch: Arch,
 ) {
     let n_slots = basis.n_slots();
-    let PathScratch { scaled, images, pairs, squares, .. } = scratch;
+    let PathScratch { scaled, images, few, pairs, squares, pair_weights, .. } = scratch;
     let scaled = sized(scaled, basis.scales.len());
     arch.dispatch(|| scale(basis, z, scaled));
-    let n_sums = if basis.direct { n_slots } else { n_pairs(n_slots) };
-    let pairs = sized(pairs, n_sums);
-    pairs.fill([0.0; PANEL]);
+    let n_out = basis.combine.rows();
+    let (sums, rows) = match basis.form {
+        Form::Path | Form::Squares => (sized(squares, n_alphas), ROWS),
+        Form::Pairs => (sized(pairs, n_pairs(n_out)), FEW_ROWS),
+    };
+    sums.fill([0.0; PANEL]);
+    // Combinations that fill up the last block of pairs stay zero.
+    few.clear();
+    few.resize(if basis.form == Form::Pairs { n_few(n_out) } else { 0 }, [[0.0; PANEL]; FEW_ROWS]);
 
     let n_rows = rotation.factor.rows();
     let mut first_row = 0;
@@ -155,24 +186,27 @@ fn path_squares(
             false => 0,
             true => basis.groups.partition_point(|(components, _)| components.end <= first_row),
         };
-        let mut end = (first_row + ROWS).min(n_rows);
+        let mut end = (first_row + rows).min(n_rows);
         if rotation.upper {
             end = end.min(basis.groups[first_group].0.end);
         }
-        let first_slot = basis.groups[first_group].1.start;
-        let n_active = n_slots - first_slot;
-        let images = sized(images, (end - first_row) * n_active);
+        let slots = basis.groups[first_group].1.start..n_slots;
+        let images = sized(images, (end - first_row) * slots.len());
         multiply_groups(rotation, basis, first_group, first_row..end, scaled, images, arch);
-        match basis.direct {
-            true => add_squares(arch, images, n_active, pairs),
-            false => add_pairs(arch, images, n_active, n_slots, pairs),
+        let from = Combined { combine: &basis.combine, images, slots };
+        match basis.form {
+            Form::Path => add_squares(arch, images, n_slots, sums),
+            Form::Squares => add_squared(arch, from, sums),
+            Form::Pairs => {
+                combine(arch, from, few);
+                add_pairs(arch, few, end - first_row, sums);
+            }
         }
         first_row = end;
     }
-    let squares = sized(squares, n_alphas);
-    match basis.direct {
-        true => squares.copy_from_slice(pairs),
-        false => multiply_all(arch, &basis.pair_weights, pairs, squares),
+    if basis.form == Form::Pairs {
+        let pairs = &pairs[..n_pairs(n_out)];
+        multiply_all(arch, pair_weights, pairs, sized(squares, n_alphas));
     }
 }
 

@@ -159,7 +159,7 @@ fn tile<S: Simd>(
     }
 }
 
-/// R rows × C registers, all sums in registers; from row and register `at`.
+/// R rows × C registers, from row and register `at`.
 #[inline(always)]
 fn registers<S: Simd, const R: usize, const C: usize>(
     simd: S,
@@ -170,17 +170,7 @@ fn registers<S: Simd, const R: usize, const C: usize>(
     stride: usize,
     add: bool,
 ) {
-    let mut sums = [[simd.splat_f32s(0.0); C]; R];
-    for (left, right) in left.iter().zip(right) {
-        let right = S::as_simd_f32s(right).0;
-        let right: [S::f32s; C] = std::array::from_fn(|c| right[at.1 + c]);
-        for i in 0..R {
-            let left = simd.splat_f32s(left[at.0 + i]);
-            for c in 0..C {
-                sums[i][c] = simd.mul_add_f32s(left, right[c], sums[i][c]);
-            }
-        }
-    }
+    let sums = sums_of::<S, R, C>(simd, left, right, at);
     for (i, sums) in sums.iter().enumerate() {
         let row = &mut out[(at.0 + i) * stride..][..PANEL];
         let row = S::as_mut_simd_f32s(row).0;
@@ -188,6 +178,28 @@ fn registers<S: Simd, const R: usize, const C: usize>(
             row[at.1 + c] = if add { simd.add_f32s(row[at.1 + c], sum) } else { sum };
         }
     }
+}
+
+/// Σ over columns of R rows × C registers, all of them in registers; from row and register `at`.
+#[inline(always)]
+pub fn sums_of<S: Simd, const R: usize, const C: usize>(
+    simd: S,
+    left: &[[f32; STRIP]],
+    right: &[PanelRow],
+    at: (usize, usize),
+) -> [[S::f32s; C]; R] {
+    let mut sums = [[simd.splat_f32s(0.0); C]; R];
+    for (left, right) in left.iter().zip(right) {
+        let right = S::as_simd_f32s(right).0;
+        let right: [S::f32s; C] = std::array::from_fn(|c| right[at.1 + c]);
+        for (sums, &left) in sums.iter_mut().zip(&left[at.0..at.0 + R]) {
+            let left = simd.splat_f32s(left);
+            for (sum, right) in sums.iter_mut().zip(right) {
+                *sum = simd.mul_add_f32s(left, right, *sum);
+            }
+        }
+    }
+    sums
 }
 
 #[cfg(test)]

@@ -139,6 +139,7 @@ impl CpuEngine<'_> {
             self.arch.dispatch(|| component_sizes(z, m, weights));
             weights.iter_mut().zip(&rotation.factor_norms).for_each(|(w, norm)| *w *= norm);
             basis.fit(&model.paths[fold].groups, weights)?;
+            path.load(basis);
             tile.basis_rank = tile.basis_rank.max(basis.rank);
             tile.basis_error = tile.basis_error.max(basis.truncation);
             for (i, n_scored) in n_scored.iter_mut().enumerate() {

@@ -1,6 +1,6 @@
 //! BOLD as it arrives: bad values masked, moments summed, cut into panels, all in one pass.
 
-use super::panels::n_panels;
+use super::panels::{n_panels, of_panel};
 use super::product::{PANEL, PanelRow};
 
 /// Per-voxel state of one tile over its training rows.
@@ -75,10 +75,8 @@ impl VoxelSums {
     }
 }
 
-/// Rows that pass while a group of voxels' accumulators stay in registers.
+/// Rows that pass while a panel's accumulators stay in registers.
 const ROWS: usize = 8;
-/// Voxels of such a group.
-const LANES: usize = 16;
 
 /// One fold's accumulators, `(width)` each.
 struct State<'a> {
@@ -96,60 +94,51 @@ impl State<'_> {
     #[inline(always)]
     fn add_rows(&mut self, rows: &[f32], t: usize, n: usize, panels: &mut [PanelRow]) {
         let width = self.shift.len();
-        let whole = width / LANES * LANES;
-        for start in (0..whole).step_by(LANES) {
-            self.add_group::<LANES>(rows, start, t, n, panels);
-        }
-        for voxel in whole..width {
-            self.add_group::<1>(rows, voxel, t, n, panels);
-        }
-        // Voxels beyond the width.
-        if !width.is_multiple_of(PANEL) {
-            let last = &mut panels[(n_panels(width) - 1) * n..];
-            for row in &mut last[t..t + rows.len() / width] {
-                row[width % PANEL..].fill(0.0);
+        let n_rows = rows.len() / width;
+        for panel in 0..n_panels(width) {
+            let start = panel * PANEL;
+            let to = &mut panels[panel * n + t..][..n_rows];
+            match width - start >= PANEL {
+                true => self.add_panel(panel, to, |i| {
+                    let row = rows[i * width + start..].first_chunk::<PANEL>();
+                    *row.expect("a whole panel")
+                }),
+                false => self.add_panel(panel, to, |i| {
+                    of_panel(&rows[i * width..(i + 1) * width], panel, 0.0)
+                }),
             }
         }
     }
 
     #[inline(always)]
-    fn add_group<const N: usize>(
-        &mut self,
-        rows: &[f32],
-        start: usize,
-        t: usize,
-        n: usize,
-        panels: &mut [PanelRow],
-    ) {
-        let width = self.shift.len();
-        let of = |values: &[f32]| -> [f32; N] { std::array::from_fn(|v| values[start + v]) };
-        let (shift, first) = (of(self.shift), of(self.first));
-        let (mut sums, mut squares) = ([0f64; N], [0f64; N]);
-        let (mut bad, mut varies) = ([0u32; N], [0u32; N]);
-        let to = &mut panels[start / PANEL * n + t..];
-        let at = start % PANEL;
-        for (row, to) in rows.chunks_exact(width).zip(to) {
-            let row = &row[start..start + N];
-            let to = &mut to[at..at + N];
-            for v in 0..N {
-                let raw = row[v];
-                let finite = raw.is_finite();
+    fn add_panel(&mut self, panel: usize, to: &mut [PanelRow], row: impl Fn(usize) -> PanelRow) {
+        let (shift, first) = (of_panel(self.shift, panel, 0.0), of_panel(self.first, panel, 0.0));
+        let (mut sums, mut squares) = ([0f64; PANEL], [0f64; PANEL]);
+        let (mut bad, mut varies) = ([0u32; PANEL], [0u32; PANEL]);
+        for (i, to) in to.iter_mut().enumerate() {
+            let raw = row(i);
+            for v in 0..PANEL {
+                let finite = raw[v].is_finite();
                 bad[v] |= u32::from(!finite);
-                varies[v] |= u32::from(raw != first[v]);
-                let y = if finite { raw - shift[v] } else { 0.0 };
+                varies[v] |= u32::from(raw[v] != first[v]);
+                let y = if finite { raw[v] - shift[v] } else { 0.0 };
                 to[v] = y;
                 let y = f64::from(y);
                 sums[v] += y;
                 squares[v] += y * y;
             }
         }
-        for v in 0..N {
-            self.sums[start + v] += sums[v];
-            self.squares[start + v] += squares[v];
-            self.not_finite[start + v] |= bad[v] != 0;
-            self.varies[start + v] |= varies[v] != 0;
-        }
+        let live = panel * PANEL..self.shift.len().min((panel + 1) * PANEL);
+        add_to(&mut self.sums[live.clone()], &sums);
+        add_to(&mut self.squares[live.clone()], &squares);
+        self.not_finite[live.clone()].iter_mut().zip(bad).for_each(|(b, new)| *b |= new != 0);
+        self.varies[live].iter_mut().zip(varies).for_each(|(b, new)| *b |= new != 0);
     }
+}
+
+#[inline(always)]
+fn add_to(sums: &mut [f64], more: &[f64]) {
+    sums.iter_mut().zip(more).for_each(|(sum, x)| *sum += x);
 }
 
 /// Means of the finite values of each column, in f64, rounded to f32.

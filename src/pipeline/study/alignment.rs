@@ -1,15 +1,22 @@
 //! The alignment check of a study: which features, which voxels, what is said.
 
-use super::inputs::Inputs;
-use super::spaces::WordSpace;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+use rayon::prelude::*;
+
+use super::inputs::{Inputs, Subject};
+use super::spaces::{WordSpace, story_at_trs};
 use super::split::Split;
-use crate::design::lanczos::Lanczos;
-use crate::design::tr_rows::tr_rows;
-use crate::design::tr_times::tr_times;
 use crate::design::zscore::{ZScore, zscore};
 use crate::error::Result;
 use crate::matrix::{Rows, SparseRows, StoryDesign};
-use crate::ridge::alignment::{Alignment, HrfCurve, hrf_curve, judge};
+use crate::pipeline::tiles::{BoldSource, SolvedTile, TileRun, TileSink, run_tiles, tiles};
+use crate::ridge::alignment::{
+    Alignment, HrfCurve, SHIFTS, hrf_curve, hrf_problem, judge, shifted,
+};
 use crate::study::{SpaceKind, Study};
 use crate::warning::Warning;
 
@@ -41,6 +48,8 @@ pub fn check(
     inputs: &Inputs,
     split: &Split,
     spaces: &[Option<WordSpace>],
+    n_workers: usize,
+    cancel: &AtomicBool,
 ) -> Result<Option<Checked>> {
     if split.train.len() < N_FOLDS {
         return Ok(None);
@@ -58,40 +67,25 @@ pub fn check(
         .filter_map(|(space, words)| words.as_ref().map(|words| (space, words)))
         .min_by_key(|(space, words)| (preference(&space.kind), words.n_features));
     let Some((space, words)) = best else { return Ok(None) };
-    let lanczos = Lanczos { window: study.lanczos_window, cutoff_mult: study.cutoff_mult };
     let fold_of_story: Vec<usize> = (0..split.train.len()).map(|i| i % N_FOLDS).collect();
     let mut curves = Vec::new();
     for subject in &inputs.subjects {
-        let mut designs: Vec<StoryDesign> = Vec::new();
-        let mut bold: Vec<Vec<f32>> = Vec::new();
-        let sample = sample_runs(subject.n_voxels);
-        let n_voxels: usize = sample.iter().map(std::ops::Range::len).sum();
-        for &index in &split.train {
+        let design = |&index: &usize| -> Result<StoryDesign> {
             let story = &inputs.stories[index];
-            let times = match &story.tr_times_s {
-                Some(times) => times.clone(),
-                None => tr_times(study.first_tr_s, study.tr_s, subject.n_feature_trs[index]),
-            };
             let rows = frequent(words.story_rows(index, story)?.into_owned());
-            let at_trs = tr_rows(&rows, &story.mid_s, &times, &lanczos, study.trim)
+            story_at_trs(study, story, &rows, subject.n_feature_trs[index])
                 .and_then(|rows| zscore(&rows, &ZScore::Story))
-                .map_err(|error| error.in_story(&story.name))?;
-            designs.push(at_trs);
-            let file = &subject.files[index];
-            let mut rows = vec![0f32; file.n_rows() * n_voxels];
-            let mut first = 0;
-            for run in &sample {
-                let mut part = vec![0f32; file.n_rows() * run.len()];
-                file.read_columns(0..file.n_rows(), run.clone(), &mut part)?;
-                for (to, from) in rows.chunks_exact_mut(n_voxels).zip(part.chunks_exact(run.len()))
-                {
-                    to[first..first + run.len()].copy_from_slice(from);
-                }
-                first += run.len();
-            }
-            bold.push(rows);
-        }
-        curves.push(hrf_curve(designs, &bold, &fold_of_story, N_FOLDS, n_voxels)?);
+                .map_err(|error| error.in_story(&story.name))
+        };
+        let designs = split.train.par_iter().map(design).collect::<Result<Vec<_>>>()?;
+        let problem = hrf_problem(designs, &fold_of_story, N_FOLDS)?;
+        let source = ShiftedSample::new(subject, split);
+        let found = CvScores::default();
+        let run = TileRun { n_workers, cancel, progress: &|_| {} };
+        run_tiles(&problem, &source, &found, &source.tiles, &run)?;
+        let found = found.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let scores: Vec<Vec<f32>> = found.into_values().collect();
+        curves.push(hrf_curve(&scores, problem.settings.alphas.len()));
     }
     let verdict = judge(&curves, &study.delays, study.trim);
     Ok(Some(Checked { curves, verdict, space: space.name.clone() }))
@@ -111,10 +105,65 @@ pub fn warning(study: &Study, verdict: &Alignment) -> Option<Warning> {
     })
 }
 
+/// A sample of a subject's voxels at every shift, as if they were so many voxels. A tile is one run
+/// of neighbours at all shifts, read once; nothing grows with the number of stories.
+struct ShiftedSample<'a> {
+    subject: &'a Subject,
+    split: &'a Split,
+    runs: Vec<Range<usize>>,
+    tiles: Vec<Range<usize>>,
+}
+
+impl<'a> ShiftedSample<'a> {
+    fn new(subject: &'a Subject, split: &'a Split) -> Self {
+        let runs = sample_runs(subject.n_voxels);
+        let mut end = 0;
+        let tile = |run: &Range<usize>| {
+            let start = end;
+            end += run.len() * SHIFTS.count();
+            start..end
+        };
+        let tiles = runs.iter().map(tile).collect();
+        Self { subject, split, runs, tiles }
+    }
+}
+
+impl BoldSource for ShiftedSample<'_> {
+    fn n_voxels(&self) -> usize {
+        self.tiles.last().map_or(0, |tile| tile.end)
+    }
+
+    fn read_train(&self, block: usize, tile: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let file = &self.subject.files[self.split.train[block]];
+        let run = &self.runs[self.tiles.partition_point(|other| other.start < tile.start)];
+        let mut bold = vec![0f32; file.n_rows() * run.len()];
+        file.read_columns(0..file.n_rows(), run.clone(), &mut bold)?;
+        shifted(&bold, run.len(), out);
+        Ok(())
+    }
+
+    fn read_test(&self, _: usize, _: Range<usize>, _: &mut [f32]) -> Result<()> {
+        Ok(()) // the check has no test stories
+    }
+}
+
+/// CV scores by the tile's first column: an order that does not depend on the threads.
+#[derive(Default)]
+struct CvScores(Mutex<BTreeMap<usize, Vec<f32>>>);
+
+impl TileSink for CvScores {
+    fn write(&self, tile: SolvedTile<'_>) -> Result<()> {
+        let scores = tile.models[0].cv_scores.clone();
+        let mut found = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        found.insert(tile.voxels.start, scores);
+        Ok(())
+    }
+}
+
 /// Runs of neighbouring voxels, evenly spread.
-fn sample_runs(n_voxels: usize) -> Vec<std::ops::Range<usize>> {
+fn sample_runs(n_voxels: usize) -> Vec<Range<usize>> {
     if n_voxels <= SAMPLE_VOXELS {
-        return std::iter::once(0..n_voxels).collect();
+        return tiles(n_voxels, RUN_VOXELS, RUN_VOXELS, 1);
     }
     let n_runs = SAMPLE_VOXELS / RUN_VOXELS;
     (0..n_runs)
@@ -147,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_sample_is_spread_over_the_brain_and_reads_runs() {
-        assert_eq!(sample_runs(50), vec![std::ops::Range { start: 0, end: 50 }]);
+        assert_eq!(sample_runs(50), [0..32, 32..50]);
         let runs = sample_runs(95_556);
         assert_eq!(runs.len(), 8);
         assert_eq!((runs[0].start, runs[7].end), (0, 95_556));

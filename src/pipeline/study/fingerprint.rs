@@ -1,14 +1,15 @@
 //! What a result depends on: settings and inputs, hashed, so that a resumed or repeated run knows
 //! whether it is the same.
 
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::inputs::Inputs;
 use crate::error::{Error, Result};
+use crate::study::{SpaceKind, Study};
 
 /// One input and its hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,14 +32,12 @@ const SAMPLE_BYTES: usize = 1 << 20;
 /// `Error::Read`.
 pub fn hash_file(path: &Path, label: &str) -> Result<InputHash> {
     let fail = |source| Error::Read { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(fail)?;
+    let file = File::open(path).map_err(fail)?;
     let about = file.metadata().map_err(fail)?;
     let n_bytes = about.len();
     let mut hasher = blake3::Hasher::new();
     if n_bytes <= WHOLE_BYTES {
-        let mut bytes = Vec::with_capacity(n_bytes as usize);
-        file.read_to_end(&mut bytes).map_err(fail)?;
-        hasher.update(&bytes);
+        hasher.update_reader(&file).map_err(fail)?;
     } else {
         let changed =
             about.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
@@ -52,6 +51,54 @@ pub fn hash_file(path: &Path, label: &str) -> Result<InputHash> {
     }
     let blake3 = hasher.finalize().to_hex().to_string();
     Ok(InputHash { path: label.to_owned(), n_bytes, blake3 })
+}
+
+/// Hashes of everything the study reads, in the order of its file.
+/// # Errors
+/// `Error::Read`.
+pub fn hash_inputs(study: &Study, inputs: &Inputs) -> Result<Vec<InputHash>> {
+    let mut hashes = Vec::new();
+    let mut add = |relative: &Path| -> Result<()> {
+        let path = study.path(relative);
+        let label = relative.display().to_string();
+        if path.is_dir() {
+            let mut files: Vec<PathBuf> = fs::read_dir(&path)
+                .map_err(|source| Error::Read { path: path.clone(), source })?
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| path.is_file())
+                .collect();
+            files.sort();
+            for file in files {
+                let name = file.file_name().map_or(String::new(), |n| n.to_string_lossy().into());
+                hashes.push(hash_file(&file, &format!("{label}/{name}"))?);
+            }
+        } else if path.is_file() {
+            hashes.push(hash_file(&path, &label)?);
+        }
+        Ok(())
+    };
+    add(&study.stories)?;
+    if let Some(respdict) = &study.respdict {
+        add(respdict)?;
+    }
+    for space in &study.spaces {
+        if let SpaceKind::Word2Vec(path) | SpaceKind::Glove(path) = &space.kind {
+            add(path)?;
+        }
+    }
+    for (subject, (_, pattern)) in inputs.subjects.iter().zip(&study.bold) {
+        for (story, file) in inputs.stories.iter().zip(&subject.files) {
+            hashes.push(hash_file(file.path(), &pattern.replace("{story}", &story.name))?);
+        }
+    }
+    Ok(hashes)
+}
+
+/// The settings as text, without the folder they were read from.
+pub fn settings_text(study: &Study) -> String {
+    let plain = Study { folder: PathBuf::new(), ..study.clone() };
+    format!("{} {plain:?}", env!("CARGO_PKG_VERSION"))
 }
 
 /// One hash over settings and inputs.

@@ -4,8 +4,11 @@
 
 mod alignment;
 mod fingerprint;
+mod folder;
 mod inputs;
+mod load;
 mod plan;
+mod results;
 mod run;
 mod sink;
 mod source;

@@ -140,9 +140,16 @@ impl SubjectSink {
 
     /// Tiles of at most `width` voxels over what is not done yet. Done tiles stay as they are,
     /// whatever width they were done with.
-    pub fn missing(&self, n_voxels: usize, width: usize) -> Vec<Range<usize>> {
+    pub fn missing(
+        &self,
+        n_voxels: usize,
+        width: usize,
+        block_voxels: usize,
+        n_workers: usize,
+    ) -> Vec<Range<usize>> {
         let journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        gaps(journal.1.iter().map(|line| (line.start, line.end)).collect(), n_voxels, width)
+        let done = journal.1.iter().map(|line| (line.start, line.end)).collect();
+        gaps(done, n_voxels, |len| tiles(len, width, block_voxels, n_workers))
     }
 
     /// Gives every file its final name.
@@ -181,13 +188,17 @@ impl SubjectSink {
     }
 }
 
-/// Tiles of at most `width` voxels between the `done` ones, which do not overlap.
-fn gaps(mut done: Vec<(usize, usize)>, n_voxels: usize, width: usize) -> Vec<Range<usize>> {
+/// What `cut` makes of the gaps between the `done` tiles, which do not overlap.
+fn gaps(
+    mut done: Vec<(usize, usize)>,
+    n_voxels: usize,
+    cut: impl Fn(usize) -> Vec<Range<usize>>,
+) -> Vec<Range<usize>> {
     done.sort_unstable();
     done.push((n_voxels, n_voxels));
     let (mut missing, mut first) = (Vec::new(), 0);
     for (start, end) in done {
-        let gap = tiles(start.saturating_sub(first), width);
+        let gap = cut(start.saturating_sub(first));
         missing.extend(gap.into_iter().map(|tile| first + tile.start..first + tile.end));
         first = first.max(end);
     }
@@ -286,9 +297,10 @@ mod tests {
 
     #[test]
     fn what_is_done_stays_done_when_tiles_get_another_width() {
-        assert_eq!(gaps(vec![], 10, 4), [0..4, 4..8, 8..10]);
-        assert_eq!(gaps(vec![(4, 8), (0, 2)], 10, 8), [2..4, 8..10]);
-        assert_eq!(gaps(vec![(0, 10)], 10, 4), []);
-        assert_eq!(gaps(vec![(6, 10)], 10, 4), [0..4, 4..6]);
+        let cut = |width| move |len| tiles(len, width, 2, 1);
+        assert_eq!(gaps(vec![], 10, cut(4)), [0..2, 2..6, 6..10]);
+        assert_eq!(gaps(vec![(4, 8), (0, 2)], 10, cut(8)), [2..4, 8..10]);
+        assert_eq!(gaps(vec![(0, 10)], 10, cut(4)), []);
+        assert_eq!(gaps(vec![(6, 10)], 10, cut(4)), [0..2, 2..6]);
     }
 }

@@ -226,17 +226,11 @@ fn space_designs(
     split: &Split,
     n_feature_trs: &[usize],
 ) -> Result<Vec<StoryDesign>> {
-    let lanczos = Lanczos { window: study.lanczos_window, cutoff_mult: study.cutoff_mult };
     let at_trs = |index: usize| -> Result<TrRows> {
         let story = &stories[index];
-        let times = match &story.tr_times_s {
-            Some(times) => times.clone(),
-            None => tr_times(study.first_tr_s, study.tr_s, n_feature_trs[index]),
-        };
-        let mid_s = word_times(story, study.time);
         space
             .story_rows(index, story)
-            .and_then(|rows| tr_rows(&rows, mid_s, &times, &lanczos, study.trim))
+            .and_then(|rows| story_at_trs(study, story, &rows, n_feature_trs[index]))
             .map_err(|error| error.in_story(&story.name))
     };
     let how = match study.zscore {
@@ -258,6 +252,21 @@ fn space_designs(
         })
         .collect();
     designs.map(same_storage)
+}
+
+/// Word rows at the TRs of a story's BOLD, as the study wants them, not yet standardised.
+pub fn story_at_trs(
+    study: &Study,
+    story: &Story,
+    rows: &Rows,
+    n_feature_trs: usize,
+) -> Result<TrRows> {
+    let lanczos = Lanczos { window: study.lanczos_window, cutoff_mult: study.cutoff_mult };
+    let times = match &story.tr_times_s {
+        Some(times) => Cow::Borrowed(times),
+        None => Cow::Owned(tr_times(study.first_tr_s, study.tr_s, n_feature_trs)),
+    };
+    tr_rows(rows, word_times(story, study.time), &times, &lanczos, study.trim)
 }
 
 /// The moment of each word that counts; tables with onsets know both, lab pickles the middle only.

@@ -1,0 +1,101 @@
+//! Designs to the problem that the tiles solve.
+
+use ndarray::Array2;
+
+use super::inputs::Subject;
+use super::plan::StudyPlan;
+use super::split::Split;
+use crate::backend::{Block, PathSettings, Problem, Space};
+use crate::design::delays::delay;
+use crate::error::{Error, Result};
+use crate::matrix::StoryDesign;
+use crate::ridge::conditioning::Conditioning;
+use crate::ridge::{ModelSpec, Route, prepare};
+use crate::study::Study;
+
+/// Eigenproblems of every model from the designs `[space][story]` of one subject's TR counts.
+pub fn load_problem(
+    study: &Study,
+    made: Vec<Vec<StoryDesign>>,
+    subject: &Subject,
+    split: &Split,
+    plan: &StudyPlan,
+) -> Result<(Problem, Vec<Conditioning>)> {
+    let n_trs = subject.n_trs();
+    let blocks: Vec<Block> = split
+        .train
+        .iter()
+        .zip(&split.fold_of_train)
+        .map(|(&story, &fold)| Block { fold, n_rows: n_trs[story] })
+        .collect();
+    let test_blocks: Vec<usize> = split.test.iter().map(|&story| n_trs[story]).collect();
+    let mut spaces: Vec<Space> = Vec::new();
+    let mut specs = Vec::new();
+    for (index, designs) in made.into_iter().enumerate() {
+        let mut designs: Vec<Option<StoryDesign>> = designs.into_iter().map(Some).collect();
+        let models = || plan.models.iter().filter(|model| model.space == index);
+        if models().next().is_none() {
+            continue;
+        }
+        let mut pick = |stories: &[usize]| -> Vec<StoryDesign> {
+            stories.iter().filter_map(|&story| designs[story].take()).collect()
+        };
+        let (train, test) = (pick(&split.train), pick(&split.test));
+        if study.delays_cross_stories {
+            for model in models() {
+                let stacked = |designs: &[StoryDesign]| stack(designs, &model.delays);
+                let space = Space {
+                    delays: vec![0],
+                    n_features: model.n_coefs,
+                    train: stacked(&train)?,
+                    test: stacked(&test)?,
+                    ..Space::default()
+                };
+                specs.push(spec(study, spaces.len(), vec![0], model.route));
+                spaces.push(space);
+            }
+            continue;
+        }
+        let mut delays: Vec<i64> = Vec::new();
+        for model in models() {
+            delays.extend(
+                model.delays.iter().filter(|d| !delays.contains(d)).copied().collect::<Vec<_>>(),
+            );
+            specs.push(spec(study, spaces.len(), model.delays.clone(), model.route));
+        }
+        let n_features = train.first().map_or(0, StoryDesign::n_features);
+        spaces.push(Space { delays, n_features, train, test, ..Space::default() });
+    }
+    let settings = PathSettings {
+        scorer: study.scorer,
+        fit_intercept: study.fit_intercept,
+        alpha_tolerance: study.alpha_tolerance,
+        basis_tolerance: study.basis_tolerance,
+        ..PathSettings::new(study.alphas.values().to_vec())
+    };
+    let (problem, prepared) =
+        prepare(spaces, &specs, blocks, test_blocks, split.n_folds, settings)?;
+    Ok((problem, prepared.conditioning))
+}
+
+fn spec(study: &Study, space: usize, delays: Vec<i64>, route: Route) -> ModelSpec {
+    ModelSpec { space, delays, route, wants_coef: study.weights }
+}
+
+/// HuthLab's preset: stories stacked in their order, delayed as one, cut apart again.
+fn stack(designs: &[StoryDesign], delays: &[i64]) -> Result<Vec<StoryDesign>> {
+    let dense: Vec<Array2<f32>> = designs.iter().map(StoryDesign::to_dense).collect();
+    let views: Vec<_> = dense.iter().map(|x| x.view()).collect();
+    let joined = ndarray::concatenate(ndarray::Axis(0), &views).map_err(|e| Error::Numerical {
+        what: "stacking stories".into(),
+        problem: e.to_string(),
+    })?;
+    let delayed = delay(joined.view(), delays)?; // (n_trs of all stories, n_features * n_delays)
+    let mut first = 0;
+    let cut = dense.iter().map(|x| {
+        let rows = delayed.slice(ndarray::s![first..first + x.nrows(), ..]);
+        first += x.nrows();
+        StoryDesign::Dense(rows.as_standard_layout().into_owned())
+    });
+    Ok(cut.collect())
+}

@@ -1,0 +1,46 @@
+//! What a run keeps in memory: what it must by design, and not the BOLD.
+
+use serde_json::Value;
+
+use super::workbench::{HEAD, StudyBench, TAIL};
+
+const N_VOXELS: usize = 2000;
+
+/// Blocks below glibc's threshold (`cli::heap`) stay in the heap of the thread that freed them.
+/// Three threads; sixteen such blocks between them are more than was ever seen.
+const MARGIN_BYTES: usize = 16 * (128 << 10);
+
+/// Columns of all designs of the workbench's study: glove, words, their rate, and two combined.
+const N_COLUMNS: usize = 6 + 24 + 1 + 7;
+/// A word: text of 24 bytes in a block of 32, two times of 8, and rows of three spaces, 24.
+const WORD_BYTES: usize = 24 + 32 + 16 + 24;
+
+fn peak_bytes(bench: &StudyBench) -> usize {
+    let (outcome, out) = bench.run(&["output.weights = false"], &["--threads", "2"]);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    let text = std::fs::read_to_string(out.join("run.json")).expect("it is there");
+    let run: Value = serde_json::from_str(&text).expect("it is JSON");
+    run["peak_memory_bytes"].as_u64().expect("a number of bytes") as usize
+}
+
+/// Sizes of all stories: what must stay, and the BOLD of one subject, which must not.
+fn sizes(bench: &StudyBench) -> (usize, usize) {
+    let rows: usize = bench.stories.iter().map(|story| story.n_rows).sum();
+    let n_words: usize = bench.stories.iter().map(|story| story.words.len()).sum();
+    let trs = rows + bench.stories.len() * (HEAD + TAIL);
+    // Words are held twice while their table is read.
+    (trs * N_COLUMNS * 4 + 2 * n_words * WORD_BYTES, rows * N_VOXELS * 4)
+}
+
+#[test]
+fn twice_the_stories_add_their_words_and_designs_and_none_of_their_bold() {
+    let few = StudyBench::with_stories(311, 8, 100, N_VOXELS);
+    let many = StudyBench::with_stories(311, 16, 100, N_VOXELS);
+    let ((kept, bold), (kept_many, bold_many)) = (sizes(&few), sizes(&many));
+    let (kept, bold) = (kept_many - kept, bold_many - bold);
+    assert!(bold > 2 * (kept + MARGIN_BYTES), "BOLD would be seen: {bold} {kept}");
+    let (peak, peak_many) = (peak_bytes(&few), peak_bytes(&many));
+    let growth = peak_many.saturating_sub(peak);
+    println!("{peak} to {peak_many} bytes, kept {kept}, BOLD {bold}");
+    assert!(growth <= kept + MARGIN_BYTES, "{growth} > {kept} + {MARGIN_BYTES}");
+}
