@@ -23,9 +23,10 @@ pub fn bench(criterion: &mut Criterion) {
     let folds = fold_moments(&space, &blocks, n_folds, Par::Seq);
     let designs: Vec<_> = space.train.iter().collect();
     let all = moments(&designs, space.n_features, &space.delays, Par::Seq);
-    let (rotation, _) = primal_rotation(&all, &folds[0], true, Par::Seq).expect("it converges");
     let alphas = AlphaGrid::logspace(0.0, 6.0, n_alphas).expect("a grid");
     let settings = PathSettings::new(alphas.values().to_vec());
+    let (rotation, _) =
+        primal_rotation(&all, &folds[0], None, &settings, Par::Seq).expect("it converges");
 
     // z and t of the first block of voxels; centring does not change what this costs.
     let (p, m, width) = (data.problem.n_features, rotation.n_components, settings.block_voxels);

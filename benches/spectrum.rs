@@ -2,6 +2,7 @@
 
 use criterion::{Criterion, Throughput};
 use faer::Par;
+use voxelcast::backend::PathSettings;
 use voxelcast::ridge::gram::{fold_moments, moments};
 use voxelcast::ridge::spectrum::primal_rotation;
 
@@ -13,7 +14,9 @@ pub fn bench(criterion: &mut Criterion) {
     let folds = fold_moments(&space, &data.blocks(), data.problem.n_folds, Par::Seq);
     let designs: Vec<_> = space.train.iter().collect();
     let all = moments(&designs, space.n_features, &space.delays, Par::Seq);
-    let rotate = || primal_rotation(&all, &folds[0], true, Par::Seq).expect("it converges");
+    let settings = PathSettings::new(vec![1.0]);
+    let rotate =
+        || primal_rotation(&all, &folds[0], None, &settings, Par::Seq).expect("it converges");
 
     let (rotation, _) = rotate();
     let n_train = (all.n_rows - folds[0].n_rows) as f64;

@@ -3,6 +3,8 @@
 use serde::Serialize;
 
 use crate::features::coverage::Coverage;
+use crate::ridge::Route;
+use crate::ridge::conditioning::{Conditioning, SCORE_ERROR_LIMIT};
 use crate::ridge::edges::AlphaEdges;
 
 /// Something a user should know that does not stop a run.
@@ -114,6 +116,34 @@ pub enum Warning {
         /// Models, with the voxels at the small and at the large end; most first.
         models: Vec<(String, AlphaEdges)>,
     },
+    /// A design whose condition number, squared, costs digits of the CV scores.
+    #[error(
+        "conditioning: CV scores of {} may be off by {score_error:.0e} at small alphas with the \
+         {solver} solver, more than {limit:.0e} (condition number {condition:.1e}); {}",
+        named(models), mended(*trusted_from)
+    )]
+    IllConditioned {
+        /// The models.
+        models: Vec<String>,
+        /// The route taken.
+        solver: String,
+        /// Condition number of the worst training design.
+        condition: f64,
+        /// Estimated largest error of a CV score.
+        score_error: f64,
+        /// What may be expected.
+        limit: f64,
+        /// The smallest alpha of the grid from which on scores are within the limit.
+        trusted_from: Option<f64>,
+    },
+}
+
+/// What to do about an ill-conditioned design.
+fn mended(trusted_from: Option<f64>) -> String {
+    match trusted_from {
+        Some(alpha) => format!("take solver svd, or alphas from {alpha:.1e} on"),
+        None => "take solver svd".to_owned(),
+    }
 }
 
 /// The models with most voxels at an end.
@@ -163,6 +193,23 @@ impl Warning {
         let stories: Vec<String> =
             test.filter(|name| AVERAGED.contains(name)).map(str::to_owned).collect();
         (!stories.is_empty()).then_some(Self::RepeatAveraged { stories })
+    }
+
+    /// The warning about models whose conditioning is beyond the limit.
+    pub fn ill_conditioned(
+        models: Vec<String>,
+        route: Route,
+        conditioning: &Conditioning,
+        alphas: &[f64],
+    ) -> Self {
+        Self::IllConditioned {
+            models,
+            solver: route.to_string(),
+            condition: conditioning.condition,
+            score_error: conditioning.score_error(),
+            limit: SCORE_ERROR_LIMIT,
+            trusted_from: conditioning.trusted_from(alphas),
+        }
     }
 
     /// One warning about the true edges of all models of a subject, where there are any.

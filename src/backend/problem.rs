@@ -1,5 +1,7 @@
 //! Everything a solver needs that does not depend on BOLD.
 
+use ndarray::Array2;
+
 use super::basis::AlphaGroups;
 use super::packed::Packed;
 use crate::error::Result;
@@ -24,7 +26,7 @@ pub struct Block {
 }
 
 /// One feature space: un-delayed designs, and every delay that a model on it needs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Space {
     /// Delays in rows; row t of the delayed design is row t − delay, zero outside the block.
     pub delays: Vec<i64>,
@@ -34,6 +36,11 @@ pub struct Space {
     pub train: Vec<StoryDesign>,
     /// One design per test block.
     pub test: Vec<StoryDesign>,
+    /// What rounding the training designs to f32 left of f64 values, per block; the svd route adds
+    /// it. Empty where nothing is left.
+    pub train_rest: Vec<Array2<f32>>,
+    /// The same of the test designs.
+    pub test_rest: Vec<Array2<f32>>,
 }
 
 impl Space {
@@ -60,6 +67,16 @@ pub enum Rotate {
         /// `(n_components, n_val)`: validation kernel times eigenvectors, transposed; rows centred
         /// over the validation rows.
         p: Packed,
+    },
+    /// Stacked orthogonal factors: a fold's statistic is Q_kᵀ Y_k, its first row √n · mean, the
+    /// min(n_k − 1, n_coefs) others the XᵀY of a space whose designs are Q_k without its first
+    /// column.
+    Stacked {
+        /// `(n_components, _)`: z = to_z · first rows of all other folds, then their other rows,
+        /// fold by fold.
+        to_z: Packed,
+        /// `(n_components, _)`: t = to_t · the fold's own other rows.
+        to_t: Packed,
     },
 }
 
@@ -131,15 +148,16 @@ impl FoldPath {
 pub struct FullFit {
     /// `(n_components)` eigenvalues of the centred Gram (or kernel).
     pub eigvals: Vec<f64>,
-    /// `(n_components, n_coefs)` for the primal route, `(n_components, n_rows)` for the dual: from
-    /// BOLD to components.
+    /// `(n_components, _)`: from BOLD to components. Over n_coefs rows of XᵀY for the primal route,
+    /// n_rows of BOLD for the dual, stacked statistics (as `Rotate::Stacked`'s) for svd.
     pub into: Packed,
-    /// Its transpose: from components to weights (primal) or dual weights.
+    /// `(_, n_components)`: from components to weights (primal and svd) or dual weights.
     pub back: Packed,
     /// `(n_coefs)` column means over the training rows; zeros without an intercept.
     pub x_means: Vec<f64>,
-    /// Dual route: one `(n_rows, n_train)` kernel per test block, centred by training means.
-    pub test_kernels: Vec<Packed>,
+    /// Dual route: one `(n_rows, n_train)` kernel per test block, centred by training means. Svd
+    /// route: `(n_rows, n_components)` rotated test rows, centred likewise. Empty for the primal.
+    pub test_rows: Vec<Packed>,
 }
 
 /// One ridge model: a space with some of its delays.
@@ -163,6 +181,11 @@ impl Model {
     /// True where the model is solved through the kernel of its rows.
     pub fn is_dual(&self) -> bool {
         matches!(self.folds.first().map(|f| &f.rotate), Some(Rotate::Dual { .. }))
+    }
+
+    /// True where the model is solved through stacked orthogonal factors.
+    pub fn is_stacked(&self) -> bool {
+        matches!(self.folds.first().map(|f| &f.rotate), Some(Rotate::Stacked { .. }))
     }
 }
 
@@ -236,6 +259,15 @@ impl Problem {
     /// All training rows.
     pub fn n_train(&self) -> usize {
         self.blocks.iter().map(|b| b.n_rows).sum()
+    }
+
+    /// Numbers fitted for each voxel: weights, dual weights, or weights of components.
+    pub fn n_fitted(&self, model: &Model) -> usize {
+        match model.folds.first().map(|fold| &fold.rotate) {
+            Some(Rotate::Dual { .. }) => self.n_train(),
+            Some(Rotate::Stacked { .. }) => model.full.eigvals.len(),
+            _ => self.n_coefs(model),
+        }
     }
 
     /// Columns of a model's design.

@@ -93,7 +93,7 @@ pub struct RidgeArgs {
     /// Validation score: correlation or r2
     #[arg(long, default_value = "correlation")]
     pub scorer: String,
-    /// Route: auto, gram or dual
+    /// Route: auto, gram, svd or dual
     #[arg(long, default_value = "auto")]
     pub solver: String,
     /// How the alphas are meant: himalaya (weights of the squared norm) or huth (their roots)

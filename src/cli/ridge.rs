@@ -85,6 +85,7 @@ fn write_run_json(args: &RidgeArgs, context: &Context, summary: &RidgeSummary) -
         "threads": context.settings.n_threads,
         "solver": summary.solver,
         "warnings": summary.warnings,
+        "conditioning": summary.conditioning,
         "settings": {
             "alphas": args.alphas, "alpha_convention": args.alpha_convention,
             "alpha_tolerance": args.alpha_tolerance, "basis_tolerance": args.basis_tolerance,

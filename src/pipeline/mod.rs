@@ -8,6 +8,7 @@ pub mod memory;
 pub mod output;
 pub mod reporter;
 pub mod ridge;
+mod ridge_design;
 pub mod simulate;
 pub mod study;
 pub mod tiles;

@@ -6,19 +6,19 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use ndarray::Array2;
 use serde::Serialize;
 
 use super::reporter::Reporter;
+use super::ridge_design::ridge_design;
 use super::tiles::{BoldSource, SolvedTile, TileRun, TileSink, run_tiles, tile_width, tiles};
-use crate::backend::{Block, PathSettings, Scorer, Space, VoxelCounts};
+use crate::backend::{Block, PathSettings, Problem, Scorer, VoxelCounts};
 use crate::error::{Error, Result};
 use crate::io::npy::{self, NpyColumnsWriter, NpyFile};
-use crate::matrix::StoryDesign;
+use crate::ridge::conditioning::Conditioning;
 use crate::ridge::edges::AlphaEdges;
 use crate::ridge::folds::Dealt;
-use crate::ridge::route::{Sizes, choose};
-use crate::ridge::{AlphaGrid, ModelSpec, Solver, folds, prepare};
+use crate::ridge::route::{Sizes, choose, instead};
+use crate::ridge::{AlphaGrid, ModelSpec, Route, Solver, folds, prepare};
 use crate::stats::mean;
 use crate::warning::Warning;
 
@@ -94,6 +94,8 @@ pub struct RidgeSummary {
     pub mean_test_correlation: Option<f64>,
     /// Voxels at the ends of the grid.
     pub alpha_edges: AlphaEdges,
+    /// Condition number of the training design, and what it costs.
+    pub conditioning: Conditioning,
     /// Largest alpha-basis rank.
     pub basis_rank: usize,
     /// Bound on the relative error of denominators from the alpha basis.
@@ -105,7 +107,7 @@ pub struct RidgeSummary {
 }
 
 /// Rows of one block in the file, as runs of consecutive rows.
-type Runs = Vec<Range<usize>>;
+pub type Runs = Vec<Range<usize>>;
 
 /// Rows of a block: enough for good products, few enough for small buffers.
 const BLOCK_ROWS: usize = 1024;
@@ -116,7 +118,6 @@ const BLOCK_ROWS: usize = 1024;
 /// # Errors
 /// Input errors (exit 3) for files that cannot be read, do not fit together, or hold NaN in X.
 pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Result<RidgeSummary> {
-    let clock = Instant::now();
     let mut seconds: Vec<(String, f64)> = Vec::new();
     let mut mark = |name: &str, since: Instant| {
         seconds.push((name.to_string(), since.elapsed().as_secs_f64()));
@@ -134,49 +135,59 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         RowFolds::Groups(_, dealt) => folds::from_groups(&labels, dealt, &place)?,
     };
     let test_y = job.test.as_ref().map(|(_, path)| open_matrix(path)).transpose()?;
+    let test_x = job.test.as_ref().map(|(path, _)| open_matrix(path)).transpose()?;
+    if let (Some((x_path, y_path)), Some(x), Some(y_test)) = (&job.test, &test_x, &test_y) {
+        same_rows(x_path, x.n_rows(), y_path, y_test.n_rows())?;
+        same_columns(&job.x, p, x_path, x.n_cols())?;
+        same_columns(&job.y, y.n_cols(), y_path, y_test.n_cols())?;
+    }
+    let n_test = test_x.as_ref().map_or(0, NpyFile::n_rows);
 
-    let mut x = read_design(&x_file)?;
-    let shift = if job.fit_intercept { remove_means(&mut x) } else { vec![0.0; p] };
-    let test_x = match &job.test {
-        None => None,
-        Some((x_path, y_path)) => {
-            let file = open_matrix(x_path)?;
-            let have = test_y.as_ref().map_or(0, NpyFile::n_rows);
-            same_rows(x_path, file.n_rows(), y_path, have)?;
-            same_columns(&job.x, p, x_path, file.n_cols())?;
-            let have = test_y.as_ref().map_or(0, NpyFile::n_cols);
-            same_columns(&job.y, y.n_cols(), y_path, have)?;
-            let mut test = read_design(&file)?;
-            for mut row in test.rows_mut() {
-                row.iter_mut().zip(&shift).for_each(|(x, m)| *x = (f64::from(*x) - m) as f32);
-            }
-            Some(test)
-        }
-    };
-    let n_test = test_x.as_ref().map_or(0, |x| x.nrows());
-    mark("read X", clock);
-
-    let clock = Instant::now();
-    let sizes =
-        Sizes { n_rows: n, n_test, n_coefs: p, n_voxels: y.n_cols(), n_folds: fold_names.len() };
+    let n_folds = fold_names.len();
+    let sizes = Sizes { n_rows: n, n_test, n_coefs: p, n_voxels: y.n_cols(), n_folds };
     let what = format!("ridge on {}", job.x.display());
-    let (route, solver) = choose(job.solver, sizes, job.n_threads, job.memory_bytes as f64, &what)?;
-    reporter.note(&format!("solver: {solver}"));
-    let (blocks, runs) = blocks_by_fold(&fold_of_row, fold_names.len());
-    let train = runs.iter().map(|runs| StoryDesign::Dense(gather_rows(&x, runs))).collect();
-    drop(x);
+    let memory = job.memory_bytes as f64;
+    let (route, mut solver) = choose(job.solver, sizes, job.n_threads, memory, &what)?;
+    let (blocks, runs) = blocks_by_fold(&fold_of_row, n_folds);
     let test_blocks = if n_test > 0 { vec![n_test] } else { Vec::new() };
-    let test = test_x.into_iter().map(StoryDesign::Dense).collect();
-    let space = Space { delays: vec![0], n_features: p, train, test };
-    let spec = ModelSpec { space: 0, delays: vec![0], route, wants_coef: true };
     let mut settings = PathSettings::new(job.alphas.values().to_vec());
     settings.scorer = job.scorer;
     settings.fit_intercept = job.fit_intercept;
     settings.alpha_tolerance = job.alpha_tolerance;
     settings.basis_tolerance = job.basis_tolerance;
-    let n_folds = fold_names.len();
-    let (problem, _) = prepare(vec![space], &[spec], blocks, test_blocks, n_folds, settings)?;
-    mark("prepare", clock);
+    let mut load = |route: Route| -> Result<(Problem, Conditioning, Vec<f64>)> {
+        let clock = Instant::now();
+        let design = ridge_design(&x_file, test_x.as_ref(), &runs, route, job.fit_intercept)?;
+        mark("read X", clock);
+        let clock = Instant::now();
+        let spec = ModelSpec { space: 0, delays: vec![0], route, wants_coef: true };
+        let (spaces, blocks) = (vec![design.space], blocks.clone());
+        let (problem, mut prepared) =
+            prepare(spaces, &[spec], blocks, test_blocks.clone(), n_folds, settings.clone())?;
+        mark("prepare", clock);
+        Ok((problem, prepared.conditioning.swap_remove(0), design.shift))
+    };
+    let (mut problem, mut conditioning, mut shift) = load(route)?;
+    let mut warnings = Vec::new();
+    if conditioning.is_beyond_limit() {
+        let fallback = (job.solver == Solver::Auto)
+            .then(|| instead(route, &conditioning, sizes, job.n_threads, memory))
+            .flatten();
+        match fallback {
+            Some(sentence) => {
+                drop(problem);
+                solver = sentence;
+                (problem, conditioning, shift) = load(Route::Svd)?;
+            }
+            None => warnings.push(Warning::ill_conditioned(
+                vec!["ridge".to_owned()],
+                route,
+                &conditioning,
+                job.alphas.values(),
+            )),
+        }
+    }
+    reporter.note(&format!("solver: {solver}"));
     reporter.step(&format!("{n} × {p} design prepared, {n_folds} folds"));
 
     let n_voxels = y.n_cols();
@@ -196,7 +207,6 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     seconds.extend(stages.into_iter().map(|(name, s)| (format!("tiles: {name}"), s)));
 
     let found = sink.finish()?;
-    let mut warnings = Vec::new();
     let n_dead = found.counts.n_constant + found.counts.n_not_finite;
     if n_dead > 0 {
         warnings.push(Warning::DeadVoxels {
@@ -225,6 +235,7 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         mean_cv_score: mean(&finite(&found.top_scores)),
         mean_test_correlation: job.test.as_ref().map(|_| mean(&finite(&found.test))),
         alpha_edges: found.edges,
+        conditioning,
         basis_rank: found.basis_rank,
         basis_error: found.basis_error,
         seconds,
@@ -273,48 +284,6 @@ fn check_equal(a: &Path, b: &Path, what: &str, n_a: usize, n_b: usize) -> Result
     })
 }
 
-/// The whole design as f32; NaN and infinities are an error.
-fn read_design(file: &NpyFile) -> Result<Array2<f32>> {
-    let (n, p) = (file.n_rows(), file.n_cols());
-    let mut x = Array2::<f32>::zeros((n, p));
-    let out = x.as_slice_mut().expect("a new array is contiguous");
-    file.read_columns(0..n, 0..p, out)?;
-    if let Some(i) = out.iter().position(|v| !v.is_finite()) {
-        return Err(Error::Values {
-            place: file.path().display().to_string(),
-            problem: format!(
-                "expected finite numbers, got {} in row {}, column {}",
-                out[i],
-                i / p,
-                i % p
-            ),
-            hint: "a design cannot hold NaN; remove the column or fill it in".into(),
-        });
-    }
-    Ok(x)
-}
-
-/// Subtracts the column means (f64 sums) and returns them: products in f32 lose nothing to a
-/// column's offset then.
-fn remove_means(x: &mut Array2<f32>) -> Vec<f64> {
-    let n = x.nrows() as f64;
-    let mut means = vec![0f64; x.ncols()];
-    for row in x.rows() {
-        row.iter().zip(&mut means).for_each(|(&x, m)| *m += f64::from(x));
-    }
-    means.iter_mut().for_each(|m| *m /= n);
-    for mut row in x.rows_mut() {
-        row.iter_mut().zip(&means).for_each(|(x, m)| *x = (f64::from(*x) - m) as f32);
-    }
-    // A constant column is zero, not the rounding of its mean.
-    for mut column in x.columns_mut() {
-        if column.iter().all(|&value| value == column[0]) {
-            column.fill(0.0);
-        }
-    }
-    means
-}
-
 /// Rows of each fold, cut into blocks of at most `BLOCK_ROWS`.
 fn blocks_by_fold(fold_of_row: &[usize], n_folds: usize) -> (Vec<Block>, Vec<Runs>) {
     let mut rows_of_fold: Vec<Vec<usize>> = vec![Vec::new(); n_folds];
@@ -336,15 +305,6 @@ fn blocks_by_fold(fold_of_row: &[usize], n_folds: usize) -> (Vec<Block>, Vec<Run
         }
     }
     (blocks, runs)
-}
-
-fn gather_rows(x: &Array2<f32>, runs: &Runs) -> Array2<f32> {
-    let n = runs.iter().map(Range::len).sum();
-    let mut out = Array2::zeros((n, x.ncols()));
-    for (mut to, from) in out.rows_mut().into_iter().zip(runs.iter().cloned().flatten()) {
-        to.assign(&x.row(from));
-    }
-    out
 }
 
 struct MatrixSource {

@@ -62,7 +62,7 @@ pub fn hrf_problem(
         delays: vec![0],
         n_features,
         train: designs.into_iter().map(dense).collect(),
-        test: Vec::new(),
+        ..Space::default()
     };
     // The mean eigenvalue of standardised columns is about the number of rows.
     let alphas = [0.1, 1.0, 10.0, 100.0].map(|share| share * n_rows as f64).to_vec();

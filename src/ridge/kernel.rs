@@ -4,8 +4,9 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
 use rayon::prelude::*;
 
+use super::conditioning::Conditioning;
 use super::spectrum::{Eigen, eigen, packed};
-use crate::backend::{Block, FullFit, Rotate, Rotation};
+use crate::backend::{Block, FullFit, PathSettings, Rotate, Rotation};
 use crate::error::Result;
 use crate::matrix::StoryDesign;
 
@@ -154,16 +155,18 @@ fn delayed_panel(
 /// One fold of a dual model from the kernel of all training rows.
 ///
 /// U, Λ of the centred training kernel; P = centred validation kernel · U, so that predictions
-/// are P z/(λ + a). About 9·n³ flops in f64.
+/// are P z/(λ + a). `n_coefs`: columns of the delayed design. About 9·n³ flops in f64.
 /// # Errors
 /// `Error::Numerical` from the eigenproblem.
 pub fn dual_rotation(
     all: MatRef<'_, f64>,
     blocks: &[Block],
     fold: usize,
-    fit_intercept: bool,
+    n_coefs: usize,
+    settings: &PathSettings,
     par: Par,
-) -> Result<(Rotation, f64)> {
+) -> Result<(Rotation, Conditioning)> {
+    let fit_intercept = settings.fit_intercept;
     let (mut train_rows, mut val_rows) = (Vec::new(), Vec::new());
     let mut row = 0;
     for block in blocks {
@@ -182,9 +185,12 @@ pub fn dual_rotation(
         center_kernel(&mut val, &means, grand);
         center_kernel(&mut train, &means, grand);
     }
-    let Eigen { vectors, values, condition } = eigen(train.as_ref(), par, "a training kernel")?;
+    let Eigen { vectors, values } = eigen(train.as_ref(), par, "a training kernel")?;
     drop(train);
     let m = values.len();
+    // The kernel of centred rows has a zero eigenvalue of its own.
+    let sizes = (n_train, n_coefs.min(n_train - usize::from(fit_intercept)));
+    let conditioning = Conditioning::squared(&values, &[], sizes, &settings.alphas);
     let mut p = Mat::<f64>::zeros(n_val, m);
     matmul(p.as_mut(), Accum::Replace, val.as_ref(), vectors.as_ref(), 1.0, par);
     let mut delta = vec![0f32; m];
@@ -213,7 +219,7 @@ pub fn dual_rotation(
         n_train,
         n_val,
     };
-    Ok((rotation, condition))
+    Ok((rotation, conditioning))
 }
 
 fn abs_max(most: f64, value: f64) -> f64 {
@@ -244,7 +250,7 @@ pub fn dual_full(
         into: packed(vectors.transpose()),
         back: packed(vectors.as_ref()),
         x_means,
-        test_kernels: test.iter().map(|kernel| packed(kernel.as_ref())).collect(),
+        test_rows: test.iter().map(|kernel| packed(kernel.as_ref())).collect(),
     })
 }
 

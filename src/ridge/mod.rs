@@ -7,6 +7,7 @@
 
 pub mod alignment;
 pub mod alphas;
+pub mod conditioning;
 pub mod edges;
 pub mod folds;
 pub mod gram;
@@ -14,6 +15,7 @@ pub mod kernel;
 pub mod prepare;
 pub mod route;
 pub mod spectrum;
+pub mod svd;
 
 pub use alphas::AlphaGrid;
 pub use prepare::{ModelSpec, prepare};

@@ -1,12 +1,16 @@
 //! From designs to a problem that an engine can solve.
 
+use std::borrow::Cow;
+
 use faer::{Mat, Par};
 use rayon::prelude::*;
 
+use super::conditioning::Conditioning;
 use super::gram::{FoldMoments, fold_moments};
 use super::kernel::{dual_full, dual_rotation, kernel};
 use super::route::Route;
 use super::spectrum::{primal_full, primal_rotation};
+use super::svd::{delayed_fold, factor_folds, solve_svd};
 use crate::backend::{Block, FoldPath, FullFit, Model, PathSettings, Problem, Rotation, Space};
 use crate::error::Result;
 use crate::matrix::StoryDesign;
@@ -27,8 +31,8 @@ pub struct ModelSpec {
 /// What the preparation found, beside the problem.
 #[derive(Debug, Clone, Default)]
 pub struct Prepared {
-    /// Per model: largest condition number of a training Gram (or kernel) over the folds.
-    pub conditions: Vec<f64>,
+    /// Per model: the worst of its folds.
+    pub conditioning: Vec<Conditioning>,
 }
 
 /// Columns below which a core of its own per eigenproblem beats all cores on one.
@@ -39,7 +43,7 @@ const SHARED_EIGEN: usize = 1500;
 /// # Errors
 /// `Error::Numerical` from the decompositions.
 pub fn prepare(
-    spaces: Vec<Space>,
+    mut spaces: Vec<Space>,
     specs: &[ModelSpec],
     blocks: Vec<Block>,
     test_blocks: Vec<usize>,
@@ -53,67 +57,112 @@ pub fn prepare(
         moments.push(primal.then(|| fold_moments(space, &blocks, n_folds, all_cores)));
     }
     let mut models = Vec::with_capacity(specs.len());
-    let mut conditions = Vec::with_capacity(specs.len());
+    let mut conditioning = Vec::with_capacity(specs.len());
     for spec in specs {
         let space = &spaces[spec.space];
-        let picked: Vec<usize> = spec
-            .delays
-            .iter()
-            .map(|d| space.delays.iter().position(|have| have == d))
-            .collect::<Option<_>>()
-            .expect("a model's delays are delays of its space");
+        if spec.route == Route::Svd {
+            let p = space.n_features * spec.delays.len();
+            let par = if p > SHARED_EIGEN { all_cores } else { Par::Seq };
+            let center = settings.fit_intercept;
+            let factored = factor_folds(space, &spec.delays, &blocks, n_folds, center, par);
+            let (folds, full) =
+                solve_svd(&factored, space, &spec.delays, &settings, p > SHARED_EIGEN)?;
+            let (folds, worst) = parted(folds, settings.alphas.len());
+            conditioning.push(worst);
+            models.push(Model {
+                space: spaces.len(),
+                delays: vec![0],
+                paths: paths(&folds, &settings)?,
+                folds,
+                full,
+                wants_coef: spec.wants_coef,
+            });
+            spaces.push(factored.space);
+            continue;
+        }
         let (folds, full) = match (spec.route, &moments[spec.space]) {
-            (Route::Gram, Some(folds)) => solve_primal(folds, space, &picked, &settings)?,
+            (Route::Gram, Some(folds)) => solve_primal(folds, space, spec, &blocks, &settings)?,
             _ => solve_dual(space, spec, &blocks, n_folds, &settings)?,
         };
-        conditions.push(folds.iter().map(|(_, c)| *c).fold(1.0, f64::max));
-        let folds: Vec<Rotation> = folds.into_iter().map(|(rotation, _)| rotation).collect();
-        let paths = folds.par_iter().map(|rotation| FoldPath::new(rotation, &settings));
+        let (folds, worst) = parted(folds, settings.alphas.len());
+        conditioning.push(worst);
         models.push(Model {
             space: spec.space,
-            delays: picked,
-            paths: paths.collect::<Result<_>>()?,
+            delays: picked(&spaces[spec.space], spec),
+            paths: paths(&folds, &settings)?,
             folds,
             full,
             wants_coef: spec.wants_coef,
         });
     }
+    // Svd models read their own space: the rows of a space that no other model uses can go.
+    for (s, space) in spaces.iter_mut().enumerate() {
+        if models.iter().all(|model| model.space != s) {
+            *space = Space { delays: vec![], ..Space::default() };
+        }
+    }
     let problem = Problem { n_folds, blocks, test_blocks, spaces, models, settings };
-    Ok((problem, Prepared { conditions }))
+    Ok((problem, Prepared { conditioning }))
 }
 
-type Solved = (Vec<(Rotation, f64)>, FullFit);
+type Solved = (Vec<(Rotation, Conditioning)>, FullFit);
+
+/// The rotations, and the worst of what is known of them.
+fn parted(folds: Vec<(Rotation, Conditioning)>, n_alphas: usize) -> (Vec<Rotation>, Conditioning) {
+    let (rotations, known): (Vec<_>, Vec<_>) = folds.into_iter().unzip();
+    let worst = known.into_iter().fold(Conditioning::direct(&[], n_alphas), Conditioning::max);
+    (rotations, worst)
+}
 
 fn solve_primal(
     union: &[FoldMoments],
     space: &Space,
-    picked: &[usize],
+    spec: &ModelSpec,
+    blocks: &[Block],
     settings: &PathSettings,
 ) -> Result<Solved> {
-    let folds: Vec<FoldMoments> =
-        union.iter().map(|fold| select(fold, picked, space.n_features)).collect();
+    let picked: Vec<usize> = picked(space, spec);
+    // A model with all of its space's delays has its moments: no copies.
+    let folds: Cow<'_, [FoldMoments]> = match picked.iter().copied().eq(0..space.delays.len()) {
+        true => Cow::Borrowed(union),
+        false => union.iter().map(|fold| select(fold, &picked, space.n_features)).collect(),
+    };
     let all = total(&folds);
     let center = settings.fit_intercept;
+    let rotation = |k: usize, par: Par| {
+        // Fewer rows than half the columns: they are the smaller factor.
+        let is_short = 2 * folds[k].n_rows < all.gram.nrows();
+        let rows = is_short.then(|| delayed_fold(space, &spec.delays, blocks, k, 0));
+        primal_rotation(&all, &folds[k], rows, settings, par)
+    };
     if all.gram.nrows() > SHARED_EIGEN {
         let par = Par::rayon(0);
         let full = primal_full(&all, center, par)?;
-        let rotations = folds
-            .iter()
-            .map(|fold| primal_rotation(&all, fold, center, par))
-            .collect::<Result<_>>()?;
+        let rotations = (0..folds.len()).map(|k| rotation(k, par)).collect::<Result<_>>()?;
         return Ok((rotations, full));
     }
     let (full, rotations) = rayon::join(
         || primal_full(&all, center, Par::Seq),
         || {
-            folds
-                .par_iter()
+            (0..folds.len())
+                .into_par_iter()
                 .with_max_len(1)
-                .map(|fold| primal_rotation(&all, fold, center, Par::Seq))
+                .map(|k| rotation(k, Par::Seq))
                 .collect::<Result<Vec<_>>>()
         },
     );
     Ok((rotations?, full?))
+}
+
+fn paths(folds: &[Rotation], settings: &PathSettings) -> Result<Vec<FoldPath>> {
+    folds.par_iter().map(|rotation| FoldPath::new(rotation, settings)).collect()
+}
+
+/// Indices of a model's delays among those of its space.
+fn picked(space: &Space, spec: &ModelSpec) -> Vec<usize> {
+    let position = |delay: &i64| space.delays.iter().position(|have| have == delay);
+    let all = spec.delays.iter().map(position).collect::<Option<_>>();
+    all.expect("a model's delays are delays of its space")
 }
 
 /// The moments of some of a space's delays, in the order given.
@@ -147,9 +196,10 @@ fn solve_dual(
     let par = Par::rayon(0);
     let center = settings.fit_intercept;
     let train: Vec<&StoryDesign> = space.train.iter().collect();
+    let n_coefs = space.n_features * spec.delays.len();
     let all = kernel(&train, &train, &spec.delays);
     let rotations = (0..n_folds)
-        .map(|fold| dual_rotation(all.as_ref(), blocks, fold, center, par))
+        .map(|fold| dual_rotation(all.as_ref(), blocks, fold, n_coefs, settings, par))
         .collect::<Result<_>>()?;
     let test = space.test.iter().map(|x| kernel(&[x], &train, &spec.delays)).collect();
     let means = column_means(space, &spec.delays);

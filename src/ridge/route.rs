@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::conditioning::{Conditioning, SCORE_ERROR_LIMIT};
 use crate::error::{Error, Result};
 
 /// What the user asks for.
@@ -15,6 +16,8 @@ pub enum Solver {
     Gram,
     /// Kernel of the rows.
     Dual,
+    /// Orthogonal factors of the folds.
+    Svd,
 }
 
 impl FromStr for Solver {
@@ -25,9 +28,10 @@ impl FromStr for Solver {
             "auto" => Ok(Self::Auto),
             "gram" => Ok(Self::Gram),
             "dual" => Ok(Self::Dual),
+            "svd" => Ok(Self::Svd),
             _ => Err(Error::Usage {
                 place: "solver".into(),
-                problem: format!("expected auto, gram or dual, got {text:?}"),
+                problem: format!("expected auto, gram, svd or dual, got {text:?}"),
                 hint: "auto picks by the shape of the problem and says why".into(),
             }),
         }
@@ -41,6 +45,8 @@ pub enum Route {
     Gram,
     /// n × n.
     Dual,
+    /// n × p, without a Gram matrix: the condition number is not squared.
+    Svd,
 }
 
 impl fmt::Display for Route {
@@ -48,6 +54,7 @@ impl fmt::Display for Route {
         f.write_str(match self {
             Route::Gram => "gram",
             Route::Dual => "dual",
+            Route::Svd => "svd",
         })
     }
 }
@@ -97,13 +104,36 @@ impl Cost {
                 voxel_flops: v * (2.0 * n * p + k * (4.0 + 10.0) * p * p + 4.0 * p * p),
             },
             Route::Dual => Self {
-                bytes: 8.0 * n * n * 4.0
+                // The kernel and what its eigenproblem takes, folds in f32, test kernels.
+                bytes: 8.0 * n * n * 5.0
                     + k * 4.0 * train * (train + 2.0 * n / k)
                     + 4.0 * n * n
                     + 8.0 * n * n_test as f64,
                 setup_flops: k * 11.0 * train.powi(3) + 9.0 * n.powi(3),
                 voxel_flops: v * (k * (2.0 * train * train + 12.0 * train * n / k) + 4.0 * n * n),
             },
+            Route::Svd => {
+                // Rows of the stacked factors of the other folds, and of all.
+                let own = (p + 1.0).min(n / k);
+                let (stacked, all) = (own * (k - 1.0).max(1.0), own * k);
+                Self {
+                    // The design, its copy in folds and Q, in f32; R in f64; then the larger of: a
+                    // fold's rows, their factor and its reflectors; or, stacked, the same with U, V
+                    // and what an SVD needs.
+                    bytes: 12.0 * n * p
+                        + 8.0 * k * own * p
+                        + k * 4.0 * p * (stacked + 2.0 * own)
+                        + 4.0 * p * (all + p + n_test as f64)
+                        + 8.0 * p * (3.0 * n / k).max(3.0 * all + 6.0 * p),
+                    setup_flops: 4.0 * n * p * p
+                        + (k + 1.0) * (6.0 * all * p * p + 20.0 * p.powi(3)),
+                    voxel_flops: v
+                        * (2.0 * n * p
+                            + k * (2.0 * stacked * p + 2.0 * own * p + 10.0 * p * p)
+                            + 2.0 * all * p
+                            + 2.0 * p * p),
+                }
+            }
         }
     }
 
@@ -135,17 +165,17 @@ pub fn choose(
     let dual = Cost::of(Route::Dual, sizes);
     let quicker =
         if dual.seconds(threads) < gram.seconds(threads) { Route::Dual } else { Route::Gram };
-    let cost = |route| if route == Route::Gram { gram } else { dual };
+    let cost = |route| Cost::of(route, sizes);
     let other = |route| if route == Route::Gram { Route::Dual } else { Route::Gram };
     let route = match solver {
         Solver::Gram => Route::Gram,
         Solver::Dual => Route::Dual,
+        Solver::Svd => Route::Svd,
         Solver::Auto if cost(quicker).bytes <= available_bytes => quicker,
         Solver::Auto if cost(other(quicker)).bytes <= available_bytes => other(quicker),
         Solver::Auto => quicker,
     };
     let taken = cost(route);
-    let gib = |bytes: f64| format!("{:.1} GiB", bytes / f64::from(1 << 30));
     if taken.bytes > available_bytes {
         return Err(Error::TooLarge {
             what: format!(
@@ -174,6 +204,32 @@ pub fn choose(
     Ok((route, estimate))
 }
 
+/// The sentence with which `auto` takes `svd` in place of a route that cannot be trusted; `None`
+/// where svd does not fit.
+pub fn instead(
+    route: Route,
+    conditioning: &Conditioning,
+    sizes: Sizes,
+    threads: usize,
+    available_bytes: f64,
+) -> Option<String> {
+    let cost = Cost::of(Route::Svd, sizes);
+    (cost.bytes <= available_bytes).then(|| {
+        format!(
+            "svd (condition number {:.1e}: CV scores of {route} may be off by {:.0e}, more than \
+             {SCORE_ERROR_LIMIT:.0e}; at most {} and about {})",
+            conditioning.condition,
+            conditioning.score_error(),
+            gib(cost.bytes),
+            duration(cost.seconds(threads))
+        )
+    })
+}
+
+fn gib(bytes: f64) -> String {
+    format!("{:.1} GiB", bytes / f64::from(1 << 30))
+}
+
 /// Seconds as a person says them.
 pub fn duration(seconds: f64) -> String {
     match seconds {
@@ -200,6 +256,20 @@ mod tests {
         let forced = choose(Solver::Dual, sizes(8000, 500), 2, 1e11, "x").unwrap();
         assert_eq!(forced.0, Route::Dual);
         assert!(forced.1.contains("as asked"));
+    }
+
+    #[test]
+    fn svd_is_taken_instead_only_where_it_fits() {
+        let known = Conditioning::squared(&[1.0, 1e-18], &[], (2, 2), &[1e-18]);
+        assert!(known.is_beyond_limit());
+        let svd = Cost::of(Route::Svd, sizes(8000, 500));
+        let sentence = instead(Route::Gram, &known, sizes(8000, 500), 2, svd.bytes).unwrap();
+        for part in ["svd", "condition number 1.0e9", "gram", "more than 1e-5", "GiB"] {
+            assert!(sentence.contains(part), "{sentence}");
+        }
+        assert_eq!(instead(Route::Gram, &known, sizes(8000, 500), 2, svd.bytes - 1.0), None);
+        assert_eq!(choose(Solver::Svd, sizes(8000, 500), 2, 1e11, "x").unwrap().0, Route::Svd);
+        assert!(choose(Solver::Svd, sizes(8000, 500), 2, svd.bytes - 1.0, "x").is_err());
     }
 
     #[test]

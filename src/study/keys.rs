@@ -211,7 +211,7 @@ pub const KEYS: &[Key] = &[
         "correlation, r2",
         "validation score that chooses alphas",
     ),
-    key("ridge", "solver", "\"auto\"", "auto, gram, dual", "route to the solution"),
+    key("ridge", "solver", "\"auto\"", "auto, gram, svd, dual", "route to the solution"),
     key(
         "ridge",
         "fit_intercept",

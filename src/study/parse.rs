@@ -137,7 +137,12 @@ impl<'a> Parser<'a> {
             )?,
             solver: ridge.word(
                 "solver",
-                &[("auto", Solver::Auto), ("gram", Solver::Gram), ("dual", Solver::Dual)],
+                &[
+                    ("auto", Solver::Auto),
+                    ("gram", Solver::Gram),
+                    ("svd", Solver::Svd),
+                    ("dual", Solver::Dual),
+                ],
                 Solver::Auto,
             )?,
             fit_intercept: ridge.flag("fit_intercept", true)?,

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `naive` | oracles in f64, shared with nothing: ridge by SVD, Pearson, Lanczos, statistics |
 //! | `workbench` | temporary folders, random data, files written by hand, runs of the binary |
-//! | `ridge_command` | `voxelcast ridge` against the oracle; its flags, its files, its refusals |
+//! | `ridge_command` | `voxelcast ridge` against the oracle; its flags and its files |
+//! | `ridge_refusals` | what `voxelcast ridge` refuses: exit code, message, nothing written |
+//! | `solvers` | gram, svd and dual against each other and the oracle; when gram is not trusted |
 //! | `bench_command` | `voxelcast bench`: what it prints, its flags |
 //! | `golden` | values of other programs (himalaya, scikit-learn, NumPy, gensim) |
 //! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
@@ -23,5 +25,7 @@ mod memory;
 mod naive;
 mod real_data;
 mod ridge_command;
+mod ridge_refusals;
+mod solvers;
 mod study_command;
 mod workbench;

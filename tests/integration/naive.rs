@@ -131,6 +131,49 @@ pub fn ridge_cv(
     RidgeAnswer { cv_scores, best }
 }
 
+/// Cross-validation from the kernel of all rows, with an intercept: (K + alpha) u = y by Cholesky,
+/// r of Kᵥ u with the BOLD. Both kernels are centred by training means.
+pub fn kernel_ridge_cv(
+    kernel: &Array2<f64>,
+    y: &Array2<f64>,
+    folds: &[usize],
+    alphas: &[f64],
+) -> Array2<f64> {
+    let n_folds = folds.iter().max().expect("there are rows") + 1;
+    let mut cv_scores = Array2::<f64>::zeros((alphas.len(), y.ncols()));
+    for fold in 0..n_folds {
+        let is_val = |i: usize| folds[i] == fold;
+        let train: Vec<usize> = (0..folds.len()).filter(|&i| !is_val(i)).collect();
+        let from_train = kernel.select(Axis(1), &train);
+        let k = from_train.select(Axis(0), &train);
+        let means = k.mean_axis(Axis(0)).expect("there are rows");
+        let grand = means.mean().expect("there are rows");
+        let center = |k: Array2<f64>| {
+            let of_rows = k.mean_axis(Axis(1)).expect("there are columns").insert_axis(Axis(1));
+            k - &means - of_rows + grand
+        };
+        let k_val = center(rows_where(&from_train, is_val));
+        let k = center(k);
+        let y_train = y.select(Axis(0), &train);
+        let y_val = rows_where(y, is_val);
+        let y_means = y_train.mean_axis(Axis(0)).expect("there are rows");
+        for (a, &alpha) in alphas.iter().enumerate() {
+            let n = train.len();
+            let penalised = Mat::from_fn(n, n, |i, j| k[[i, j]] + if i == j { alpha } else { 0.0 });
+            let factor = penalised.llt(faer::Side::Lower).expect("a positive matrix");
+            let right = Mat::from_fn(n, y.ncols(), |i, v| y_train[[i, v]] - y_means[v]);
+            let dual = faer::linalg::solvers::Solve::solve(&factor, &right);
+            let dual = Array2::from_shape_fn((n, y.ncols()), |(i, v)| dual[(i, v)]);
+            let predicted = k_val.dot(&dual);
+            for v in 0..y.ncols() {
+                let (p, t) = (predicted.column(v).to_vec(), y_val.column(v).to_vec());
+                cv_scores[[a, v]] += pearson(&p, &t) / n_folds as f64;
+            }
+        }
+    }
+    cv_scores
+}
+
 /// The last of the largest values.
 pub fn argmax_last(values: &[f64]) -> usize {
     (0..values.len()).fold(0, |best, i| if values[i] >= values[best] { i } else { best })

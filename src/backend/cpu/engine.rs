@@ -97,9 +97,9 @@ impl<'p> CpuEngine<'p> {
             }
         }
         for model in &problem.models {
-            let inner = if model.is_dual() { problem.n_train() } else { problem.n_coefs(model) };
-            values += inner + if model.wants_coef { problem.n_coefs(model) } else { 0 };
-            if model.wants_coef && model.is_dual() {
+            values +=
+                problem.n_fitted(model) + if model.wants_coef { problem.n_coefs(model) } else { 0 };
+            if model.wants_coef && (model.is_dual() || model.is_stacked()) {
                 values += problem.n_coefs(model);
             }
             values += 2 * problem.settings.alphas.len();
@@ -217,9 +217,8 @@ impl Engine for CpuEngine<'_> {
             let space = &problem.spaces[model.space];
             let weights = &self.fitted[index].inner;
             let pred = sized(&mut self.pred, n_panels * n_rows);
-            if model.is_dual() {
-                let kernel = &model.full.test_kernels[block];
-                multiply_panels(self.arch, kernel, weights, pred, n_panels);
+            if let Some(rows) = model.full.test_rows.get(block) {
+                multiply_panels(self.arch, rows, weights, pred, n_panels);
             } else {
                 let delays: Vec<i64> = model.delays.iter().map(|&d| space.delays[d]).collect();
                 let design = &space.test[block];
@@ -230,7 +229,7 @@ impl Engine for CpuEngine<'_> {
             if let Some(hand_out) = predictions.as_mut() {
                 self.pred_rows.resize(n_rows * width, 0.0);
                 to_rows(pred, n_rows, width, &mut self.pred_rows);
-                let intercept = &self.models[index].intercept;
+                let intercept = &self.fitted[index].intercept;
                 for row in self.pred_rows.chunks_exact_mut(width) {
                     row.iter_mut().zip(intercept).for_each(|(p, &i)| *p += i);
                 }

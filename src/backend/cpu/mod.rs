@@ -9,6 +9,7 @@ pub mod predict;
 pub mod product;
 mod rotate;
 mod solve;
+mod stacked;
 pub mod voxels;
 pub mod xty;
 

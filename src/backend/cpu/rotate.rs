@@ -142,6 +142,20 @@ impl CpuEngine<'_> {
                 }
                 (u, p)
             }
+            Rotate::Stacked { to_z, to_t } => {
+                let (n_train, n_val) = (to_z.depth(), to_t.depth());
+                let train = sized(train, panels.n * n_train);
+                let val = sized(val, panels.n * n_val);
+                for i in 0..panels.n {
+                    let panel = panels.first + i;
+                    let means = self.train_means(Some(fold), panel);
+                    let out = &mut train[i * n_train..(i + 1) * n_train];
+                    self.stack_statistics(model, Some(fold), panel, &means, out);
+                    let own = self.fold_statistic(model, fold, panel);
+                    val[i * n_val..(i + 1) * n_val].copy_from_slice(own);
+                }
+                (to_z, to_t)
+            }
         };
         multiply_panels(self.arch, into_z, train, z, panels.n);
         multiply_panels(self.arch, into_t, val, t, panels.n);

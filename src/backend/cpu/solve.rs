@@ -32,8 +32,10 @@ pub struct SolveScratch {
 /// The weights of one model, panel by panel.
 #[derive(Debug, Default)]
 pub struct Fitted {
-    /// `(n_coefs)` rows a panel, or `(n_train)` dual weights.
+    /// `(n_coefs)` rows a panel, or `(n_train)` dual weights, or weights of components.
     pub inner: Vec<PanelRow>,
+    /// `(width)` of these weights; that of the columns' weights differs where rows are centred.
+    pub intercept: Vec<f32>,
 }
 
 impl CpuEngine<'_> {
@@ -46,7 +48,7 @@ impl CpuEngine<'_> {
         scratch: &mut SolveScratch,
     ) -> Result<()> {
         let (problem, width) = (self.problem, self.width);
-        let n_inner = if model.is_dual() { problem.n_train() } else { problem.n_coefs(model) };
+        let n_inner = problem.n_fitted(model);
         tile.cv_scores.resize(problem.settings.alphas.len() * width, 0.0);
         tile.best.resize(width, None);
         tile.intercept.resize(width, 0.0);
@@ -61,6 +63,7 @@ impl CpuEngine<'_> {
             self.refit(model, panels, tile, inner, scratch);
             self.seconds[4] += clock.elapsed().as_secs_f64();
         }
+        fitted.intercept.clone_from(&tile.intercept);
         if !model.wants_coef {
             return Ok(());
         }
@@ -78,11 +81,31 @@ impl CpuEngine<'_> {
                 add_xty(design, &delays, rows, coef, &mut scratch.packed, self.arch);
             }
             to_rows(coef, n_coefs, width, &mut tile.coef);
+            self.uncenter(model, tile);
+        } else if model.is_stacked() {
+            let coef = sized(&mut scratch.coef, self.n_panels() * n_coefs);
+            multiply_panels(self.arch, &model.full.back, &fitted.inner, coef, self.n_panels());
+            to_rows(coef, n_coefs, width, &mut tile.coef);
+            self.uncenter(model, tile);
         } else {
             to_rows(&fitted.inner, n_coefs, width, &mut tile.coef);
         }
         self.seconds[4] += clock.elapsed().as_secs_f64();
         Ok(())
+    }
+
+    /// From the intercept for centred rows to the one that goes with the columns' weights.
+    fn uncenter(&self, model: &Model, tile: &mut ModelTile) {
+        if !self.problem.settings.fit_intercept {
+            return;
+        }
+        let mut offsets = vec![0f64; self.width];
+        for (x_mean, row) in model.full.x_means.iter().zip(tile.coef.chunks_exact(self.width)) {
+            offsets.iter_mut().zip(row).for_each(|(o, &w)| *o += x_mean * f64::from(w));
+        }
+        for (intercept, offset) in tile.intercept.iter_mut().zip(offsets) {
+            *intercept = (f64::from(*intercept) - offset) as f32;
+        }
     }
 
     /// Every alpha's mean validation score, and the best alpha, of one block of panels.
@@ -102,7 +125,7 @@ impl CpuEngine<'_> {
         n_scored.clear();
         n_scored.resize(panels.n, [0.0; PANEL]);
         let clock = Instant::now();
-        if !model.is_dual() {
+        if !model.is_dual() && !model.is_stacked() {
             self.total_xty(model, panels, &mut rotate.total);
         }
         self.seconds[2] += clock.elapsed().as_secs_f64();
@@ -165,14 +188,17 @@ impl CpuEngine<'_> {
         scratch: &mut SolveScratch,
     ) {
         let (problem, full) = (self.problem, &model.full);
-        let (m, n_inner) = (full.into.rows(), full.into.depth());
+        let (m, depth) = (full.into.rows(), full.into.depth());
+        let n_inner = problem.n_fitted(model);
         let SolveScratch { rotate, refit, .. } = scratch;
         // Of a primal model: as cross-validation left it.
-        let train = sized(&mut rotate.total, panels.n * n_inner);
-        for (i, train) in train.chunks_exact_mut(n_inner.max(1)).enumerate() {
+        let train = sized(&mut rotate.total, panels.n * depth);
+        for (i, train) in train.chunks_exact_mut(depth.max(1)).enumerate() {
             let means = self.train_means(None, panels.first + i);
-            if model.is_dual() {
-                let rows = &self.rows[(panels.first + i) * n_inner..][..n_inner];
+            if model.is_stacked() {
+                self.stack_statistics(model, None, panels.first + i, &means, train);
+            } else if model.is_dual() {
+                let rows = &self.rows[(panels.first + i) * depth..][..depth];
                 for (to, row) in train.iter_mut().zip(rows) {
                     *to = std::array::from_fn(|v| row[v] - means[v] as f32);
                 }
@@ -205,12 +231,16 @@ impl CpuEngine<'_> {
                 }
             });
         }
-        multiply_panels(self.arch, &full.back, z, inner, panels.n);
-        for (i, inner) in inner.chunks_exact(n_inner.max(1)).enumerate() {
+        match model.is_stacked() {
+            true => inner.copy_from_slice(z),
+            false => multiply_panels(self.arch, &full.back, z, inner, panels.n),
+        }
+        for i in 0..panels.n {
+            let inner = &inner[i * n_inner..(i + 1) * n_inner];
             let panel = panels.first + i;
             let means = self.train_means(None, panel);
             let mut offsets = [0f64; PANEL];
-            if !model.is_dual() {
+            if !model.is_dual() && !model.is_stacked() {
                 for (x_mean, row) in full.x_means.iter().zip(inner) {
                     for (offset, &w) in offsets.iter_mut().zip(row) {
                         *offset += x_mean * f64::from(w);

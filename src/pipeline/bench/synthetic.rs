@@ -166,7 +166,7 @@ impl Synthetic {
                 (vec![0], self.problem.n_features, self.stories.iter().map(cut).collect())
             }
         };
-        Space { delays, n_features, train, test: Vec::new() }
+        Space { delays, n_features, train, ..Space::default() }
     }
 }
 

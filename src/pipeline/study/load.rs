@@ -9,6 +9,7 @@ use crate::backend::{Block, PathSettings, Problem, Space};
 use crate::design::delays::delay;
 use crate::error::{Error, Result};
 use crate::matrix::StoryDesign;
+use crate::ridge::conditioning::Conditioning;
 use crate::ridge::{ModelSpec, Route, prepare};
 use crate::study::Study;
 
@@ -19,7 +20,7 @@ pub fn load_problem(
     subject: &Subject,
     split: &Split,
     plan: &StudyPlan,
-) -> Result<(Problem, Vec<f64>)> {
+) -> Result<(Problem, Vec<Conditioning>)> {
     let n_trs = subject.n_trs();
     let blocks: Vec<Block> = split
         .train
@@ -48,6 +49,7 @@ pub fn load_problem(
                     n_features: model.n_coefs,
                     train: stacked(&train)?,
                     test: stacked(&test)?,
+                    ..Space::default()
                 };
                 specs.push(spec(study, spaces.len(), vec![0], model.route));
                 spaces.push(space);
@@ -62,7 +64,7 @@ pub fn load_problem(
             specs.push(spec(study, spaces.len(), model.delays.clone(), model.route));
         }
         let n_features = train.first().map_or(0, StoryDesign::n_features);
-        spaces.push(Space { delays, n_features, train, test });
+        spaces.push(Space { delays, n_features, train, test, ..Space::default() });
     }
     let settings = PathSettings {
         scorer: study.scorer,
@@ -73,7 +75,7 @@ pub fn load_problem(
     };
     let (problem, prepared) =
         prepare(spaces, &specs, blocks, test_blocks, split.n_folds, settings)?;
-    Ok((problem, prepared.conditions))
+    Ok((problem, prepared.conditioning))
 }
 
 fn spec(study: &Study, space: usize, delays: Vec<i64>, route: Route) -> ModelSpec {

@@ -6,9 +6,11 @@ use super::inputs::Inputs;
 use super::spaces::WordSpace;
 use super::split::Split;
 use crate::error::Result;
-use crate::ridge::Route;
-use crate::ridge::route::{Cost, Sizes, choose};
+use crate::ridge::conditioning::Conditioning;
+use crate::ridge::route::{Cost, Sizes, choose, instead};
+use crate::ridge::{Route, Solver};
 use crate::study::{ModelVariant, SpaceKind, Study};
+use crate::warning::Warning;
 
 /// One model.
 #[derive(Debug, Clone, Serialize)]
@@ -29,6 +31,9 @@ pub struct ModelPlan {
     /// How it is solved.
     #[serde(skip)]
     pub route: Route,
+    /// What its cost follows from.
+    #[serde(skip)]
+    pub sizes: Sizes,
     /// The route, why, and at what cost.
     pub solver: String,
 }
@@ -67,6 +72,40 @@ pub struct StudyPlan {
     pub setup_bytes: f64,
     /// A cautious estimate of the time, in seconds.
     pub seconds: f64,
+}
+
+impl StudyPlan {
+    /// Takes svd for models that `auto` would solve by a route that cannot be trusted; whether it
+    /// did. `conditioning`: what preparing each model found.
+    pub fn avoid_squares(
+        &mut self,
+        study: &Study,
+        n_threads: usize,
+        memory_bytes: u64,
+        conditioning: &[Conditioning],
+    ) -> bool {
+        let mut any = false;
+        for (model, known) in self.models.iter_mut().zip(conditioning) {
+            if study.solver != Solver::Auto || !known.is_beyond_limit() {
+                continue;
+            }
+            let memory = memory_bytes as f64;
+            if let Some(solver) = instead(model.route, known, model.sizes, n_threads, memory) {
+                self.setup_bytes += Cost::of(Route::Svd, model.sizes).bytes;
+                (model.route, model.solver, any) = (Route::Svd, solver, true);
+            }
+        }
+        any
+    }
+
+    /// One warning about all models that are solved by a route that cannot be trusted.
+    pub fn ill_conditioned(&self, study: &Study, conditioning: &[Conditioning]) -> Option<Warning> {
+        let doubtful = || self.models.iter().zip(conditioning).filter(|(_, c)| c.is_beyond_limit());
+        let (model, known) =
+            doubtful().max_by(|a, b| a.1.score_error().total_cmp(&b.1.score_error()))?;
+        let names = doubtful().map(|(model, _)| model.folder()).collect();
+        Some(Warning::ill_conditioned(names, model.route, known, study.alphas.values()))
+    }
 }
 
 /// Plans a study whose word spaces are known.
@@ -121,6 +160,7 @@ pub fn plan(
                 n_features: width,
                 n_coefs,
                 route,
+                sizes,
                 solver,
             });
         }

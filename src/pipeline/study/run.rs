@@ -25,6 +25,7 @@ use crate::pipeline::output::{write_bytes, write_json};
 use crate::pipeline::reporter::Reporter;
 use crate::pipeline::tiles::{StageSeconds, TileRun, run_tiles, tile_width};
 use crate::report::{ScoreRow, csv};
+use crate::ridge::conditioning::Conditioning;
 use crate::study::Study;
 use crate::warning::Warning;
 
@@ -100,7 +101,7 @@ pub fn run(
     mark("hashes", reporter);
 
     let words = word_spaces(study, &inputs.stories, &split, &mut warnings)?;
-    let plan = plan(study, &inputs, &split, &words, options.n_threads, options.memory_bytes)?;
+    let mut plan = plan(study, &inputs, &split, &words, options.n_threads, options.memory_bytes)?;
     for model in &plan.models {
         reporter.step(&format!("{}: {} columns, {}", model.folder(), model.n_coefs, model.solver));
     }
@@ -119,14 +120,28 @@ pub fn run(
     mark("alignment", reporter);
 
     start_partial(&options.out, &fingerprint)?;
-    let mut prepared: Option<(Vec<usize>, Problem, Vec<f64>)> = None;
+    let mut prepared: Option<(Vec<usize>, Problem, Vec<Conditioning>)> = None;
+    let mut is_warned = false;
     let (mut stages, mut found) = (StageSeconds::new(), Vec::new());
     for subject in &inputs.subjects {
         let same = prepared.as_ref().is_some_and(|(counts, _, _)| *counts == subject.n_feature_trs);
         if !same {
-            let made = designs(study, &inputs.stories, &words, &split, &subject.n_feature_trs)?;
-            let (problem, conditions) = load_problem(study, made, subject, &split, &plan)?;
-            prepared = Some((subject.n_feature_trs.clone(), problem, conditions));
+            drop(prepared.take());
+            let load = |plan: &StudyPlan| -> Result<(Problem, Vec<Conditioning>)> {
+                let trs = &subject.n_feature_trs;
+                let made = designs(study, &inputs.stories, &words, &split, trs)?;
+                load_problem(study, made, subject, &split, plan)
+            };
+            let (mut problem, mut conditioning) = load(&plan)?;
+            if plan.avoid_squares(study, options.n_threads, options.memory_bytes, &conditioning) {
+                drop(problem);
+                (problem, conditioning) = load(&plan)?;
+            }
+            let doubt = plan.ill_conditioned(study, &conditioning).filter(|_| !is_warned);
+            doubt.iter().for_each(|warning| reporter.warn(warning));
+            is_warned |= doubt.is_some();
+            warnings.extend(doubt);
+            prepared = Some((subject.n_feature_trs.clone(), problem, conditioning));
             mark("prepare", reporter);
         }
         let Some((_, problem, _)) = &prepared else { continue };
@@ -162,7 +177,7 @@ pub fn run(
             fold
         })
         .collect();
-    let conditions = prepared.map_or(Vec::new(), |(_, _, conditions)| conditions);
+    let conditioning = prepared.map_or(Vec::new(), |(_, _, conditioning)| conditioning);
     timings.push(("total".into(), clock.elapsed().as_secs_f64()));
     let document = json!({
         "schema": "voxelcast.run/1",
@@ -187,9 +202,10 @@ pub fn run(
         "n_test_trs": plan.n_test,
         "subjects": plan.subjects.iter().map(|(s, v)| (s.clone(), json!(v))).collect::<serde_json::Map<_, _>>(),
         "spaces": space_infos(study, &words),
-        "models": plan.models.iter().zip(&conditions).map(|(model, condition)| json!({
+        "models": plan.models.iter().zip(&conditioning).map(|(model, known)| json!({
             "folder": model.folder(), "delays": model.delays, "n_features": model.n_features,
-            "n_coefs": model.n_coefs, "gram_condition": condition,
+            "n_coefs": model.n_coefs, "condition": known.condition,
+            "score_error": known.score_error(),
         })).collect::<Vec<_>>(),
         "voxels": inputs.subjects.iter().zip(&found)
             .map(|(s, found)| (s.name.clone(), json!(found))).collect::<serde_json::Map<_, _>>(),
