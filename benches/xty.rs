@@ -4,10 +4,9 @@ use criterion::{Criterion, Throughput};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use pulp::Arch;
-use voxelcast::backend::Packed;
 use voxelcast::backend::cpu::panels::PanelRows;
 use voxelcast::backend::cpu::product::{PANEL, PanelRow};
-use voxelcast::backend::cpu::xty::add_xty;
+use voxelcast::backend::cpu::xty::{PackedRows, add_xty};
 
 use crate::data::{assert_near, problem, shared_id, to_panels};
 
@@ -18,12 +17,13 @@ pub fn bench(criterion: &mut Criterion) {
     let rows =
         |rows: &std::ops::Range<usize>| to_panels(data.y.slice(ndarray::s![rows.clone(), ..]));
     let bold: Vec<Vec<PanelRow>> = data.stories.iter().map(rows).collect();
-    let mut packed = Packed::default();
+    let mut packed = PackedRows::default();
     let mut add = |out: &mut [PanelRow]| {
         out.fill([0.0; PANEL]);
         for (design, bold) in space.train.iter().zip(&bold) {
             let y = PanelRows::whole(bold, design.n_trs());
-            add_xty(design, &space.delays, y, out, &mut packed, arch);
+            packed.fill(design);
+            add_xty(design, &packed, &space.delays, y, out, arch);
         }
     };
     let (x, y) = (data.x.as_slice(), data.y.as_slice());

@@ -11,11 +11,13 @@ use super::predict::{PredictScratch, predict};
 use super::product::{PANEL, PanelRow, multiply_panels};
 use super::solve::{Fitted, SolveScratch};
 use super::voxels::VoxelSums;
-use super::xty::add_xty;
-use crate::backend::{
-    Engine, Model, ModelTile, Packed, Problem, TakePrediction, TestTile, VoxelCounts,
-};
+use super::xty::{PackedRows, add_xty};
+use crate::backend::{Engine, Model, ModelTile, Problem, TakePrediction, TestTile, VoxelCounts};
 use crate::error::Result;
+
+/// Panels that a block of training rows passes through at a time: a few hundred rows of them stay
+/// in the second-level cache from the sums to the products.
+const GROUP_PANELS: usize = 16;
 
 const STAGES: [&str; 6] = ["sums", "xty", "rotate", "path", "refit", "score"];
 
@@ -35,7 +37,7 @@ pub struct CpuEngine<'p> {
     /// `(n_panels, n_train)` training rows in the order of the blocks; dual models only.
     pub(super) rows: Vec<PanelRow>,
     pub(super) row_starts: Vec<usize>,
-    /// One block's BOLD, panel by panel.
+    /// One block's BOLD, panel by panel: some panels of training rows, all of test rows.
     block: Vec<PanelRow>,
     models: Vec<ModelTile>,
     fitted: Vec<Fitted>,
@@ -44,7 +46,8 @@ pub struct CpuEngine<'p> {
     test_bad: Vec<bool>,
     pred: Vec<PanelRow>,
     pred_rows: Vec<f32>,
-    packed: Packed,
+    /// Per space: the training design of the block at hand.
+    packed: Vec<PackedRows>,
     predict: PredictScratch,
     scratch: SolveScratch,
     pub(super) seconds: [f64; STAGES.len()],
@@ -80,7 +83,7 @@ impl<'p> CpuEngine<'p> {
             test_bad: Vec::new(),
             pred: Vec::new(),
             pred_rows: Vec::new(),
-            packed: Packed::default(),
+            packed: problem.spaces.iter().map(|_| PackedRows::default()).collect(),
             predict: PredictScratch::default(),
             scratch: SolveScratch::default(),
             seconds: [0.0; STAGES.len()],
@@ -169,24 +172,40 @@ impl Engine for CpuEngine<'_> {
         let (problem, n_panels) = (self.problem, self.n_panels());
         let fold = problem.blocks[block].fold;
         let n_rows = problem.blocks[block].n_rows;
-        self.timed(0, |s| {
-            let panels = sized(&mut s.block, n_panels * n_rows);
-            s.voxels.add(bold, fold, panels, s.arch);
-        });
+        let spaces = || problem.spaces.iter().enumerate();
         self.timed(1, |s| {
-            let y = PanelRows::whole(&s.block, n_rows);
-            for (index, space) in problem.spaces.iter().enumerate().filter(|(i, _)| s.primal[*i]) {
-                let size = n_panels * space.n_columns();
-                let out = &mut s.xty[index][fold * size..(fold + 1) * size];
-                add_xty(&space.train[block], &space.delays, y, out, &mut s.packed, s.arch);
-            }
-            if !s.rows.is_empty() {
-                let (n_train, start) = (problem.n_train(), s.row_starts[block]);
-                for (p, to) in s.rows.chunks_exact_mut(n_train).enumerate() {
-                    to[start..start + n_rows].copy_from_slice(y.panel(p));
+            for ((index, space), packed) in spaces().zip(&mut s.packed) {
+                if s.primal[index] {
+                    packed.fill(&space.train[block]);
                 }
             }
         });
+        self.voxels.start_block(bold, self.arch);
+        for first in (0..n_panels).step_by(GROUP_PANELS) {
+            let panels = first..n_panels.min(first + GROUP_PANELS);
+            self.timed(0, |s| {
+                let out = sized(&mut s.block, panels.len() * n_rows);
+                s.voxels.add(bold, fold, panels.clone(), out, s.arch);
+            });
+            self.timed(1, |s| {
+                let y = PanelRows::whole(&s.block, n_rows);
+                for ((index, space), packed) in spaces().zip(&s.packed) {
+                    if s.primal[index] {
+                        let at = |panel: usize| (fold * n_panels + panel) * space.n_columns();
+                        let out = &mut s.xty[index][at(panels.start)..at(panels.end)];
+                        let design = &space.train[block];
+                        add_xty(design, packed, &space.delays, y, out, s.arch);
+                    }
+                }
+                if !s.rows.is_empty() {
+                    let (n_train, start) = (problem.n_train(), s.row_starts[block]);
+                    for (p, panel) in panels.clone().enumerate() {
+                        let to = &mut s.rows[panel * n_train + start..][..n_rows];
+                        to.copy_from_slice(y.panel(p));
+                    }
+                }
+            });
+        }
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! BOLD as it arrives: bad values masked, moments summed, cut into panels, all in one pass.
 
-use super::panels::{n_panels, of_panel};
+use std::ops::Range;
+
+use super::panels::of_panel;
 use super::product::{PANEL, PanelRow};
 
 /// Per-voxel state of one tile over its training rows.
@@ -44,20 +46,34 @@ impl VoxelSums {
         self.not_finite[voxel] || !self.varies[voxel]
     }
 
-    /// Sums one block, and writes it to `panels` shifted, with zeros in place of NaN and
-    /// infinities.
+    /// Looks at a block that is about to be added: the first one sets the shift to its means.
     ///
-    /// `bold`: `(n, width)` row-major. `panels`: `(n_panels, n)` rows; voxels beyond the width are
-    /// zero. The first block sets the shift to its means.
-    pub fn add(&mut self, bold: &[f32], fold: usize, panels: &mut [PanelRow], arch: pulp::Arch) {
+    /// `bold`: `(n, width)` row-major.
+    pub fn start_block(&mut self, bold: &[f32], arch: pulp::Arch) {
         let width = self.shift.len();
-        if bold.is_empty() || width == 0 {
-            return;
-        }
-        if !self.started {
+        if !self.started && !bold.is_empty() && width > 0 {
             self.started = true;
             self.first.copy_from_slice(&bold[..width]);
             arch.dispatch(|| finite_means(bold, width, &mut self.shift));
+        }
+    }
+
+    /// Sums some panels of a block, and writes them to `out` shifted, with zeros in place of NaN
+    /// and infinities.
+    ///
+    /// `bold`: `(n, width)` row-major, started. `out`: `(panels.len(), n)` rows; voxels beyond the
+    /// width are zero.
+    pub fn add(
+        &mut self,
+        bold: &[f32],
+        fold: usize,
+        panels: Range<usize>,
+        out: &mut [PanelRow],
+        arch: pulp::Arch,
+    ) {
+        let width = self.shift.len();
+        if bold.is_empty() || width == 0 {
+            return;
         }
         let at = fold * width;
         let mut state = State {
@@ -70,7 +86,7 @@ impl VoxelSums {
         };
         let n = bold.len() / width;
         for (i, rows) in bold.chunks(ROWS * width).enumerate() {
-            arch.dispatch(|| state.add_rows(rows, i * ROWS, n, panels));
+            arch.dispatch(|| state.add_rows(rows, i * ROWS, n, panels.clone(), out));
         }
     }
 }
@@ -92,12 +108,19 @@ impl State<'_> {
     /// Adds at most `ROWS` rows, the first of them row `t` of `n`. All rows are walked in step,
     /// each a stream of its own.
     #[inline(always)]
-    fn add_rows(&mut self, rows: &[f32], t: usize, n: usize, panels: &mut [PanelRow]) {
+    fn add_rows(
+        &mut self,
+        rows: &[f32],
+        t: usize,
+        n: usize,
+        panels: Range<usize>,
+        out: &mut [PanelRow],
+    ) {
         let width = self.shift.len();
         let n_rows = rows.len() / width;
-        for panel in 0..n_panels(width) {
+        for (i, panel) in panels.enumerate() {
             let start = panel * PANEL;
-            let to = &mut panels[panel * n + t..][..n_rows];
+            let to = &mut out[i * n + t..][..n_rows];
             match width - start >= PANEL {
                 true => self.add_panel(panel, to, |i| {
                     let row = rows[i * width + start..].first_chunk::<PANEL>();
@@ -160,6 +183,7 @@ fn finite_means(bold: &[f32], width: usize, means: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::panels::n_panels;
     use super::*;
 
     #[test]
@@ -177,7 +201,11 @@ mod tests {
             let mut sums = VoxelSums::default();
             sums.begin(2, width);
             let mut panels = vec![[7.0; PANEL]; n_panels(width) * n];
-            sums.add(&bold, 1, &mut panels, pulp::Arch::new());
+            let arch = pulp::Arch::new();
+            sums.start_block(&bold, arch);
+            let (first, rest) = panels.split_at_mut(n);
+            sums.add(&bold, 1, 0..1, first, arch);
+            sums.add(&bold, 1, 1..n_panels(width), rest, arch);
             for (i, row) in panels.iter().enumerate() {
                 for (v, &got) in row.iter().enumerate() {
                     let (t, v) = (i % n, i / n * PANEL + v);

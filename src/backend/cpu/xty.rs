@@ -11,29 +11,44 @@ pub fn delayed_rows(n: usize, delay: i64) -> std::ops::Range<usize> {
     if delay >= 0 { shift.min(n)..n } else { 0..n.saturating_sub(shift) }
 }
 
+/// A block's design as the product reads it: [`DEPTH`](super::product::DEPTH) rows a piece; nothing
+/// for a sparse one. Buffers are reused.
+#[derive(Debug, Default)]
+pub struct PackedRows(Vec<Packed>);
+
+impl PackedRows {
+    /// Packs a block's design.
+    pub fn fill(&mut self, design: &StoryDesign) {
+        let StoryDesign::Dense(x) = design else { return };
+        let (n, d) = x.dim();
+        let x = x.as_slice().expect("designs are row-major");
+        self.0.resize_with(steps(n).count(), Packed::default);
+        for (packed, rows) in self.0.iter_mut().zip(steps(n)) {
+            packed.fill_transposed(&x[rows.start * d..rows.end * d], d);
+        }
+    }
+}
+
 /// Adds Xᵀ·Y for every delay to `out`.
 ///
-/// `design`: `(n, d)` un-delayed rows of one block; `y`: its BOLD, panel by panel. `out`:
-/// `n_panels` panels of `(n_delays · d)` rows, delay-major. `packed` is scratch. A delay shifts the
+/// `design`: `(n, d)` un-delayed rows of one block, and the same `packed`; `y`: its BOLD, panel by
+/// panel. `out`: a panel of `(n_delays · d)` rows, delay-major, for each of y. A delay shifts the
 /// rows of y, so that the packed design serves all of them. Sums in f32: 256 rows in registers,
 /// then added up. 2·n·d·n_delays flops a voxel dense; sparse designs cost 2·n_entries·n_delays.
 pub fn add_xty(
     design: &StoryDesign,
+    packed: &PackedRows,
     delays: &[i64],
     y: PanelRows<'_>,
     out: &mut [PanelRow],
-    packed: &mut Packed,
     arch: pulp::Arch,
 ) {
     let (n, d) = (design.n_trs(), design.n_features());
-    let panels = out.chunks_exact_mut((d * delays.len()).max(1));
+    let panel_rows = (d * delays.len()).max(1);
     match design {
-        StoryDesign::Dense(x) => {
-            let x = x.as_slice().expect("designs are row-major");
-            let mut panels: Vec<&mut [PanelRow]> = panels.collect();
-            for rows in steps(n) {
-                packed.fill_transposed(&x[rows.start * d..rows.end * d], d);
-                for (p, out) in panels.iter_mut().enumerate() {
+        StoryDesign::Dense(_) => {
+            for (packed, rows) in packed.0.iter().zip(steps(n)) {
+                for (p, out) in out.chunks_exact_mut(panel_rows).enumerate() {
                     let y = y.panel(p);
                     for (&delay, out) in delays.iter().zip(out.chunks_exact_mut(d)) {
                         let seen = delayed_rows(n, delay);
@@ -56,7 +71,7 @@ pub fn add_xty(
             }
         }
         StoryDesign::Sparse { rows, center } => {
-            for (p, out) in panels.enumerate() {
+            for (p, out) in out.chunks_exact_mut(panel_rows).enumerate() {
                 for (&delay, out) in delays.iter().zip(out.chunks_exact_mut(d)) {
                     arch.dispatch(|| add_sparse(rows, center, delay, y.panel(p), out));
                 }

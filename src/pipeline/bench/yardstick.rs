@@ -14,7 +14,7 @@ use super::dense::multiply;
 use crate::backend::Packed;
 use crate::backend::cpu::panels::{PanelRows, n_panels};
 use crate::backend::cpu::product::{PANEL, PanelRow, multiply_all};
-use crate::backend::cpu::xty::add_xty;
+use crate::backend::cpu::xty::{PackedRows, add_xty};
 use crate::matrix::StoryDesign;
 
 /// One way to take XᵀY with this program's products.
@@ -161,7 +161,7 @@ fn own_xty(
     voxels: Range<usize>,
     out: &mut [PanelRow],
 ) {
-    let (arch, mut packed) = (Arch::new(), Packed::default());
+    let (arch, mut packed) = (Arch::new(), PackedRows::default());
     let mut panels: Vec<PanelRow> = Vec::new();
     for (rows, design) in blocks {
         let len = rows.len();
@@ -173,7 +173,8 @@ fn own_xty(
             }
         }
         let rows = PanelRows::whole(&panels[..n_panels(voxels.len()) * len], len);
-        add_xty(design, &[0], rows, out, &mut packed, arch);
+        packed.fill(design);
+        add_xty(design, &packed, &[0], rows, out, arch);
     }
 }
 
