@@ -328,6 +328,12 @@ impl BoldSource for MatrixSource {
         Ok(())
     }
 
+    fn expect_train(&self, block: usize, voxels: Range<usize>) {
+        for run in &self.runs[block] {
+            self.y.expect_columns(run.clone(), voxels.clone());
+        }
+    }
+
     fn read_test(&self, _: usize, voxels: Range<usize>, out: &mut [f32]) -> Result<()> {
         match &self.test_y {
             Some(file) => file.read_columns(0..file.n_rows(), voxels, out),

@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::time::Instant;
 
 use crate::backend::cpu::CpuEngine;
@@ -18,6 +17,8 @@ pub trait BoldSource: Sync {
     fn read_train(&self, block: usize, voxels: Range<usize>, out: &mut [f32]) -> Result<()>;
     /// One test block's rows.
     fn read_test(&self, block: usize, voxels: Range<usize>, out: &mut [f32]) -> Result<()>;
+    /// These rows will be read soon: a source on disk may begin to get them.
+    fn expect_train(&self, _block: usize, _voxels: Range<usize>) {}
 }
 
 /// Everything that is known of a tile.
@@ -110,9 +111,8 @@ pub fn tiles(n_voxels: usize, width: usize, block: usize, n_workers: usize) -> V
 
 /// Runs `tiles`; returns the seconds of each stage over all workers.
 ///
-/// Every worker has a thread that reads ahead of it: the next rows come from disk while a product
-/// runs, and while a tile is solved the first rows of the next one. So `read` overlaps with the
-/// other stages; what a worker waits for it is `wait`.
+/// Where reading a block was slow, the source is asked to get the next one ready while this one is
+/// worked on, and the first ones of the next tile while this tile is solved.
 /// # Errors
 /// The first error of any worker; the others stop at their next block.
 pub fn run_tiles(
@@ -126,28 +126,28 @@ pub fn run_tiles(
     let failed = AtomicBool::new(false);
     let outcome: Mutex<Result<StageSeconds>> = Mutex::new(Ok(Vec::new()));
     let lock = || outcome.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let reader = Reader { problem, source, tiles, next: &next, stop: &[run.cancel, &failed] };
+    let next_tile = || tiles.get(next.fetch_add(1, Ordering::Relaxed)).cloned();
     std::thread::scope(|scope| {
         for _ in 0..run.n_workers.clamp(1, tiles.len().max(1)) {
-            let (to_worker, incoming) = mpsc::sync_channel(N_BUFFERS - 2);
-            let (recycle, empty) = mpsc::channel();
-            let reading = scope.spawn(|| reader.run(to_worker, empty));
-            let (failed, lock) = (&failed, &lock);
-            scope.spawn(move || {
-                let mut worker = Worker::new(problem, sink, incoming, recycle);
-                let done = worker.run_all(run.progress);
-                let seconds = worker.stage_seconds();
-                drop(worker); // the reader stops when nobody listens
-                let read_seconds = reading.join().unwrap_or_default();
-                match done {
-                    Ok(()) => {
-                        if let Ok(total) = lock().as_mut() {
-                            add_seconds(total, read_seconds, seconds);
+            scope.spawn(|| {
+                let mut worker = Worker::new(problem, source, sink, [run.cancel, &failed]);
+                let mut tile = next_tile();
+                while let Some(voxels) = tile {
+                    let n = voxels.len();
+                    match worker.run(voxels, &next_tile) {
+                        Ok(following) => tile = following,
+                        Err(error) => {
+                            // The first failure counts; others stop because of it.
+                            if !failed.swap(true, Ordering::Relaxed) {
+                                *lock() = Err(error);
+                            }
+                            return;
                         }
                     }
-                    // The first failure counts; others stop because of it.
-                    Err(error) if !failed.swap(true, Ordering::Relaxed) => *lock() = Err(error),
-                    Err(_) => {}
+                    (run.progress)(n);
+                }
+                if let Ok(total) = lock().as_mut() {
+                    worker.add_seconds(total);
                 }
             });
         }
@@ -155,115 +155,73 @@ pub fn run_tiles(
     outcome.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Buffers of one block that travel between a worker and its reader: one is filled, one waits, one
-/// is worked on.
-pub const N_BUFFERS: usize = 3;
-
-/// What a reader hands over: a tile, then its blocks in order.
-enum Incoming {
-    Tile(Range<usize>),
-    Rows(Vec<f32>),
-    Failed(Error),
-}
-
-/// Reads ahead for one worker.
-struct Reader<'a> {
-    problem: &'a Problem,
-    source: &'a dyn BoldSource,
-    tiles: &'a [Range<usize>],
-    next: &'a AtomicUsize,
-    stop: &'a [&'a AtomicBool],
-}
-
-impl Reader<'_> {
-    /// Reads tile after tile until there are no more or the worker is gone; seconds spent reading.
-    fn run(&self, to_worker: SyncSender<Incoming>, empty: Receiver<Vec<f32>>) -> f64 {
-        let mut seconds = 0.0;
-        let mut n_made = 0;
-        let mut buffer = || match empty.try_recv() {
-            Ok(buffer) => Some(buffer),
-            Err(_) if n_made < N_BUFFERS => {
-                n_made += 1;
-                Some(Vec::new())
-            }
-            Err(_) => empty.recv().ok(),
-        };
-        while let Some(tile) = self.tiles.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            if to_worker.send(Incoming::Tile(tile.clone())).is_err() {
-                return seconds;
-            }
-            let train = self.problem.blocks.iter().map(|block| block.n_rows).enumerate();
-            let test = self.problem.test_blocks.iter().copied().enumerate();
-            let blocks = train.map(|block| (true, block)).chain(test.map(|block| (false, block)));
-            for (is_train, (index, n_rows)) in blocks {
-                let Some(mut rows) = buffer() else { return seconds };
-                let clock = Instant::now();
-                rows.resize(n_rows * tile.len(), 0.0);
-                let done = match self.stop.iter().any(|stop| stop.load(Ordering::Relaxed)) {
-                    true => Err(Error::Interrupted),
-                    false if is_train => self.source.read_train(index, tile.clone(), &mut rows),
-                    false => self.source.read_test(index, tile.clone(), &mut rows),
-                };
-                seconds += clock.elapsed().as_secs_f64();
-                let failed = done.is_err();
-                let message = done.map_or_else(Incoming::Failed, |()| Incoming::Rows(rows));
-                if to_worker.send(message).is_err() || failed {
-                    return seconds;
-                }
-            }
-        }
-        seconds
-    }
-}
+/// Reading that is slower than this is worth being asked for in advance.
+const SLOW_BYTES_PER_S: f64 = 1e9;
+/// Blocks of the next tile that are asked for while a tile is solved.
+const BLOCKS_AHEAD: usize = 8;
 
 struct Worker<'a> {
     problem: &'a Problem,
+    source: &'a dyn BoldSource,
     sink: &'a dyn TileSink,
+    stop: [&'a AtomicBool; 2],
     engine: CpuEngine<'a>,
-    incoming: Receiver<Incoming>,
-    recycle: Sender<Vec<f32>>,
-    wait_seconds: f64,
+    buffer: Vec<f32>,
+    reads_slowly: bool,
+    read_seconds: f64,
     write_seconds: f64,
 }
 
 impl<'a> Worker<'a> {
     fn new(
         problem: &'a Problem,
+        source: &'a dyn BoldSource,
         sink: &'a dyn TileSink,
-        incoming: Receiver<Incoming>,
-        recycle: Sender<Vec<f32>>,
+        stop: [&'a AtomicBool; 2],
     ) -> Self {
-        let engine = CpuEngine::new(problem);
-        let (wait_seconds, write_seconds) = (0.0, 0.0);
-        Self { problem, sink, engine, incoming, recycle, wait_seconds, write_seconds }
-    }
-
-    fn run_all(&mut self, progress: &(dyn Fn(usize) + Sync)) -> Result<()> {
-        while let Ok(incoming) = self.incoming.recv() {
-            match incoming {
-                Incoming::Tile(voxels) => {
-                    let n = voxels.len();
-                    self.run(voxels)?;
-                    progress(n);
-                }
-                Incoming::Failed(error) => return Err(error),
-                Incoming::Rows(_) => unreachable!("blocks follow their tile"),
-            }
+        Self {
+            problem,
+            source,
+            sink,
+            stop,
+            engine: CpuEngine::new(problem),
+            buffer: Vec::new(),
+            reads_slowly: false,
+            read_seconds: 0.0,
+            write_seconds: 0.0,
         }
-        Ok(())
     }
 
-    fn run(&mut self, voxels: Range<usize>) -> Result<()> {
-        self.engine.begin(voxels.len())?;
-        for index in 0..self.problem.blocks.len() {
-            let rows = self.rows()?;
-            self.engine.add_train(index, &rows)?;
-            let _ = self.recycle.send(rows);
+    /// Solves one tile; hands back the next one, which is taken before this one is solved.
+    fn run(
+        &mut self,
+        voxels: Range<usize>,
+        next_tile: &dyn Fn() -> Option<Range<usize>>,
+    ) -> Result<Option<Range<usize>>> {
+        let width = voxels.len();
+        let (n_train, n_test) = (self.problem.blocks.len(), self.problem.test_blocks.len());
+        self.engine.begin(width)?;
+        for index in 0..n_train {
+            self.read(self.problem.blocks[index].n_rows * width, |source, out| {
+                source.read_train(index, voxels.clone(), out)
+            })?;
+            if self.reads_slowly && index + 1 < n_train {
+                self.source.expect_train(index + 1, voxels.clone());
+            }
+            self.engine.add_train(index, &self.buffer)?;
+        }
+        let following = next_tile();
+        if let (true, Some(tile)) = (self.reads_slowly, &following) {
+            for index in 0..n_train.min(BLOCKS_AHEAD) {
+                self.source.expect_train(index, tile.clone());
+            }
         }
         self.engine.solve()?;
         let wants_predictions = self.sink.wants_predictions();
-        for index in 0..self.problem.test_blocks.len() {
-            let rows = self.rows()?;
+        for index in 0..n_test {
+            self.read(self.problem.test_blocks[index] * width, |source, out| {
+                source.read_test(index, voxels.clone(), out)
+            })?;
             let mut written = Ok(());
             let mut write = |model: usize, bold: &[f32]| {
                 if written.is_ok() {
@@ -272,44 +230,45 @@ impl<'a> Worker<'a> {
             };
             let hand_out: Option<&mut TakePrediction<'_>> =
                 if wants_predictions { Some(&mut write) } else { None };
-            self.engine.add_test(index, &rows, hand_out)?;
+            self.engine.add_test(index, &self.buffer, hand_out)?;
             written?;
-            let _ = self.recycle.send(rows);
         }
         let counts = self.engine.counts();
         let (models, tests) = self.engine.results()?;
         let clock = Instant::now();
         self.sink.write(SolvedTile { voxels, models, tests, counts })?;
         self.write_seconds += clock.elapsed().as_secs_f64();
-        Ok(())
+        Ok(following)
     }
 
-    /// The next block's rows.
-    fn rows(&mut self) -> Result<Vec<f32>> {
-        let clock = Instant::now();
-        let incoming = self.incoming.recv();
-        self.wait_seconds += clock.elapsed().as_secs_f64();
-        match incoming {
-            Ok(Incoming::Rows(rows)) => Ok(rows),
-            Ok(Incoming::Failed(error)) => Err(error),
-            Ok(Incoming::Tile(_)) | Err(_) => Err(Error::Interrupted),
+    fn read(
+        &mut self,
+        len: usize,
+        read: impl FnOnce(&dyn BoldSource, &mut [f32]) -> Result<()>,
+    ) -> Result<()> {
+        if self.stop.iter().any(|stop| stop.load(Ordering::Relaxed)) {
+            return Err(Error::Interrupted);
         }
+        let clock = Instant::now();
+        self.buffer.resize(len, 0.0);
+        let done = read(self.source, &mut self.buffer);
+        let seconds = clock.elapsed().as_secs_f64();
+        self.read_seconds += seconds;
+        // Once slow, always asked for: blocks that were asked for come quickly.
+        let rate = (len * size_of::<f32>()) as f64 / seconds.max(1e-9);
+        self.reads_slowly |= rate < SLOW_BYTES_PER_S && len > 1 << 16;
+        done
     }
 
-    fn stage_seconds(&self) -> StageSeconds {
-        let mut stages = vec![("wait", self.wait_seconds)];
+    fn add_seconds(&self, total: &mut StageSeconds) {
+        let mut stages = vec![("read", self.read_seconds)];
         stages.extend(self.engine.stage_seconds());
         stages.push(("write", self.write_seconds));
-        stages
-    }
-}
-
-fn add_seconds(total: &mut StageSeconds, read_seconds: f64, mut stages: StageSeconds) {
-    stages.insert(0, ("read", read_seconds));
-    if total.is_empty() {
-        *total = stages;
-    } else {
-        total.iter_mut().zip(stages).for_each(|(sum, (_, seconds))| sum.1 += seconds);
+        if total.is_empty() {
+            *total = stages;
+        } else {
+            total.iter_mut().zip(stages).for_each(|(sum, (_, seconds))| sum.1 += seconds);
+        }
     }
 }
 

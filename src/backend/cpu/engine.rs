@@ -110,10 +110,10 @@ impl<'p> CpuEngine<'p> {
         if problem.models.iter().any(Model::is_dual) {
             values += problem.n_train();
         }
-        // The block that is read, the one read ahead, and the same in panels.
+        // The block that is read; a test block in panels, and its prediction.
         let longest_test = problem.test_blocks.iter().copied().max().unwrap_or(0);
         let longest = problem.blocks.iter().map(|b| b.n_rows).max().unwrap_or(0);
-        values += 2 * longest_test + 3 * longest.max(longest_test);
+        values += 3 * longest_test + longest.max(longest_test);
         values * width * size_of::<f32>()
     }
 

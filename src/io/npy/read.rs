@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -169,6 +170,21 @@ impl NpyFile {
             self.read_run(row * width + cols.start, out)?;
         }
         Ok(())
+    }
+
+    /// Tells the system that these rows and columns will be read soon, so that it may begin to
+    /// fetch them; nothing waits for it, and nothing is wrong where it cannot.
+    pub fn expect_columns(&self, rows: Range<usize>, cols: Range<usize>) {
+        let (runs, across, step) = match self.header.is_fortran {
+            false => (rows, cols, self.n_cols()),
+            true => (cols, rows, self.n_rows()),
+        };
+        let n_bytes = self.dtype().kind.n_bytes() as u64;
+        let Some(len) = NonZeroU64::new(across.len() as u64 * n_bytes) else { return };
+        for run in runs {
+            let at = self.data_start + (run * step + across.start) as u64 * n_bytes;
+            let _ = rustix::fs::fadvise(&self.file, at, Some(len), rustix::fs::Advice::WillNeed);
+        }
     }
 
     /// Elements that lie together on disk, from element `start`.

@@ -42,7 +42,7 @@ pub fn work(stage: &str, problem: &BenchProblem, route: Route, path_flop: f64) -
         "rotate" if is_primal => Work::Flop32(4.0 * k * p * p * v),
         "path" if is_primal => Work::Flop32(path_flop * v),
         "refit" if is_primal => Work::Flop32(4.0 * p * p * v),
-        "sums" => Work::Bytes(4.0 * n * v),
+        "read" | "sums" => Work::Bytes(4.0 * n * v),
         "write" => Work::Bytes(v * (4.0 * (a + p + 1.0) + 8.0)),
         _ => Work::Unknown,
     }

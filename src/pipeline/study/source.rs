@@ -34,4 +34,9 @@ impl BoldSource for SubjectSource<'_> {
     fn read_test(&self, block: usize, voxels: Range<usize>, out: &mut [f32]) -> Result<()> {
         self.read(self.split.test[block], voxels, out)
     }
+
+    fn expect_train(&self, block: usize, voxels: Range<usize>) {
+        let file = &self.subject.files[self.split.train[block]];
+        file.expect_columns(0..file.n_rows(), voxels);
+    }
 }
