@@ -256,7 +256,7 @@ impl<'a> Worker<'a> {
         self.read_seconds += seconds;
         // Once slow, always asked for: blocks that were asked for come quickly.
         let rate = (len * size_of::<f32>()) as f64 / seconds.max(1e-9);
-        self.reads_slowly |= rate < SLOW_BYTES_PER_S && len > 1 << 16;
+        self.reads_slowly |= rate < SLOW_BYTES_PER_S && len > 1 << 12;
         done
     }
 

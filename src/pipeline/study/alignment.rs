@@ -126,6 +126,11 @@ impl<'a> ShiftedSample<'a> {
         let tiles = runs.iter().map(tile).collect();
         Self { subject, split, runs, tiles }
     }
+
+    /// The voxels of a tile.
+    fn run(&self, tile: &Range<usize>) -> &Range<usize> {
+        &self.runs[self.tiles.partition_point(|other| other.start < tile.start)]
+    }
 }
 
 impl BoldSource for ShiftedSample<'_> {
@@ -135,11 +140,16 @@ impl BoldSource for ShiftedSample<'_> {
 
     fn read_train(&self, block: usize, tile: Range<usize>, out: &mut [f32]) -> Result<()> {
         let file = &self.subject.files[self.split.train[block]];
-        let run = &self.runs[self.tiles.partition_point(|other| other.start < tile.start)];
+        let run = self.run(&tile);
         let mut bold = vec![0f32; file.n_rows() * run.len()];
         file.read_columns(0..file.n_rows(), run.clone(), &mut bold)?;
         shifted(&bold, run.len(), out);
         Ok(())
+    }
+
+    fn expect_train(&self, block: usize, tile: Range<usize>) {
+        let file = &self.subject.files[self.split.train[block]];
+        file.expect_columns(0..file.n_rows(), self.run(&tile).clone());
     }
 
     fn read_test(&self, _: usize, _: Range<usize>, _: &mut [f32]) -> Result<()> {
