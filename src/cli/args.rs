@@ -102,7 +102,7 @@ pub struct RidgeArgs {
     /// Take the smallest alpha within this share of the best score
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     pub alpha_tolerance: f64,
-    /// Largest relative error of a denominator from the alpha basis; 0 is exact and slow
+    /// Largest relative error of a denominator from the alpha basis; below 1e-6 exact and slow
     #[arg(long, default_value_t = 1e-5, value_name = "ERROR")]
     pub basis_tolerance: f64,
     /// Do not centre by training means

@@ -86,6 +86,8 @@ fn write_run_json(args: &RidgeArgs, context: &Context, summary: &RidgeSummary) -
         "solver": summary.solver,
         "warnings": summary.warnings,
         "conditioning": summary.conditioning,
+        "basis_rank": summary.basis_rank,
+        "basis_error": summary.basis_error,
         "settings": {
             "alphas": args.alphas, "alpha_convention": args.alpha_convention,
             "alpha_tolerance": args.alpha_tolerance, "basis_tolerance": args.basis_tolerance,

@@ -224,7 +224,7 @@ pub const KEYS: &[Key] = &[
         "basis_tolerance",
         "1e-5",
         "0 ≤ t < 1",
-        "largest relative error of a denominator from the alpha basis; 0 is exact and slow",
+        "largest relative error of a denominator from the alpha basis; below 1e-6 exact and slow",
     ),
     key(
         "output",
