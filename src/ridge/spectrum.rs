@@ -7,6 +7,7 @@ use faer::linalg::cholesky::llt::factor::{
 };
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
 use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatRef, Par};
 
 use super::conditioning::Conditioning;
@@ -197,9 +198,21 @@ fn triangle_factor(
     let mut half = Mat::<f64>::zeros(p, m);
     matmul(half.as_mut(), Accum::Replace, val.as_ref(), vectors, 1.0, par);
     drop(val);
+    // Symmetric: half of it is enough.
     let mut moments = Mat::<f64>::zeros(m, m);
-    matmul(moments.as_mut(), Accum::Replace, vectors.transpose(), half.as_ref(), 1.0, par);
+    triangular::matmul(
+        moments.as_mut(),
+        BlockStructure::TriangularLower,
+        Accum::Replace,
+        vectors.transpose(),
+        BlockStructure::Rectangular,
+        half.as_ref(),
+        BlockStructure::Rectangular,
+        1.0,
+        par,
+    );
     drop(half);
+    mirror(moments.as_mut());
     // Validation rows that are all alike: what is left of their moments is rounding.
     let largest = (0..p).map(|i| fold.gram[(i, i)]).fold(0.0, f64::max);
     let rounding = 8.0 * fold.n_rows as f64 * f64::EPSILON * largest;
