@@ -105,6 +105,14 @@ pub struct Rotation {
     pub n_val: usize,
 }
 
+impl Rotation {
+    /// `(n_components)` the size of each component in a denominator, up to a factor, for BOLD that
+    /// is no more one direction of the design than another: its z is like √λ.
+    pub fn expected_sizes(&self) -> Vec<f64> {
+        self.factor_norms.iter().zip(&self.eigvals).map(|(norm, l)| norm * l.sqrt()).collect()
+    }
+}
+
 /// What a fold's path over alphas needs beside its rotation; nothing here depends on BOLD.
 #[derive(Debug)]
 pub struct FoldPath {
@@ -126,13 +134,7 @@ impl FoldPath {
         let offset = |a: usize, i: usize| (f64::from(rotation.delta[i]) * inverse(a, i)) as f32;
         let offsets =
             (settings.scorer == Scorer::R2).then(|| Packed::from_fn(alphas.len(), m, offset));
-        // BOLD that is no more one direction of the design than another has z like √λ.
-        let sizes: Vec<f64> = rotation
-            .factor_norms
-            .iter()
-            .zip(&rotation.eigvals)
-            .map(|(f, l)| f * l.sqrt())
-            .collect();
+        let sizes = rotation.expected_sizes();
         let n_rows = (!rotation.upper).then(|| rotation.factor.rows());
         let tolerance = settings.basis_tolerance;
         Ok(Self {

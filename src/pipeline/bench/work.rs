@@ -60,10 +60,8 @@ pub fn path_flop(problem: &Problem) -> Result<f64> {
     let mut flop = 0.0;
     let Some(model) = problem.models.first() else { return Ok(flop) };
     for (rotation, path) in model.folds.iter().zip(&model.paths) {
-        let sizes = rotation.factor_norms.iter().zip(&rotation.eigvals);
-        let sizes: Vec<f64> = sizes.map(|(norm, lambda)| norm * lambda.sqrt()).collect();
         let mut basis = AlphaBasis::default();
-        basis.fit(&path.groups, &sizes)?;
+        basis.fit(&path.groups, &rotation.expected_sizes())?;
         let n_slots = basis.n_slots() as f64;
         flop += 2.0 * n_alphas * rotation.n_components as f64;
         for (components, slots) in &basis.groups {
