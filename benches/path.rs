@@ -3,11 +3,12 @@
 use criterion::{Criterion, Throughput};
 use faer::Par;
 use pulp::Arch;
+use voxelcast::backend::Packed;
 use voxelcast::backend::basis::{AlphaBasis, Form};
 use voxelcast::backend::cpu::panels::{PanelRows, n_panels};
 use voxelcast::backend::cpu::path::{FoldBold, PathScratch, add_fold_scores};
 use voxelcast::backend::cpu::product::{PANEL, PanelRow, multiply_panels};
-use voxelcast::backend::cpu::xty::{PackedRows, add_xty};
+use voxelcast::backend::cpu::xty::{add_xty, pack};
 use voxelcast::backend::problem::FoldPath;
 use voxelcast::backend::{PathSettings, Rotate};
 use voxelcast::ridge::AlphaGrid;
@@ -32,12 +33,12 @@ pub fn bench(criterion: &mut Criterion) {
     let (p, m, width) = (data.problem.n_features, rotation.n_components, settings.block_voxels);
     let panels = n_panels(width);
     let (mut train, mut val) = (vec![[0f32; PANEL]; panels * p], vec![[0f32; PANEL]; panels * p]);
-    let mut packed = PackedRows::default();
+    let mut packed = Packed::default();
     for ((design, block), rows) in space.train.iter().zip(&blocks).zip(&data.stories) {
         let bold = to_panels(data.y.slice(ndarray::s![rows.clone(), ..width]));
         let out = if block.fold == 0 { &mut val } else { &mut train };
         let bold = PanelRows::whole(&bold, block.n_rows);
-        packed.fill(design);
+        pack(design, data.problem.n_trs, &mut packed, arch);
         add_xty(design, &packed, &space.delays, bold, out, arch);
     }
     let Rotate::Primal { q, .. } = &rotation.rotate else { panic!("a primal rotation") };

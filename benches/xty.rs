@@ -4,9 +4,10 @@ use criterion::{Criterion, Throughput};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use pulp::Arch;
+use voxelcast::backend::Packed;
 use voxelcast::backend::cpu::panels::PanelRows;
 use voxelcast::backend::cpu::product::{PANEL, PanelRow};
-use voxelcast::backend::cpu::xty::{PackedRows, add_xty};
+use voxelcast::backend::cpu::xty::{add_xty, pack};
 
 use crate::data::{assert_near, problem, shared_id, to_panels};
 
@@ -17,12 +18,12 @@ pub fn bench(criterion: &mut Criterion) {
     let rows =
         |rows: &std::ops::Range<usize>| to_panels(data.y.slice(ndarray::s![rows.clone(), ..]));
     let bold: Vec<Vec<PanelRow>> = data.stories.iter().map(rows).collect();
-    let mut packed = PackedRows::default();
+    let mut packed = Packed::default();
     let mut add = |out: &mut [PanelRow]| {
         out.fill([0.0; PANEL]);
         for (design, bold) in space.train.iter().zip(&bold) {
             let y = PanelRows::whole(bold, design.n_trs());
-            packed.fill(design);
+            pack(design, n, &mut packed, arch);
             add_xty(design, &packed, &space.delays, y, out, arch);
         }
     };

@@ -21,7 +21,7 @@ use std::ops::Range;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par, Side};
 
-use super::packed::{Packed, STRIP};
+use super::packed::{Layout, Packed, STRIP};
 use crate::error::{Error, Result};
 
 /// Components below which the path itself is used: it is cheap there, and errors of a few
@@ -41,6 +41,9 @@ const SHAPE_TOLERANCE: f64 = 1e-8;
 /// Alphas up to which F b(a) is formed for each: two strips of a product.
 const MOST_COMBINED: usize = 2 * STRIP;
 
+/// A multiply-add of a product in chunks over one in f32.
+const CHUNKS_COST: f64 = 0.25;
+
 /// Pieces that groups are made of, and alphas that are looked at to make them.
 const MOST_PIECES: usize = 16;
 const SAMPLED_ALPHAS: usize = 16;
@@ -55,6 +58,15 @@ pub struct Group {
     /// `(rank, n_alphas)` row-major.
     paths: Vec<f64>,
     rank: usize,
+}
+
+/// What the cost of groups depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct FactorShape {
+    /// Rows of the factor; `None` for an upper triangle.
+    pub n_rows: Option<usize>,
+    /// Borders of groups are borders of its strips.
+    pub layout: Layout,
 }
 
 /// The groups of one fold; none where the path itself is used.
@@ -77,7 +89,7 @@ impl AlphaGroups {
     pub fn new(
         eigvals: &[f64],
         sizes: &[f64],
-        n_rows: Option<usize>,
+        factor: FactorShape,
         alphas: &[f64],
         tolerance: f64,
     ) -> Result<Self> {
@@ -90,7 +102,7 @@ impl AlphaGroups {
         if tolerance < LEAST_TOLERANCE || alphas.len() < 3 || eigvals.len() < FEW_COMPONENTS {
             return Ok(made);
         }
-        for components in cut(eigvals, sizes, n_rows, alphas, tolerance)? {
+        for components in cut(eigvals, sizes, factor, alphas, tolerance)? {
             made.groups.push(group(eigvals, components, alphas)?);
         }
         Ok(made)
@@ -192,13 +204,16 @@ impl AlphaBasis {
         self.rank = self.n_slots();
         if n_alphas <= MOST_COMBINED {
             self.form = Form::Squares;
-            self.combine.fill(n_alphas, self.rank, |a, slot| coefficients[slot][a] as f32);
+            self.combine
+                .fill(Layout::Strips, n_alphas, self.rank, |a, slot| coefficients[slot][a] as f32);
             return Ok(());
         }
         self.form = Form::Pairs;
         let few = orthonormal(&coefficients, n_alphas, groups.tolerance);
         self.truncation = self.truncation.hypot(few.left_out);
-        self.combine.fill(few.vectors.len(), self.rank, |j, slot| few.vectors[j][slot] as f32);
+        self.combine.fill(Layout::Strips, few.vectors.len(), self.rank, |j, slot| {
+            few.vectors[j][slot] as f32
+        });
         self.coefficients = few.coefficients;
         Ok(())
     }
@@ -427,12 +442,12 @@ fn group(eigvals: &[f64], components: Range<usize>, alphas: &[f64]) -> Result<Gr
 fn cut(
     eigvals: &[f64],
     sizes: &[f64],
-    n_rows: Option<usize>,
+    factor: FactorShape,
     alphas: &[f64],
     tolerance: f64,
 ) -> Result<Vec<Range<usize>>> {
     let m = eigvals.len();
-    let piece = m.div_ceil(MOST_PIECES).next_multiple_of(STRIP);
+    let piece = m.div_ceil(MOST_PIECES).next_multiple_of(factor.layout.strip());
     let borders: Vec<usize> = (0..m).step_by(piece).chain([m]).collect();
     let n_pieces = borders.len() - 1;
     let step = alphas.len().div_ceil(SAMPLED_ALPHAS);
@@ -465,6 +480,8 @@ fn cut(
     const TYPICAL_GROUPS: f64 = 8.0;
     let allowed = tolerance / TYPICAL_GROUPS.sqrt();
     let combined = alphas.len().min(MOST_COMBINED).next_multiple_of(STRIP) as f64;
+    // Combinations are made in f32, whatever makes the images.
+    let product = if factor.layout == Layout::Chunks { CHUNKS_COST } else { 1.0 };
     // Cheapest cost up to each border, and the border of its last group.
     let mut best = vec![(0.0, 0)];
     for end in 1..=n_pieces {
@@ -474,12 +491,12 @@ fn cut(
             sum += &grams[first];
             let rank = rank_of(&sum, allowed)?.max(1) as f64;
             let (low, high) = (borders[first] as f64, borders[end] as f64);
-            let (rows, product_rows) = match n_rows {
+            let (rows, product_rows) = match factor.n_rows {
                 Some(rows) => (rows as f64, rows as f64),
                 None => (high, (low + high) / 2.0),
             };
-            let cost =
-                best[first].0 + rank * ((high - low) * (product_rows + 2.0) + rows * combined);
+            let cost = best[first].0
+                + rank * ((high - low) * (product_rows * product + 2.0) + rows * combined);
             if cost < found.0 {
                 found = (cost, first);
             }

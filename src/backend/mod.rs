@@ -11,6 +11,7 @@
 //! Each BOLD value passes once. No state grows with the number of rows, except for models on the
 //! dual route, which keep their tile's training rows.
 
+pub mod amx;
 pub mod basis;
 pub mod cpu;
 pub mod device;

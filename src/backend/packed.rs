@@ -2,11 +2,42 @@
 
 use std::ops::Range;
 
+use pulp::{Arch, Simd, WithSimd};
+
+use super::amx::{self, Chunk, SIDE};
+
 /// Rows of a strip: with two 512-bit registers of voxels, 24 sums stay in registers.
 pub const STRIP: usize = 12;
 
-/// A matrix `(rows, depth)` cut into strips of [`STRIP`] rows; within a strip, one column after the
-/// other. The last strip is filled up with zero rows.
+/// Rows from which tiles pay for splitting the right factor.
+const FEW_ROWS: usize = 40;
+
+/// In which order the cells lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Strips of [`STRIP`] rows; within a strip, one column after the other.
+    Strips,
+    /// Strips of 32 rows; within a strip, chunks of 32 columns, for the units of [`amx`].
+    Chunks,
+}
+
+impl Layout {
+    /// The quickest here for a matrix of this many rows.
+    pub fn best(rows: usize) -> Self {
+        if rows >= FEW_ROWS && amx::is_available() { Self::Chunks } else { Self::Strips }
+    }
+
+    /// Rows of a strip.
+    pub fn strip(self) -> usize {
+        match self {
+            Self::Strips => STRIP,
+            Self::Chunks => SIDE,
+        }
+    }
+}
+
+/// A matrix `(rows, depth)` cut into strips of rows. The last strip, and the last chunk of a strip,
+/// are filled up with zeros. No digit of a cell is lost, whatever the layout.
 ///
 /// What a fold multiplies every voxel by (eigenvectors, triangular factors) is packed once, when
 /// the problem is prepared, instead of once a product.
@@ -14,26 +45,63 @@ pub const STRIP: usize = 12;
 pub struct Packed {
     rows: usize,
     depth: usize,
-    data: Vec<[f32; STRIP]>,
+    terms: usize,
+    cells: Cells,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Cells {
+    Strips(Vec<[f32; STRIP]>),
+    Chunks(Vec<Chunk>),
+}
+
+impl Default for Cells {
+    fn default() -> Self {
+        Self::Strips(Vec::new())
+    }
 }
 
 impl Packed {
-    /// `value(row, column)` for every cell.
+    /// `value(row, column)` for every cell, in the layout that is best here.
     pub fn from_fn(rows: usize, depth: usize, value: impl FnMut(usize, usize) -> f32) -> Self {
+        Self::from_fn_in(Layout::best(rows), rows, depth, value)
+    }
+
+    /// As [`Packed::from_fn`], in the layout given.
+    pub fn from_fn_in(
+        layout: Layout,
+        rows: usize,
+        depth: usize,
+        value: impl FnMut(usize, usize) -> f32,
+    ) -> Self {
         let mut packed = Self::default();
-        packed.fill(rows, depth, value);
+        packed.fill(layout, rows, depth, value);
         packed
     }
 
-    /// As [`Packed::from_fn`], into the memory that is there.
-    pub fn fill(&mut self, rows: usize, depth: usize, mut value: impl FnMut(usize, usize) -> f32) {
-        (self.rows, self.depth) = (rows, depth);
-        self.data.resize(rows.div_ceil(STRIP) * depth, [0.0; STRIP]);
-        for (s, strip) in self.data.chunks_exact_mut(depth.max(1)).enumerate() {
-            let first = s * STRIP;
-            for (k, column) in strip.iter_mut().enumerate() {
-                for (i, cell) in column.iter_mut().enumerate() {
-                    *cell = if first + i < rows { value(first + i, k) } else { 0.0 };
+    /// As [`Packed::from_fn_in`], into the memory that is there.
+    pub fn fill(
+        &mut self,
+        layout: Layout,
+        rows: usize,
+        depth: usize,
+        mut value: impl FnMut(usize, usize) -> f32,
+    ) {
+        (self.rows, self.depth, self.terms) = (rows, depth, depth);
+        let mut cell = |i: usize, k: usize| if i < rows && k < depth { value(i, k) } else { 0.0 };
+        match self.cells(layout) {
+            Cells::Strips(data) => {
+                for (s, strip) in data.chunks_exact_mut(depth.max(1)).enumerate() {
+                    for (k, column) in strip.iter_mut().enumerate() {
+                        *column = std::array::from_fn(|i| cell(s * STRIP + i, k));
+                    }
+                }
+            }
+            Cells::Chunks(data) => {
+                for (s, strip) in data.chunks_exact_mut(depth.div_ceil(SIDE).max(1)).enumerate() {
+                    for (c, chunk) in strip.iter_mut().enumerate() {
+                        *chunk = amx::left_chunk(|i, k| cell(s * SIDE + i, c * SIDE + k));
+                    }
                 }
             }
         }
@@ -41,17 +109,44 @@ impl Packed {
 
     /// The transpose of some rows of a row-major `(_, cols)` matrix: row i of the product is
     /// column i of `data`.
-    pub fn fill_transposed(&mut self, data: &[f32], cols: usize) {
+    pub fn fill_transposed(&mut self, layout: Layout, data: &[f32], cols: usize, arch: Arch) {
         let depth = data.len().checked_div(cols).unwrap_or(0);
-        (self.rows, self.depth) = (cols, depth);
-        self.data.resize(cols.div_ceil(STRIP) * depth, [0.0; STRIP]);
-        for (s, strip) in self.data.chunks_exact_mut(depth.max(1)).enumerate() {
-            let first = s * STRIP;
-            let live = STRIP.min(cols - first);
-            for (row, column) in data.chunks_exact(cols).zip(strip) {
-                column[..live].copy_from_slice(&row[first..first + live]);
-                column[live..].fill(0.0);
+        (self.rows, self.depth, self.terms) = (cols, depth, depth);
+        match self.cells(layout) {
+            Cells::Strips(strips) => {
+                for (s, strip) in strips.chunks_exact_mut(depth.max(1)).enumerate() {
+                    let first = s * STRIP;
+                    let live = STRIP.min(cols - first);
+                    for (row, column) in data.chunks_exact(cols).zip(strip) {
+                        column[..live].copy_from_slice(&row[first..first + live]);
+                        column[live..].fill(0.0);
+                    }
+                }
             }
+            Cells::Chunks(chunks) => arch.dispatch(Columns { data, cols, chunks }),
+        }
+    }
+
+    /// The cells of a matrix of this size, to be written.
+    fn cells(&mut self, layout: Layout) -> &mut Cells {
+        let n_strips = self.rows.div_ceil(layout.strip());
+        match (layout, &mut self.cells) {
+            (Layout::Strips, Cells::Strips(_)) | (Layout::Chunks, Cells::Chunks(_)) => {}
+            (Layout::Strips, cells) => *cells = Cells::Strips(Vec::new()),
+            (Layout::Chunks, cells) => *cells = Cells::Chunks(Vec::new()),
+        }
+        match &mut self.cells {
+            Cells::Strips(data) => data.resize(n_strips * self.depth, [0.0; STRIP]),
+            Cells::Chunks(data) => data.resize(n_strips * self.depth.div_ceil(SIDE), amx::ZEROS),
+        }
+        &mut self.cells
+    }
+
+    /// The order of the cells.
+    pub fn layout(&self) -> Layout {
+        match self.cells {
+            Cells::Strips(_) => Layout::Strips,
+            Cells::Chunks(_) => Layout::Chunks,
         }
     }
 
@@ -65,19 +160,76 @@ impl Packed {
         self.depth
     }
 
+    /// Terms of the sums that products with this matrix are part of: its depth, unless it is a part
+    /// of something longer.
+    pub fn terms(&self) -> usize {
+        self.terms
+    }
+
+    /// It is a part of a matrix of this depth.
+    pub fn set_terms(&mut self, terms: usize) {
+        self.terms = terms;
+    }
+
     /// Strips.
     pub fn n_strips(&self) -> usize {
-        self.rows.div_ceil(STRIP)
+        self.rows.div_ceil(self.layout().strip())
     }
 
     /// Some columns of one strip.
+    /// # Panics
+    /// If the cells lie in chunks.
     pub fn strip(&self, strip: usize, columns: Range<usize>) -> &[[f32; STRIP]] {
-        &self.data[strip * self.depth..(strip + 1) * self.depth][columns]
+        let Cells::Strips(data) = &self.cells else { panic!("a strip of chunks") };
+        &data[strip * self.depth..(strip + 1) * self.depth][columns]
+    }
+
+    /// Some chunks of one strip.
+    /// # Panics
+    /// If the cells lie in strips of columns.
+    pub fn chunks(&self, strip: usize, chunks: Range<usize>) -> &[Chunk] {
+        let Cells::Chunks(data) = &self.cells else { panic!("chunks of a strip of columns") };
+        let n = self.depth.div_ceil(SIDE);
+        &data[strip * n..(strip + 1) * n][chunks]
     }
 
     /// One cell.
     pub fn get(&self, row: usize, column: usize) -> f32 {
-        self.data[row / STRIP * self.depth + column][row % STRIP]
+        match &self.cells {
+            Cells::Strips(data) => data[row / STRIP * self.depth + column][row % STRIP],
+            Cells::Chunks(data) => {
+                let chunk = row / SIDE * self.depth.div_ceil(SIDE) + column / SIDE;
+                amx::left_value(&data[chunk], row % SIDE, column % SIDE)
+            }
+        }
+    }
+}
+
+/// Columns of a row-major matrix as rows of a left factor.
+struct Columns<'a> {
+    data: &'a [f32],
+    cols: usize,
+    chunks: &'a mut [Chunk],
+}
+
+impl WithSimd for Columns<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { data, cols, chunks } = self;
+        let n_chunks = data.len().div_ceil((cols * SIDE).max(1)).max(1);
+        for (s, strip) in chunks.chunks_exact_mut(n_chunks).enumerate() {
+            let first = s * SIDE;
+            let live = SIDE.min(cols - first);
+            for (chunk, rows) in strip.iter_mut().zip(data.chunks((SIDE * cols).max(1))) {
+                let mut columns = [[0.0; SIDE]; SIDE];
+                for (column, row) in columns.iter_mut().zip(rows.chunks_exact(cols)) {
+                    column[..live].copy_from_slice(&row[first..first + live]);
+                }
+                amx::left_from_columns(&columns, chunk);
+            }
+        }
     }
 }
 
@@ -87,24 +239,29 @@ mod tests {
 
     #[test]
     fn cells_are_where_they_belong_and_the_last_strip_ends_in_zeros() {
-        for (rows, depth) in [(1, 1), (11, 3), (12, 5), (13, 2), (25, 7), (0, 4), (4, 0)] {
-            let value = |i: usize, k: usize| (i * 100 + k) as f32 + 1.0;
-            let packed = Packed::from_fn(rows, depth, value);
-            assert_eq!((packed.rows(), packed.depth()), (rows, depth));
-            for i in 0..rows {
-                for k in 0..depth {
-                    assert_eq!(packed.get(i, k), value(i, k));
+        for layout in [Layout::Strips, Layout::Chunks] {
+            for (rows, depth) in [(1, 1), (11, 3), (12, 5), (13, 2), (33, 70), (0, 4), (4, 0)] {
+                let value = |i: usize, k: usize| (i * 100 + k) as f32 + 1.1;
+                let packed = Packed::from_fn_in(layout, rows, depth, value);
+                assert_eq!((packed.rows(), packed.depth()), (rows, depth));
+                for i in 0..rows {
+                    for k in 0..depth {
+                        assert_eq!(packed.get(i, k), value(i, k));
+                    }
                 }
-            }
-            for i in rows..packed.n_strips() * STRIP {
-                assert!((0..depth).all(|k| packed.get(i, k) == 0.0));
-            }
-            let row_major: Vec<f32> =
-                (0..depth).flat_map(|k| (0..rows).map(move |i| value(i, k))).collect();
-            let mut transposed = Packed::from_fn(40, 9, |_, _| 7.0);
-            transposed.fill_transposed(&row_major, rows);
-            if rows > 0 {
-                assert_eq!(transposed, packed);
+                for i in rows..packed.n_strips() * layout.strip() {
+                    assert!((0..depth).all(|k| packed.get(i, k) == 0.0));
+                }
+                let row_major: Vec<f32> =
+                    (0..depth).flat_map(|k| (0..rows).map(move |i| value(i, k))).collect();
+                let mut transposed = Packed::from_fn_in(layout, 40, 9, |_, _| 7.0);
+                transposed.fill_transposed(layout, &row_major, rows, Arch::new());
+                if rows > 0 {
+                    assert_eq!(transposed, packed);
+                }
+                let mut other = Packed::from_fn_in(Layout::Strips, 3, 3, |_, _| 7.0);
+                other.fill(layout, rows, depth, value);
+                assert_eq!(other, packed);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use super::basis::AlphaGroups;
+use super::basis::{AlphaGroups, FactorShape};
 use super::packed::Packed;
 use crate::error::Result;
 use crate::matrix::StoryDesign;
@@ -136,11 +136,12 @@ impl FoldPath {
             (settings.scorer == Scorer::R2).then(|| Packed::from_fn(alphas.len(), m, offset));
         let sizes = rotation.expected_sizes();
         let n_rows = (!rotation.upper).then(|| rotation.factor.rows());
+        let factor = FactorShape { n_rows, layout: rotation.factor.layout() };
         let tolerance = settings.basis_tolerance;
         Ok(Self {
             inverses: Packed::from_fn(alphas.len(), m, |a, i| inverse(a, i) as f32),
             offsets,
-            groups: AlphaGroups::new(&rotation.eigvals, &sizes, n_rows, alphas, tolerance)?,
+            groups: AlphaGroups::new(&rotation.eigvals, &sizes, factor, alphas, tolerance)?,
         })
     }
 }

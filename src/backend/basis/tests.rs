@@ -1,5 +1,7 @@
 use super::*;
 
+const UPPER: FactorShape = FactorShape { n_rows: None, layout: Layout::Strips };
+
 fn grid(n: usize) -> Vec<f64> {
     (0..n).map(|a| 10f64.powf(6.0 * a as f64 / (n - 1) as f64)).collect()
 }
@@ -43,7 +45,7 @@ fn rebuilt(basis: &AlphaBasis, a: usize) -> f64 {
 }
 
 fn fitted(eigvals: &[f64], weights: &[f64], alphas: &[f64], tolerance: f64) -> AlphaBasis {
-    let groups = AlphaGroups::new(eigvals, eigvals, None, alphas, tolerance).unwrap();
+    let groups = AlphaGroups::new(eigvals, eigvals, UPPER, alphas, tolerance).unwrap();
     let mut basis = AlphaBasis::default();
     basis.fit(&groups, weights).unwrap();
     basis
@@ -100,7 +102,7 @@ fn a_hundred_alphas_need_hardly_more_vectors_than_twenty() {
 #[test]
 fn groups_take_less_work_than_one_basis_for_all() {
     let eigvals: Vec<f64> = (0..1000).map(|i| 10f64.powf(5.0 - i as f64 / 200.0)).collect();
-    let groups = AlphaGroups::new(&eigvals, &eigvals, None, &grid(20), 1e-5).unwrap();
+    let groups = AlphaGroups::new(&eigvals, &eigvals, UPPER, &grid(20), 1e-5).unwrap();
     assert!(groups.groups.len() > 3);
     let borders: Vec<usize> = groups.groups.iter().map(|g| g.components.start).collect();
     assert!(borders.iter().all(|b| b % STRIP == 0), "{borders:?}");

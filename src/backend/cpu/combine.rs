@@ -25,7 +25,7 @@ pub fn add_squared(arch: Arch, from: Combined<'_>, out: &mut [PanelRow]) {
 
 /// Rows of combinations whose inner products are taken at a time: those of 18 combinations and
 /// their sums fit the second-level cache, those of one block of pairs the first.
-pub const FEW_ROWS: usize = 24;
+pub const FEW_ROWS: usize = 32;
 
 /// Some rows of one combination.
 pub type Few = [PanelRow; FEW_ROWS];

@@ -11,7 +11,8 @@ use super::predict::{PredictScratch, predict};
 use super::product::{PANEL, PanelRow, multiply_panels};
 use super::solve::{Fitted, SolveScratch};
 use super::voxels::VoxelSums;
-use super::xty::{PackedRows, add_xty};
+use super::xty::{add_xty, pack};
+use crate::backend::packed::Packed;
 use crate::backend::{Engine, Model, ModelTile, Problem, TakePrediction, TestTile, VoxelCounts};
 use crate::error::Result;
 
@@ -47,7 +48,7 @@ pub struct CpuEngine<'p> {
     pred: Vec<PanelRow>,
     pred_rows: Vec<f32>,
     /// Per space: the training design of the block at hand.
-    packed: Vec<PackedRows>,
+    packed: Vec<Packed>,
     predict: PredictScratch,
     scratch: SolveScratch,
     pub(super) seconds: [f64; STAGES.len()],
@@ -83,7 +84,7 @@ impl<'p> CpuEngine<'p> {
             test_bad: Vec::new(),
             pred: Vec::new(),
             pred_rows: Vec::new(),
-            packed: problem.spaces.iter().map(|_| PackedRows::default()).collect(),
+            packed: problem.spaces.iter().map(|_| Packed::default()).collect(),
             predict: PredictScratch::default(),
             scratch: SolveScratch::default(),
             seconds: [0.0; STAGES.len()],
@@ -176,7 +177,7 @@ impl Engine for CpuEngine<'_> {
         self.timed(1, |s| {
             for ((index, space), packed) in spaces().zip(&mut s.packed) {
                 if s.primal[index] {
-                    packed.fill(&space.train[block]);
+                    pack(&space.train[block], problem.n_train(), packed, s.arch);
                 }
             }
         });

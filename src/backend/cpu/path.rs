@@ -14,13 +14,26 @@ use super::combine::{
     Combined, FEW_ROWS, Few, add_pairs, add_squared, add_squares, combine, n_few, n_pairs,
     pair_order,
 };
-use super::product::{Out, PANEL, PanelRow, Part, multiply, multiply_all};
+use super::product::{
+    Out, PANEL, PanelRow, Part, multiply, multiply_all, multiply_split, sized_chunks,
+};
+use crate::backend::amx::{self, Chunk, Digits, SIDE, Unit};
 use crate::backend::basis::{AlphaBasis, Form};
-use crate::backend::packed::{Packed, STRIP};
+use crate::backend::packed::{Layout, Packed, STRIP};
 use crate::backend::problem::{FoldPath, PathSettings, Rotation, Scorer};
 
-/// Rows of images that are made at a time.
-const ROWS: usize = 4 * STRIP;
+/// Rows and columns from which sixteen digits of the factor are enough; what they leave out is less
+/// than the alpha basis leaves out.
+const LONG: usize = 512;
+
+/// Rows of images that are made at a time: whole strips of the factor.
+fn rows_at_once(form: Form, layout: Layout) -> usize {
+    match (form, layout) {
+        (Form::Path | Form::Squares, Layout::Strips) => 4 * STRIP,
+        (Form::Pairs, Layout::Strips) => 2 * STRIP,
+        (_, Layout::Chunks) => SIDE,
+    }
+}
 
 /// Buffers of the path, reused from panel to panel; grown, never shrunk.
 #[derive(Debug, Default)]
@@ -29,6 +42,8 @@ pub struct PathScratch {
     numerators: Vec<PanelRow>,
     offsets: Vec<PanelRow>,
     scaled: Vec<PanelRow>,
+    /// The same for products in chunks: whole chunks a slot.
+    split: Vec<Chunk>,
     images: Vec<PanelRow>,
     few: Vec<Few>,
     pairs: Vec<PanelRow>,
@@ -45,7 +60,7 @@ impl PathScratch {
         }
         let (n, n_alphas) = (basis.combine.rows(), basis.norms.len());
         let pairs: Vec<(usize, usize)> = pair_order(n).collect();
-        self.pair_weights.fill(n_alphas, pairs.len(), |a, pair| {
+        self.pair_weights.fill(Layout::best(n_alphas), n_alphas, pairs.len(), |a, pair| {
             let (j, s) = pairs[pair];
             match (j, s) {
                 _ if j > s || s >= n => 0.0,
@@ -165,14 +180,20 @@ fn path_squares(
     arch: Arch,
 ) {
     let n_slots = basis.n_slots();
-    let PathScratch { scaled, images, few, pairs, squares, pair_weights, .. } = scratch;
+    let PathScratch { scaled, split, images, few, pairs, squares, pair_weights, .. } = scratch;
     let scaled = sized(scaled, basis.scales.len());
     arch.dispatch(|| scale(basis, z, scaled));
+    let layout = rotation.factor.layout();
+    let unit = (layout == Layout::Chunks).then(|| {
+        split_slots(basis, scaled, split, arch);
+        Unit::new()
+    });
     let n_out = basis.combine.rows();
-    let (sums, rows) = match basis.form {
-        Form::Path | Form::Squares => (sized(squares, n_alphas), ROWS),
-        Form::Pairs => (sized(pairs, n_pairs(n_out)), FEW_ROWS),
+    let sums = match basis.form {
+        Form::Path | Form::Squares => sized(squares, n_alphas),
+        Form::Pairs => sized(pairs, n_pairs(n_out)),
     };
+    let rows = rows_at_once(basis.form, layout);
     sums.fill([0.0; PANEL]);
     // Combinations that fill up the last block of pairs stay zero.
     few.clear();
@@ -192,7 +213,8 @@ fn path_squares(
         }
         let slots = basis.groups[first_group].1.start..n_slots;
         let images = sized(images, (end - first_row) * slots.len());
-        multiply_groups(rotation, basis, first_group, first_row..end, scaled, images, arch);
+        let slots_of = (&*scaled, &split[..], unit.as_ref());
+        multiply_groups(rotation, basis, first_group, first_row..end, slots_of, images, arch);
         let from = Combined { combine: &basis.combine, images, slots };
         match basis.form {
             Form::Path => add_squares(arch, images, n_slots, sums),
@@ -226,13 +248,31 @@ fn scale(basis: &AlphaBasis, z: &[PanelRow], out: &mut [PanelRow]) {
     }
 }
 
+/// The scaled z of every slot for products in chunks; groups begin at borders of chunks.
+fn split_slots(basis: &AlphaBasis, scaled: &[PanelRow], split: &mut Vec<Chunk>, arch: Arch) {
+    let n_chunks = |components: &Range<usize>| components.len().div_ceil(SIDE);
+    let groups = || basis.groups.iter();
+    let total = groups().map(|(components, slots)| slots.len() * n_chunks(components)).sum();
+    let (mut scaled, mut split) = (scaled, sized_chunks(split, total));
+    for (components, slots) in groups() {
+        assert!(components.start.is_multiple_of(SIDE), "groups begin at borders of chunks");
+        for _ in slots.clone() {
+            let rows;
+            (rows, scaled) = scaled.split_at(components.len());
+            let (own, rest) = std::mem::take(&mut split).split_at_mut(n_chunks(components));
+            amx::split_rows(arch, rows, 0, own);
+            split = rest;
+        }
+    }
+}
+
 /// Some rows of F times the scaled z of every slot from `first_group` on: `(rows, n_active)`.
 fn multiply_groups(
     rotation: &Rotation,
     basis: &AlphaBasis,
     first_group: usize,
     rows: Range<usize>,
-    scaled: &[PanelRow],
+    (scaled, split, unit): (&[PanelRow], &[Chunk], Option<&Unit>),
     images: &mut [PanelRow],
     arch: Arch,
 ) {
@@ -240,16 +280,31 @@ fn multiply_groups(
     let n_active = basis.n_slots() - first_slot;
     let size = |group: &(Range<usize>, Range<usize>)| group.0.len() * group.1.len();
     let mut at: usize = basis.groups[..first_group].iter().map(size).sum();
-    let strips = rows.start / STRIP..rows.end.div_ceil(STRIP);
+    let chunks_of =
+        |group: &(Range<usize>, Range<usize>)| group.0.len().div_ceil(SIDE) * group.1.len();
+    let mut chunk: usize = basis.groups[..first_group].iter().map(chunks_of).sum();
+    // Squares over many rows average out what the last digits are off.
+    let is_long = rotation.factor.rows().min(rotation.n_components) >= LONG;
+    let digits = if is_long && basis.form != Form::Path { Digits::Sixteen } else { Digits::All };
+    let layout = rotation.factor.layout();
+    let strips = rows.start / layout.strip()..rows.end.div_ceil(layout.strip());
     for (components, slots) in &basis.groups[first_group..] {
         for slot in slots.clone() {
             let right = &scaled[at..at + components.len()];
             at += components.len();
+            let n_chunks = components.len().div_ceil(SIDE);
             let part =
                 Part { strips: strips.clone(), columns: components.clone(), upper: rotation.upper };
             let data = images[slot - first_slot..].as_flattened_mut();
             let out = Out { data, stride: n_active * PANEL, live: PANEL };
-            multiply(arch, &rotation.factor, part, right, out, false);
+            match unit {
+                None => multiply(arch, &rotation.factor, part, right, out, false),
+                Some(unit) => {
+                    let right = &split[chunk..chunk + n_chunks];
+                    multiply_split(unit, &rotation.factor, part, right, digits, out, false);
+                }
+            }
+            chunk += n_chunks;
         }
     }
 }

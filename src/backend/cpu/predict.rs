@@ -1,7 +1,8 @@
 //! Predicted BOLD of a delayed design that is never formed.
 
-use super::product::{Out, PANEL, PanelRow, Part, multiply, steps};
-use crate::backend::packed::Packed;
+use super::panels::PanelRows;
+use super::product::{PANEL, PanelRow, multiply_columns};
+use crate::backend::packed::{Layout, Packed};
 use crate::matrix::StoryDesign;
 
 /// A block's design, packed once for all panels.
@@ -30,7 +31,7 @@ pub fn predict(
     let behind = seen().map(|delay| delay.max(0)).max().unwrap_or(0) as usize;
     if let StoryDesign::Dense(x) = design {
         let x = x.as_slice().expect("designs are row-major");
-        scratch.packed.fill(n, d, |t, f| x[t * d + f]);
+        scratch.packed.fill(Layout::best(n), n, d, |t, f| x[t * d + f]);
     }
     let PredictScratch { packed, padded } = scratch;
     padded.resize(before + n + behind, [0.0; PANEL]);
@@ -44,11 +45,8 @@ pub fn predict(
             let to = &mut padded[(before as i64 + delay) as usize..][..n];
             match design {
                 StoryDesign::Dense(_) => {
-                    for columns in steps(d) {
-                        let right = &coef[columns.clone()];
-                        let part = Part { strips: 0..packed.n_strips(), columns, upper: false };
-                        multiply(arch, packed, part, right, Out::panel(to), true);
-                    }
+                    let coef = PanelRows::whole(coef, d);
+                    multiply_columns(arch, packed, 0..d, coef, (to, n, 0), true);
                 }
                 StoryDesign::Sparse { rows: x, center } => arch.dispatch(|| {
                     let mut offset = [0f64; PANEL];

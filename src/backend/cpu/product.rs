@@ -7,11 +7,14 @@
 //! AVX2). There is no packing of outputs or of right factors between the stages of the solver.
 //! `docs/performance.md` has what this wins over a general product.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::backend::packed::{Packed, STRIP};
+use super::panels::PanelRows;
+use crate::backend::amx::{self, Chunk, Digits, SIDE, Unit};
+use crate::backend::packed::{Layout, Packed, STRIP};
 
 /// Voxels of a panel.
 pub const PANEL: usize = 32;
@@ -20,7 +23,11 @@ pub const PANEL: usize = 32;
 pub type PanelRow = [f32; PANEL];
 
 /// Depth of a product between two visits to its sums: a panel's 256 rows take 32 KiB.
-pub const DEPTH: usize = 256;
+const DEPTH: usize = 256;
+
+/// The same where right factors are split: 16 panels' rows take 1.2 MB, of which four products
+/// read two thirds.
+const SPLIT_DEPTH: usize = 384;
 
 /// Where a product goes: row i starts at `i · stride`, `live` of its 32 voxels exist.
 pub struct Out<'a> {
@@ -64,7 +71,69 @@ pub fn multiply(
     add: bool,
 ) {
     assert_eq!(part.columns.len(), right.len(), "a row of the panel for every column");
-    arch.dispatch(Multiply { left, part, right, out, add });
+    if left.layout() == Layout::Strips {
+        arch.dispatch(Multiply { left, part, right, out, add });
+        return;
+    }
+    let (digits, n) = (Digits::of_terms(left.terms()), part.columns.len());
+    SPLIT.with_borrow_mut(|split| {
+        let split = sized_chunks(split, (part.columns.start % SIDE + n).div_ceil(SIDE));
+        amx::split_rows(arch, right, part.columns.start % SIDE, split);
+        multiply_split(&Unit::new(), left, part, split, digits, out, add);
+    });
+}
+
+thread_local! {
+    /// Right factors of one product.
+    static SPLIT: RefCell<Vec<Chunk>> = const { RefCell::new(Vec::new()) };
+}
+
+/// At least `n` chunks.
+pub fn sized_chunks(chunks: &mut Vec<Chunk>, n: usize) -> &mut [Chunk] {
+    if chunks.len() < n {
+        chunks.resize(n, amx::ZEROS);
+    }
+    &mut chunks[..n]
+}
+
+/// As [`multiply`] for a left factor in chunks and a right factor that is split: all chunks that
+/// the part's columns touch.
+pub fn multiply_split(
+    unit: &Unit,
+    left: &Packed,
+    part: Part,
+    right: &[Chunk],
+    digits: Digits,
+    out: Out<'_>,
+    add: bool,
+) {
+    let Part { strips, columns, upper } = part;
+    let chunks = columns.start / SIDE..columns.end.div_ceil(SIDE);
+    let Out { data, stride, live } = out;
+    for (n, s) in strips.enumerate() {
+        let start = if upper { s.clamp(chunks.start, chunks.end) } else { chunks.start };
+        let strip = left.chunks(s, start..chunks.end);
+        let right = &right[start - chunks.start..];
+        let rows = SIDE.min(left.rows() - s * SIDE);
+        let out = &mut data[n * SIDE * stride..];
+        if rows == SIDE && live == PANEL {
+            unit.multiply(strip, right, digits, (out, stride), add);
+            continue;
+        }
+        let mut whole = [[0f32; PANEL]; SIDE];
+        unit.multiply(strip, right, digits, (whole.as_flattened_mut(), PANEL), false);
+        put_live(&whole[..rows], out, (stride, live), add);
+    }
+}
+
+/// Rows of sums to where they belong, `live` of each.
+#[inline(always)]
+fn put_live(rows: &[PanelRow], out: &mut [f32], (stride, live): (usize, usize), add: bool) {
+    for (i, row) in rows.iter().enumerate() {
+        for (out, &value) in out[i * stride..][..live].iter_mut().zip(row) {
+            *out = if add { *out + value } else { value };
+        }
+    }
 }
 
 /// `out` (a panel of `left.rows()` rows) = `left · right`.
@@ -72,8 +141,7 @@ pub fn multiply_all(arch: Arch, left: &Packed, right: &[PanelRow], out: &mut [Pa
     multiply_panels(arch, left, right, out, 1);
 }
 
-/// The same for `n` panels one after the other, columns in steps of [`DEPTH`]: that part of the
-/// left factor stays in the second-level cache from one panel to the next.
+/// The same for `n` panels one after the other.
 pub fn multiply_panels(
     arch: Arch,
     left: &Packed,
@@ -85,19 +153,59 @@ pub fn multiply_panels(
     if depth == 0 {
         out.fill([0.0; PANEL]);
     }
-    for columns in steps(depth) {
-        for panel in 0..n {
-            let part = Part { strips: 0..left.n_strips(), columns: columns.clone(), upper: false };
-            let right = &right[panel * depth..][columns.clone()];
-            let out = Out::panel(&mut out[panel * rows..(panel + 1) * rows]);
-            multiply(arch, left, part, right, out, columns.start > 0);
-        }
-    }
+    let right = PanelRows::whole(&right[..n * depth], depth);
+    multiply_columns(arch, left, 0..depth, right, (&mut out[..n * rows], rows, 0), false);
 }
 
-/// Ranges of at most [`DEPTH`] columns.
-pub fn steps(depth: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..depth).step_by(DEPTH).map(move |start| start..(start + DEPTH).min(depth))
+/// `out` = or += some columns of `left` times panels of as many rows.
+///
+/// `out`: its panels, the rows of one, and the row at which `left`'s begin. Columns are taken in
+/// steps, so that what is read again and again stays in the second-level cache: that part of the
+/// left factor or, where it is in chunks, of all panels.
+pub fn multiply_columns(
+    arch: Arch,
+    left: &Packed,
+    columns: Range<usize>,
+    right: PanelRows<'_>,
+    (out, stride, at): (&mut [PanelRow], usize, usize),
+    add: bool,
+) {
+    assert_eq!(columns.len(), right.n_rows, "a row of the panels for every column");
+    let (rows, strips) = (left.rows(), 0..left.n_strips());
+    let (step, digits) = match left.layout() {
+        Layout::Strips => (DEPTH, Digits::All),
+        Layout::Chunks => (SPLIT_DEPTH, Digits::of_terms(left.terms())),
+    };
+    for start in columns.clone().step_by(step) {
+        let own = start..(start + step).min(columns.end);
+        let add = add || start > columns.start;
+        let right =
+            |panel: usize| &right.panel(panel)[start - columns.start..own.end - columns.start];
+        if left.layout() == Layout::Strips {
+            for (p, out) in out.chunks_exact_mut(stride.max(1)).enumerate() {
+                let part = Part { strips: strips.clone(), columns: own.clone(), upper: false };
+                multiply(arch, left, part, right(p), Out::panel(&mut out[at..at + rows]), add);
+            }
+            continue;
+        }
+        SPLIT.with_borrow_mut(|split| {
+            let first = own.start % SIDE;
+            let n_chunks = (first + own.len()).div_ceil(SIDE);
+            let split = sized_chunks(split, n_chunks * (out.len() / stride));
+            for (p, split) in split.chunks_exact_mut(n_chunks).enumerate() {
+                amx::split_rows(arch, right(p), first, split);
+            }
+            let unit = Unit::new();
+            for s in strips.clone() {
+                let panels = out.chunks_exact_mut(stride);
+                for (out, split) in panels.zip(split.chunks_exact(n_chunks)) {
+                    let part = Part { strips: s..s + 1, columns: own.clone(), upper: false };
+                    let out = Out::panel(&mut out[at + s * SIDE..at + rows]);
+                    multiply_split(&unit, left, part, split, digits, out, add);
+                }
+            }
+        });
+    }
 }
 
 struct Multiply<'a> {
@@ -129,11 +237,7 @@ impl WithSimd for Multiply<'_> {
             }
             let mut whole = [[0f32; PANEL]; STRIP];
             tile(simd, strip, right, whole.as_flattened_mut(), PANEL, false);
-            for (i, row) in whole[..rows].iter().enumerate() {
-                for (out, &value) in out[i * stride..][..live].iter_mut().zip(row) {
-                    *out = if add { *out + value } else { value };
-                }
-            }
+            put_live(&whole[..rows], out, (stride, live), add);
         }
     }
 }
@@ -206,6 +310,12 @@ pub fn sums_of<S: Simd, const R: usize, const C: usize>(
 mod tests {
     use super::*;
 
+    /// Those that this machine can multiply.
+    fn layouts() -> impl Iterator<Item = Layout> {
+        let chunks = amx::is_available().then_some(Layout::Chunks);
+        chunks.into_iter().chain([Layout::Strips])
+    }
+
     fn value(i: usize, j: usize, seed: usize) -> f32 {
         ((i * 37 + j * 101 + seed * 13) % 17) as f32 - 8.0
     }
@@ -213,8 +323,9 @@ mod tests {
     #[test]
     fn products_of_small_integers_are_exact_for_every_size() {
         let arch = Arch::new();
-        for (rows, depth) in [(1, 1), (2, 5), (12, 32), (13, 31), (25, 300), (37, 513)] {
-            let left = Packed::from_fn(rows, depth, |i, k| value(i, k, 1));
+        let sizes = [(1, 1), (2, 5), (12, 32), (13, 31), (25, 300), (37, 513), (64, 64)];
+        for (layout, (rows, depth)) in layouts().flat_map(|l| sizes.map(|size| (l, size))) {
+            let left = Packed::from_fn_in(layout, rows, depth, |i, k| value(i, k, 1));
             let right: Vec<PanelRow> =
                 (0..depth).map(|k| std::array::from_fn(|v| value(k, v, 2))).collect();
             let exact = |i: usize, v: usize, first: usize| -> f32 {
@@ -244,15 +355,16 @@ mod tests {
     #[test]
     fn an_upper_triangle_is_multiplied_in_parts() {
         let arch = Arch::new();
-        for n in [1, 12, 40, 61] {
-            let upper = Packed::from_fn(n, n, |i, k| if k < i { 0.0 } else { value(i, k, 3) });
+        for (layout, n) in layouts().flat_map(|l| [1, 12, 40, 61, 96].map(|n| (l, n))) {
+            let cell = |i, k| if k < i { 0.0 } else { value(i, k, 3) };
+            let upper = Packed::from_fn_in(layout, n, n, cell);
             let right: Vec<PanelRow> =
                 (0..n).map(|k| std::array::from_fn(|v| value(k, v, 4))).collect();
             let mut whole = vec![[0.0; PANEL]; n];
             multiply_all(arch, &upper, &right, &mut whole);
             let mut parts = vec![[0.0; PANEL]; n];
             for columns in [0..n / 3, n / 3..n] {
-                let strips = 0..columns.end.div_ceil(STRIP);
+                let strips = 0..columns.end.div_ceil(layout.strip());
                 let part = Part { strips, columns: columns.clone(), upper: true };
                 multiply(arch, &upper, part, &right[columns], Out::panel(&mut parts), true);
             }

@@ -7,8 +7,9 @@ use super::panels::{PanelRows, to_rows};
 use super::path::{PathScratch, add_fold_scores, sized};
 use super::product::{PANEL, PanelRow, multiply_panels};
 use super::rotate::{PanelRange, RotateScratch};
-use super::xty::{PackedRows, add_xty};
+use super::xty::{add_xty, pack};
 use crate::backend::basis::AlphaBasis;
+use crate::backend::packed::Packed;
 use crate::backend::{Model, ModelTile};
 use crate::error::Result;
 use crate::stats::best_index;
@@ -26,7 +27,7 @@ pub struct SolveScratch {
     n_scored: Vec<[f64; PANEL]>,
     refit: Vec<PanelRow>,
     coef: Vec<PanelRow>,
-    packed: PackedRows,
+    packed: Packed,
 }
 
 /// The weights of one model, panel by panel.
@@ -78,7 +79,7 @@ impl CpuEngine<'_> {
             for (design, ends) in space.train.iter().zip(self.row_starts.windows(2)) {
                 let (first, n_rows) = (ends[0], ends[1] - ends[0]);
                 let rows = PanelRows { data: &fitted.inner, stride: n_inner, first, n_rows };
-                scratch.packed.fill(design);
+                pack(design, problem.n_train(), &mut scratch.packed, self.arch);
                 add_xty(design, &scratch.packed, &delays, rows, coef, self.arch);
             }
             to_rows(coef, n_coefs, width, &mut tile.coef);

@@ -1,8 +1,8 @@
 //! XᵀY of a delayed design that is never formed.
 
 use super::panels::PanelRows;
-use super::product::{Out, PANEL, PanelRow, Part, multiply, steps};
-use crate::backend::packed::Packed;
+use super::product::{PANEL, PanelRow, multiply_columns};
+use crate::backend::packed::{Layout, Packed};
 use crate::matrix::{SparseRows, StoryDesign};
 
 /// Rows of BOLD that see a design row at `delay`: t with 0 ≤ t − delay < n.
@@ -11,21 +11,18 @@ pub fn delayed_rows(n: usize, delay: i64) -> std::ops::Range<usize> {
     if delay >= 0 { shift.min(n)..n } else { 0..n.saturating_sub(shift) }
 }
 
-/// A block's design as the product reads it: [`DEPTH`](super::product::DEPTH) rows a piece; nothing
-/// for a sparse one. Buffers are reused.
-#[derive(Debug, Default)]
-pub struct PackedRows(Vec<Packed>);
+/// Packs a block's design as the product reads it, in the layout that is best here; nothing of a
+/// sparse one. `n_rows`: of all blocks whose XᵀY is added up.
+pub fn pack(design: &StoryDesign, n_rows: usize, to: &mut Packed, arch: pulp::Arch) {
+    pack_in(Layout::best(design.n_features()), design, to, arch);
+    to.set_terms(n_rows);
+}
 
-impl PackedRows {
-    /// Packs a block's design.
-    pub fn fill(&mut self, design: &StoryDesign) {
-        let StoryDesign::Dense(x) = design else { return };
-        let (n, d) = x.dim();
-        let x = x.as_slice().expect("designs are row-major");
-        self.0.resize_with(steps(n).count(), Packed::default);
-        for (packed, rows) in self.0.iter_mut().zip(steps(n)) {
-            packed.fill_transposed(&x[rows.start * d..rows.end * d], d);
-        }
+/// The same in the layout given.
+pub fn pack_in(layout: Layout, design: &StoryDesign, to: &mut Packed, arch: pulp::Arch) {
+    if let StoryDesign::Dense(x) = design {
+        let data = x.as_slice().expect("designs are row-major");
+        to.fill_transposed(layout, data, x.ncols(), arch);
     }
 }
 
@@ -33,11 +30,12 @@ impl PackedRows {
 ///
 /// `design`: `(n, d)` un-delayed rows of one block, and the same `packed`; `y`: its BOLD, panel by
 /// panel. `out`: a panel of `(n_delays · d)` rows, delay-major, for each of y. A delay shifts the
-/// rows of y, so that the packed design serves all of them. Sums in f32: 256 rows in registers,
-/// then added up. 2·n·d·n_delays flops a voxel dense; sparse designs cost 2·n_entries·n_delays.
+/// rows of y, so that the packed design serves all of them. Sums in f32: some hundred rows in
+/// registers, then added up. 2·n·d·n_delays flops a voxel dense; sparse designs cost
+/// 2·n_entries·n_delays.
 pub fn add_xty(
     design: &StoryDesign,
-    packed: &PackedRows,
+    packed: &Packed,
     delays: &[i64],
     y: PanelRows<'_>,
     out: &mut [PanelRow],
@@ -47,27 +45,12 @@ pub fn add_xty(
     let panel_rows = (d * delays.len()).max(1);
     match design {
         StoryDesign::Dense(_) => {
-            for (packed, rows) in packed.0.iter().zip(steps(n)) {
-                for (p, out) in out.chunks_exact_mut(panel_rows).enumerate() {
-                    let y = y.panel(p);
-                    for (&delay, out) in delays.iter().zip(out.chunks_exact_mut(d)) {
-                        let seen = delayed_rows(n, delay);
-                        let row = |u: usize| u as i64 + delay;
-                        let first = row(rows.start).clamp(seen.start as i64, seen.end as i64);
-                        let last = row(rows.end).clamp(first, seen.end as i64);
-                        let column = |t: i64| (t - delay) as usize - rows.start;
-                        if first == last {
-                            continue;
-                        }
-                        let part = Part {
-                            strips: 0..packed.n_strips(),
-                            columns: column(first)..column(last),
-                            upper: false,
-                        };
-                        let y = &y[first as usize..last as usize];
-                        multiply(arch, packed, part, y, Out::panel(out), true);
-                    }
-                }
+            for (i, &delay) in delays.iter().enumerate() {
+                let rows = delayed_rows(n, delay);
+                let columns = (rows.start as i64 - delay) as usize;
+                let columns = columns..columns + rows.len();
+                let y = PanelRows { first: y.first + rows.start, n_rows: rows.len(), ..y };
+                multiply_columns(arch, packed, columns, y, (out, panel_rows, i * d), true);
             }
         }
         StoryDesign::Sparse { rows, center } => {

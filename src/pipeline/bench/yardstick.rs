@@ -11,10 +11,10 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::dense::multiply;
-use crate::backend::Packed;
 use crate::backend::cpu::panels::{PanelRows, n_panels};
 use crate::backend::cpu::product::{PANEL, PanelRow, multiply_all};
-use crate::backend::cpu::xty::{PackedRows, add_xty};
+use crate::backend::cpu::xty::{add_xty, pack_in};
+use crate::backend::packed::{Layout, Packed};
 use crate::matrix::StoryDesign;
 
 /// One way to take XᵀY with this program's products.
@@ -161,7 +161,7 @@ fn own_xty(
     voxels: Range<usize>,
     out: &mut [PanelRow],
 ) {
-    let (arch, mut packed) = (Arch::new(), PackedRows::default());
+    let (arch, mut packed) = (Arch::new(), Packed::default());
     let mut panels: Vec<PanelRow> = Vec::new();
     for (rows, design) in blocks {
         let len = rows.len();
@@ -173,7 +173,7 @@ fn own_xty(
             }
         }
         let rows = PanelRows::whole(&panels[..n_panels(voxels.len()) * len], len);
-        packed.fill(design);
+        pack_in(Layout::Strips, design, &mut packed, arch);
         add_xty(design, &packed, &[0], rows, out, arch);
     }
 }
@@ -191,7 +191,8 @@ pub fn peak_f32(n_threads: usize) -> f64 {
         }
     };
     let own = |size: usize| {
-        let (arch, left) = (Arch::new(), Packed::from_fn(size, size, |_, _| 0.5));
+        let (arch, left) =
+            (Arch::new(), Packed::from_fn_in(Layout::Strips, size, size, |_, _| 0.5));
         let right = vec![[0.25f32; PANEL]; size];
         let mut out = vec![[0f32; PANEL]; size];
         move || (0..size / PANEL).for_each(|_| multiply_all(arch, &left, &right, &mut out))
