@@ -50,7 +50,7 @@ impl Digits {
     /// Those with which sums of so many terms are off by no more than half of ε₃₂ = 1.2e-7 of
     /// |x|·|y|, what `ridge::conditioning` reckons with.
     pub fn of_terms(n: usize) -> Self {
-        const ENOUGH: usize = 1000;
+        const ENOUGH: usize = 20_000;
         if n < ENOUGH { Self::All } else { Self::Left }
     }
 }
