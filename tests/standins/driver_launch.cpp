@@ -68,8 +68,11 @@ void mark_arguments(const Kernel& kernel, void* const* arguments) {
   }
 }
 
-void run_with(void (*thread)(void*), void* copy, const void* grid) {
-  run_grid(*static_cast<const Grid*>(grid), thread, copy);
+// Loads and stores are checked from here on: not those that copied the arguments.
+void run_with(const Launch& launch, const void* grid) {
+  kernel_context = current_context;
+  run_grid(*static_cast<const Grid*>(grid), launch);
+  kernel_context = nullptr;
 }
 
 bool fits(const unsigned grid[3], const unsigned block[3]) {
@@ -171,7 +174,7 @@ EXPORT CUresult cuLaunchKernel(void* handle, unsigned grid_x, unsigned grid_y, u
   Stream* stream = stream_of(stream_handle);
   if (!function || !stream) return CUDA_ERROR_INVALID_HANDLE;
   Kernel& kernel = *function->kernel;
-  const Grid grid = {{grid_x, grid_y, grid_z},   {block_x, block_y, block_z}, dynamic_bytes, kernel.shared_begin,
+  const Grid grid = {{grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, dynamic_bytes, kernel.shared_begin,
                      kernel.shared_end};
   if (!fits(grid.grid, grid.block)) return CUDA_ERROR_INVALID_VALUE;
   if (dynamic_bytes > static_cast<unsigned>(kernel.max_dynamic_bytes)) return CUDA_ERROR_INVALID_VALUE;
@@ -181,9 +184,7 @@ EXPORT CUresult cuLaunchKernel(void* handle, unsigned grid_x, unsigned grid_y, u
   check_arguments(kernel, arguments);
   if (!kernels_are_checked()) mark_arguments(kernel, arguments);
   begin_shared(kernel.shared_begin, kernel.shared_end);
-  kernel_context = current_context;
   kernel.with_arguments(arguments, run_with, &grid);
-  kernel_context = nullptr;
   current_kernel = nullptr;
   return CUDA_SUCCESS;
 }

@@ -51,7 +51,7 @@ unsigned char* dynamic_shared;
 }  // namespace seen
 
 Position position;
-std::uintptr_t dynamic_begin, dynamic_end, stacks_begin, stacks_end;
+std::uintptr_t dynamic_begin, dynamic_end, stacks_begin, stacks_end, arguments_begin, arguments_end;
 
 namespace {
 
@@ -89,8 +89,7 @@ struct Block {
   void* scheduler_fake = nullptr;
   const void* scheduler_bottom = nullptr;
   std::size_t scheduler_size = 0;
-  void (*body)(void*) = nullptr;
-  void* arguments = nullptr;
+  Launch launch = {};
   std::vector<unsigned> free_stacks;
 };
 Block block;
@@ -131,7 +130,7 @@ void enter() {
 #ifdef __SANITIZE_ADDRESS__
   __sanitizer_finish_switch_fiber(nullptr, &block.scheduler_bottom, &block.scheduler_size);
 #endif
-  block.body(block.arguments);
+  block.launch.thread(block.launch.arguments);
   block.threads[block.running].state = State::returned;
   to_scheduler(true);
 }
@@ -321,11 +320,12 @@ std::uint64_t cuda_cpu::warp_exchange(Warp kind, unsigned mask, std::uint64_t va
 
 unsigned cuda_cpu::lane() { return block.running % warp_lanes; }
 
-void run_grid(const Grid& grid, void (*thread)(void*), void* arguments) {
+void run_grid(const Grid& grid, const Launch& launch) {
   reserve_stacks();
   block.threads.resize(static_cast<std::size_t>(grid.block[0]) * grid.block[1] * grid.block[2]);
-  block.body = thread;
-  block.arguments = arguments;
+  block.launch = launch;
+  arguments_begin = reinterpret_cast<std::uintptr_t>(launch.arguments);
+  arguments_end = arguments_begin + launch.argument_bytes;
   // Its own heap block, so that AddressSanitizer knows its end; 256 is what a card aligns it to at least.
   void* dynamic = nullptr;
   if (posix_memalign(&dynamic, 256, grid.dynamic_bytes ? grid.dynamic_bytes : 1) != 0) violation("host out of memory");

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels.h"
+
 struct Grid {
   unsigned grid[3], block[3];
   std::size_t dynamic_bytes;
@@ -10,8 +12,8 @@ struct Grid {
   unsigned char *shared_begin, *shared_end;
 };
 
-// Calls `thread(arguments)` once for every thread of every block, blocks in order of x, y, z.
-void run_grid(const Grid& grid, void (*thread)(void*), void* arguments);
+// Runs every thread of every block, blocks in order of x, y, z.
+void run_grid(const Grid& grid, const Launch& launch);
 
 // Where the running thread is: what two accesses need to be ordered by.
 struct Position {
@@ -21,5 +23,5 @@ struct Position {
 };
 extern Position position;
 
-// Dynamic shared memory of the running block, and the stacks of its threads.
-extern std::uintptr_t dynamic_begin, dynamic_end, stacks_begin, stacks_end;
+// Dynamic shared memory of the running block, the stacks of its threads, the kernel's arguments.
+extern std::uintptr_t dynamic_begin, dynamic_end, stacks_begin, stacks_end, arguments_begin, arguments_end;

@@ -13,13 +13,19 @@ struct Parameter {
   bool pointer, writes;
 };
 
+// `thread(arguments)` is one thread of the kernel.
+struct Launch {
+  void (*thread)(void* arguments);
+  void* arguments;
+  std::size_t argument_bytes;
+};
+
 struct Kernel {
   const char* name;
   const Parameter* parameters;
   unsigned n_parameters;
-  // Makes a copy of the arguments, as a launch does, and calls `run(thread, copy)`.
-  void (*with_arguments)(void** arguments, void (*run)(void (*thread)(void*), void* copy, const void* context),
-                         const void* context);
+  // Makes a copy of the arguments, as a launch does, and calls `run(launch, context)`.
+  void (*with_arguments)(void** arguments, void (*run)(const Launch&, const void* context), const void* context);
   unsigned char *shared_begin, *shared_end;
   int max_dynamic_bytes = 48 << 10;
   Kernel* next = nullptr;
@@ -60,21 +66,16 @@ struct Signature<kernel> {
     return list;
   }
 
-  // Not instrumented: the copies of the arguments are host memory.
-  __attribute__((no_sanitize("thread"))) static void thread(void* copy) {
-    std::apply(kernel, *static_cast<Copy*>(copy));
-  }
+  static void thread(void* copy) { std::apply(kernel, *static_cast<Copy*>(copy)); }
 
   template <std::size_t... i>
-  __attribute__((no_sanitize("thread"))) static void with(void** arguments,
-                                                          void (*run)(void (*)(void*), void*, const void*),
-                                                          const void* context, std::index_sequence<i...>) {
+  static void with(void** arguments, void (*run)(const Launch&, const void*), const void* context,
+                   std::index_sequence<i...>) {
     Copy copy(*static_cast<A*>(arguments[i])...);
-    run(&thread, &copy, context);
+    run({&thread, &copy, sizeof copy}, context);
   }
 
-  static void with_arguments(void** arguments, void (*run)(void (*)(void*), void*, const void*),
-                             const void* context) {
+  static void with_arguments(void** arguments, void (*run)(const Launch&, const void*), const void* context) {
     with(arguments, run, context, std::make_index_sequence<n>());
   }
 };

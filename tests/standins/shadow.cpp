@@ -234,7 +234,8 @@ void kernel_access(std::uintptr_t address, unsigned size, Access access) {
     if (address + size > dynamic_end) violation("leaves its dynamic shared memory");
     const std::size_t behind = (static_shared_end - static_shared_begin + 63) / 64 * 64;
     shared_access(behind + (address - dynamic_begin), size, access);
-  } else if (address - stacks_begin >= stacks_end - stacks_begin && !own_image(address)) {
+  } else if (address - stacks_begin >= stacks_end - stacks_begin &&
+             address - arguments_begin >= arguments_end - arguments_begin && !own_image(address)) {
     violation("block %u thread %u touches host memory at %p, or leaves its shared memory", position.block,
               position.thread, reinterpret_cast<void*>(address));
   }
