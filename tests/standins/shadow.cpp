@@ -300,25 +300,36 @@ void touch_all(const Allocation& a, const char* what) {
   }
 }
 
-#define HOOK(name, size, access) \
-  void __tsan_##name(void* address) { kernel_access(reinterpret_cast<std::uintptr_t>(address), size, access); }
-#define HOOKS(size)                              \
-  HOOK(read##size, size, Access::read)           \
-  HOOK(write##size, size, Access::write)         \
-  HOOK(unaligned_read##size, size, Access::read) \
-  HOOK(unaligned_write##size, size, Access::write)
+namespace {
+// A card loads and stores numbers and vectors at multiples of their size only.
+void aligned_access(void* pointer, unsigned size, Access access) {
+  const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(pointer);
+  if (kernel_context && address % size != 0) {
+    violation("block %u thread %u touches %u bytes at %p, which is no multiple of %u", position.block,
+              position.thread, size, pointer, size);
+  }
+  kernel_access(address, size, access);
+}
+}  // namespace
+
+// __tsan_unaligned_*: accesses that the compiler itself put together of smaller ones.
+#define HOOKS(size)                                                                          \
+  void __tsan_read##size(void* address) { aligned_access(address, size, Access::read); }     \
+  void __tsan_write##size(void* address) { aligned_access(address, size, Access::write); }   \
+  void __tsan_unaligned_read##size(void* address) { __tsan_read_range(address, size); }      \
+  void __tsan_unaligned_write##size(void* address) { __tsan_write_range(address, size); }
 extern "C" {
-HOOKS(1)
-HOOKS(2)
-HOOKS(4)
-HOOKS(8)
-HOOKS(16)
 void __tsan_read_range(void* address, std::size_t size) {
   kernel_access(reinterpret_cast<std::uintptr_t>(address), static_cast<unsigned>(size), Access::read);
 }
 void __tsan_write_range(void* address, std::size_t size) {
   kernel_access(reinterpret_cast<std::uintptr_t>(address), static_cast<unsigned>(size), Access::write);
 }
+HOOKS(1)
+HOOKS(2)
+HOOKS(4)
+HOOKS(8)
+HOOKS(16)
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}

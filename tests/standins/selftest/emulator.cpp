@@ -79,6 +79,14 @@ void run_wrong(const char* name, unsigned threads, bool with_input, unsigned dyn
   cuCtxSynchronize();
 }
 
+// The last three of 64 stores meet the red zone behind 61 floats.
+void stores_into_a_red_zone() {
+  Device device;
+  const CUdeviceptr in = on_device(numbers(1)), out = device_memory(61 * 4);
+  launch(device.function("copy_too_far_f32"), {1, 64}, nullptr, {&in, &out});
+  cuCtxSynchronize();
+}
+
 void shift_too_far() {
   Device device;
   const CUdeviceptr out = device_memory(64 * 4);
@@ -113,6 +121,7 @@ const std::vector<Case> emulator_cases = {
     {"wrong_shared_unwritten", [] { run_wrong("shared_unwritten_f32", 64, false); }},
     {"wrong_dynamic_too_far", [] { run_wrong("dynamic_too_far_f32", 64, false, 64 * 4); }},
     {"wrong_store_behind", [] { run_wrong("copy_too_far_f32", 65, true); }},
+    {"wrong_red_zone", stores_into_a_red_zone},
     {"wrong_shift", shift_too_far},
     {"wrong_odd_vectors", vectors_at_odd_addresses},
 };
