@@ -75,6 +75,20 @@ impl Packed {
         &self.data[strip * self.depth..(strip + 1) * self.depth][columns]
     }
 
+    /// All cells, row by row.
+    pub fn to_rows(&self) -> Vec<f32> {
+        let mut out = vec![0.0; self.rows * self.depth];
+        for (first, strip) in (0..).step_by(STRIP).zip(self.data.chunks_exact(self.depth.max(1))) {
+            let live = STRIP.min(self.rows - first);
+            for (k, column) in strip.iter().enumerate() {
+                for (i, &cell) in column[..live].iter().enumerate() {
+                    out[(first + i) * self.depth + k] = cell;
+                }
+            }
+        }
+        out
+    }
+
     /// One cell.
     pub fn get(&self, row: usize, column: usize) -> f32 {
         self.data[row / STRIP * self.depth + column][row % STRIP]
@@ -99,6 +113,9 @@ mod tests {
             for i in rows..packed.n_strips() * STRIP {
                 assert!((0..depth).all(|k| packed.get(i, k) == 0.0));
             }
+            let by_rows: Vec<f32> =
+                (0..rows).flat_map(|i| (0..depth).map(move |k| value(i, k))).collect();
+            assert_eq!(packed.to_rows(), by_rows);
             let row_major: Vec<f32> =
                 (0..depth).flat_map(|k| (0..rows).map(move |i| value(i, k))).collect();
             let mut transposed = Packed::from_fn(40, 9, |_, _| 7.0);

@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::work::{Work, path_flop, work};
 use super::yardstick::{Form, best_xty, peak_f32, peak_f64};
 use super::{BenchProblem, Synthetic};
-use crate::backend::PathSettings;
+use crate::backend::device::Device;
+use crate::backend::{PathSettings, n_workers};
 use crate::error::Result;
 use crate::pipeline::memory::peak_bytes;
 use crate::pipeline::reporter::Reporter;
@@ -21,7 +22,7 @@ use crate::ridge::route::{Sizes, choose};
 use crate::ridge::{AlphaGrid, ModelSpec, Route, Solver, prepare};
 
 /// What is timed, and with what.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct BenchJob {
     /// The problem.
     pub problem: BenchProblem,
@@ -29,6 +30,8 @@ pub struct BenchJob {
     pub solver: Solver,
     /// Times that the whole is solved; the quickest counts.
     pub n_repeats: usize,
+    /// Where the tiles are solved.
+    pub device: Device,
     /// Threads.
     pub n_threads: usize,
     /// Memory for tiles, in bytes.
@@ -93,7 +96,7 @@ pub struct BenchResults {
 /// # Errors
 /// `Error::TooLarge` if the route or a tile does not fit.
 pub fn run(job: &BenchJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Result<BenchResults> {
-    let BenchJob { problem, n_threads, .. } = *job;
+    let (problem, n_threads) = (job.problem, job.n_threads);
     reporter.step("making the problem");
     let data = Synthetic::new(problem);
     let sizes = Sizes {
@@ -163,7 +166,7 @@ fn solve(
     reporter: &dyn Reporter,
     cancel: &AtomicBool,
 ) -> Result<Solved> {
-    let BenchJob { problem, n_threads, .. } = *job;
+    let (problem, n_threads) = (job.problem, job.n_threads);
     let alphas = AlphaGrid::logspace(0.0, 6.0, problem.n_alphas)?;
     let (space, blocks) = (data.space(), data.blocks());
     let spec = ModelSpec { space: 0, delays: space.delays.clone(), route, wants_coef: true };
@@ -175,16 +178,19 @@ fn solve(
     reporter.start("voxels", problem.n_voxels as u64);
     let progress = |n: usize| reporter.advance(n as u64);
     let budget = (job.memory_bytes / 2) as usize;
-    let width = tile_width(&loaded, problem.n_voxels, n_threads, budget)?;
+    let width = tile_width(&loaded, &job.device, problem.n_voxels, n_threads, budget)?;
     let block = loaded.settings.block_voxels;
-    let tiles = tiles(problem.n_voxels, width, block, n_threads);
+    let workers = n_workers(&job.device, n_threads);
+    let tiles = tiles(problem.n_voxels, width, block, workers);
     let sink = MemorySink::new(&problem);
-    let run = TileRun { n_workers: n_threads, cancel, progress: &progress };
+    let note = |text: &str| reporter.note(text);
+    let device = &job.device;
+    let run = TileRun { device, n_threads, cancel, progress: &progress, note: &note };
     let by_stage = run_tiles(&loaded, &MemorySource(data), &sink, &tiles, &run)?;
     let seconds = clock.elapsed().as_secs_f64();
     reporter.finish();
 
-    let n_workers = n_threads.min(tiles.len()) as f64;
+    let n_workers = workers.min(tiles.len()) as f64;
     let mut stages = vec![("prepare", prepare_seconds)];
     // There are no test rows to score.
     let timed = by_stage.into_iter().filter(|(name, _)| *name != "score");
