@@ -14,6 +14,7 @@
 //! | `memory` | what a run keeps in memory, and what it must not |
 //! | `hostile` | every wrong input of a study: exit code, message, nothing written |
 //! | `architecture` | imports point the right way; where `unsafe` and printing may stand |
+//! | `standins` | the stand-in CUDA libraries: what they compute, and every mistake they stop at |
 //! | `real_data` | reference results on real BOLD, where the data are there |
 
 mod architecture;
@@ -27,5 +28,6 @@ mod real_data;
 mod ridge_command;
 mod ridge_refusals;
 mod solvers;
+mod standins;
 mod study_command;
 mod workbench;

@@ -92,11 +92,14 @@ std::uint32_t shared_generation;
 Position last_position;
 
 // What a kernel's report can say: the place of the two threads.
-[[noreturn]] void race(std::uintptr_t address, const Allocation* allocation, Key earlier, const char* what) {
-  static char text[200];
-  snprintf(text, sizeof text, "race: %s by block %u thread %u, and block %u thread %u %s with no barrier between",
-           what, position.block, position.thread, static_cast<unsigned>(earlier >> 42),
-           static_cast<unsigned>(earlier >> 32 & 1023), earlier & several_blocks ? "and others" : "");
+[[noreturn]] void race(std::uintptr_t address, const Allocation* allocation, Key earlier, const char* now,
+                       const char* then) {
+  static char text[200], others[60];
+  snprintf(others, sizeof others, "block %u thread %u", static_cast<unsigned>(earlier >> 42),
+           static_cast<unsigned>(earlier >> 32 & 1023));
+  const bool several = earlier & (several_lanes | several_warps | several_blocks);
+  snprintf(text, sizeof text, "race: %s by block %u thread %u, and no barrier since %s %s it", now, position.block,
+           position.thread, several ? "several threads" : others, then);
   refuse(allocation, address, "kernel", text);
   __builtin_unreachable();
 }
@@ -104,10 +107,10 @@ Position last_position;
 void check_race(const Word& word, Access access, Key me, std::uintptr_t address, const Allocation* allocation,
                 bool wrote_before, bool read_before) {
   if (wrote_before && !ordered(word.written, me) && !(access == Access::atomic && word.written & by_atomic)) {
-    race(address, allocation, word.written, access == Access::read ? "read of what is written" : "written twice");
+    race(address, allocation, word.written, access == Access::read ? "read" : "written", "wrote");
   }
   if (access != Access::read && read_before && !reads_ordered(word.read, me)) {
-    race(address, allocation, word.read, "written while it is read");
+    race(address, allocation, word.read, "written", "read");
   }
 }
 

@@ -161,6 +161,13 @@ void wrong_gemm_in_place() {
   const CUdeviceptr a = on_device(numbers(4));
   product_of_2x2(blas.handle, a, a, 2, 2);
 }
+void wrong_batches_in_each_other() {
+  Blas blas;
+  const float alpha = 1, beta = 0;
+  const CUdeviceptr a = on_device(numbers(4)), c = device_memory(32);
+  cublasSgemmStridedBatched(blas.handle, 0, 0, 2, 2, 2, &alpha, pointer(a), 2, 0, pointer(a), 2, 0, &beta, pointer(c), 2,
+                            2, 2);
+}
 void wrong_gemm_out_of_order() {
   Blas blas;
   const std::vector<float> x = numbers(4);
@@ -183,5 +190,6 @@ const std::vector<Case> blas_cases = {
     {"wrong_gemm_unwritten", wrong_gemm_unwritten},
     {"wrong_gemm_unwritten_c", wrong_gemm_unwritten_c},
     {"wrong_gemm_in_place", wrong_gemm_in_place},
+    {"wrong_batches_in_each_other", wrong_batches_in_each_other},
     {"wrong_gemm_out_of_order", wrong_gemm_out_of_order},
 };

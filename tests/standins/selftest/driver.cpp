@@ -39,6 +39,14 @@ void fails_the_third_allocation() {
   OK(cuMemAlloc_v2(&address, 64));
 }
 
+void fails_from_the_second_allocation_on() {
+  Device device;
+  CUdeviceptr address = 0;
+  OK(cuMemAlloc_v2(&address, 64));
+  EXPECT(cuMemAlloc_v2(&address, 64) == 2);
+  EXPECT(cuMemAllocAsync(&address, 64, nullptr) == 2);
+}
+
 void counts_its_devices() {
   OK(cuInit(0));
   int count = 0;
@@ -160,6 +168,7 @@ const std::vector<Case> driver_cases = {
     {"copies_there_and_back", copies_there_and_back},
     {"tells_its_memory", tells_its_memory},
     {"fails_the_third_allocation", fails_the_third_allocation},
+    {"fails_from_the_second_allocation_on", fails_from_the_second_allocation_on},
     {"counts_its_devices", counts_its_devices},
     {"has_no_device", has_no_device},
     {"refuses_launches_that_no_card_takes", refuses_launches_that_no_card_takes},

@@ -116,6 +116,8 @@ const std::vector<Case> emulator_cases = {
     {"wrong_shuffle_without_all", [] { run_wrong("shuffle_without_all", 32, false); }},
     {"wrong_no_barrier", [] { run_wrong("reverse_no_barrier_f32", 64, true); }},
     {"wrong_overwrite_early", [] { run_wrong("overwrite_early_f32", 64, true); }},
+    {"wrong_written_under_readers", [] { run_wrong("cleared_under_readers_f32", 64, true); }},
+    {"wrong_static_too_far", [] { run_wrong("static_too_far_f32", 64, false); }},
     {"wrong_warp_barrier_for_a_block", [] { run_wrong("reverse_in_warp_f32", 64, true); }},
     {"wrong_blocks_write_one_word", [] { run_wrong("last_block_u32", 64, false, 0, 2); }},
     {"wrong_shared_unwritten", [] { run_wrong("shared_unwritten_f32", 64, false); }},

@@ -57,6 +57,13 @@ void wrong_written_while_read() {
   d.run(d.first, d.a, d.b);
   cuMemcpyHtoDAsync_v2(d.a, d.x.data(), bytes, d.second);
 }
+// Two streams read, the writer has waited for one of them.
+void wrong_written_while_another_read() {
+  TwoStreams d;
+  d.run(d.first, d.a, d.b);
+  d.run(d.second, d.a, d.c);
+  cuMemcpyHtoDAsync_v2(d.a, d.x.data(), bytes, d.second);
+}
 void wrong_written_twice() {
   TwoStreams d;
   d.run(d.first, d.a, d.b);
@@ -157,6 +164,7 @@ const std::vector<Case> order_cases = {
     {"pinned_there_and_back_on_one_stream", pinned_there_and_back_on_one_stream},
     {"wrong_read_before_written", wrong_read_before_written},
     {"wrong_written_while_read", wrong_written_while_read},
+    {"wrong_written_while_another_read", wrong_written_while_another_read},
     {"wrong_written_twice", wrong_written_twice},
     {"wrong_event_too_early", wrong_event_too_early},
     {"wrong_default_stream_does_not_wait", wrong_default_stream_does_not_wait},

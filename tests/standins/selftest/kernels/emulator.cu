@@ -125,6 +125,23 @@ extern "C" __global__ void overwrite_early_f32(const float* __restrict__ x, floa
   out[threadIdx.x] = sum;
 }
 
+// Wrong: the first thread clears what the others still read.
+extern "C" __global__ void cleared_under_readers_f32(const float* __restrict__ x, float* __restrict__ out) {
+  __shared__ float one;
+  if (threadIdx.x == 0) one = x[0];
+  __syncthreads();
+  out[threadIdx.x] = one;
+  if (threadIdx.x == blockDim.x - 1) one = 0.0f;
+}
+
+// Wrong: one more than its static shared memory.
+extern "C" __global__ void static_too_far_f32(float* __restrict__ out) {
+  __shared__ float tile[64];
+  tile[threadIdx.x + 1] = 1.0f;
+  __syncthreads();
+  out[threadIdx.x] = tile[(threadIdx.x + 1) % 64];
+}
+
 // Right within a warp, wrong in a block of two: lanes are ordered by __syncwarp alone.
 extern "C" __global__ void reverse_in_warp_f32(const float* __restrict__ x, float* __restrict__ out) {
   __shared__ float tile[64];
@@ -154,5 +171,5 @@ extern "C" __global__ void dynamic_too_far_f32(float* __restrict__ out) {
   out[threadIdx.x] = tile[threadIdx.x + 1];
 }
 
-// Wrong for i = 31: a shift by the width of an int; and for large n: a sum that leaves int.
+// Wrong from thread 32 on: a shift by the width of an int.
 extern "C" __global__ void shift_i32(int* __restrict__ out, int by) { out[threadIdx.x] = 1 << (by + threadIdx.x); }
