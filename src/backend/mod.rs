@@ -92,3 +92,6 @@ pub trait Engine {
     /// Gives back the memory of a tile: before a narrower one is tried.
     fn release(&mut self) {}
 }
+
+#[cfg(test)]
+mod tests;

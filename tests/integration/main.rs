@@ -12,6 +12,7 @@
 //! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
 //! | `fold_flags` | `--folds` of `run` and `ridge`, `--groups` |
 //! | `memory` | what a run keeps in memory, and what it must not |
+//! | `devices` | which device is taken and why; `ridge` on a card or its stand-in |
 //! | `hostile` | every wrong input of a study: exit code, message, nothing written |
 //! | `architecture` | imports point the right way; where `unsafe` and printing may stand |
 //! | `standins` | the stand-in CUDA libraries: what they compute, and every mistake they stop at |
@@ -19,6 +20,7 @@
 
 mod architecture;
 mod bench_command;
+mod devices;
 mod fold_flags;
 mod golden;
 mod hostile;

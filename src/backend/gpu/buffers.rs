@@ -272,8 +272,9 @@ impl Buffers {
     /// # Errors
     /// `Error::DeviceMemory`; what was allocated until then is free again.
     pub fn new(lane: &Lane, problem: &Problem, width: usize) -> Result<Self> {
-        let mut lane = lane;
-        let made = take(&mut lane, problem, &Extents::of(problem), width)?;
+        let mut from = lane;
+        let made = take(&mut from, problem, &Extents::of(problem), width)?;
+        lane.order_copies()?;
         Ok(made.expect("a lane hands out every buffer"))
     }
 }

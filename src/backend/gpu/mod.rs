@@ -12,6 +12,7 @@
 //! | `solve` | cross-validation and refit of one model |
 //! | `predict` | test blocks: predictions and their scores |
 //! | `permute` | block permutations of a test-set correlation |
+//! | `yardstick` | one cuBLAS product, for `bench` |
 //!
 //! Matrices are row-major, rows are TRs or coefficients, voxels lie side by side. Nothing waits for
 //! the card but copies to the host: a block is copied while the one before is worked on.
@@ -26,8 +27,10 @@ mod predict;
 mod problem;
 mod rotate;
 mod solve;
+mod yardstick;
 
 pub use buffers::{ENGINES_PER_CARD, tile_bytes, tile_width};
 pub use engine::GpuEngine;
 pub use permute::permutation_counts;
 pub use problem::{GpuProblem, problem_bytes};
+pub use yardstick::xty_seconds;

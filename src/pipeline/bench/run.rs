@@ -120,9 +120,10 @@ pub fn run(job: &BenchJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     let solved = best.expect("at least one repeat");
     let peak_memory_bytes = peak_bytes();
     reporter.step("measuring the machine");
-    let (xty_seconds, form) = best_xty(&data.x, &data.y, n_threads);
+    let (xty_seconds, xty_form) = xty(&job.device, &data, n_threads)?;
     let flop = 2.0 * problem.n_trs as f64 * data.x.ncols() as f64 * problem.n_voxels as f64;
-    let peak32 = peak_f32(n_threads).max(flop / xty_seconds / 1e9);
+    let cores = if job.device == Device::Cpu { peak_f32(n_threads) } else { 0.0 };
+    let peak32 = cores.max(flop / xty_seconds / 1e9);
     let peak64 = peak_f64(n_threads);
     let values = data.x.len() + data.y.len() + data.base.iter().map(|x| x.len()).sum::<usize>();
     Ok(BenchResults {
@@ -132,12 +133,7 @@ pub fn run(job: &BenchJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         seconds: solved.seconds,
         all_seconds,
         xty_seconds,
-        xty_form: match form {
-            Form::Whole => "one general product".into(),
-            Form::Tiles { width, rows: usize::MAX } => format!("general, {width} voxels a tile"),
-            Form::Tiles { width, rows } => format!("general, {width} voxels × {rows} rows a tile"),
-            Form::Own { width } => format!("own products, {width} voxels a tile"),
-        },
+        xty_form,
         gemm_ratio: solved.seconds / xty_seconds,
         voxels_per_s: problem.n_voxels as f64 / solved.seconds,
         peak_gflop_per_s: peak32,
@@ -148,6 +144,34 @@ pub fn run(job: &BenchJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         problem_bytes: 4 * values as u64,
         stages: stages(&problem, route, &solved, (peak32, peak64)),
     })
+}
+
+/// Seconds of one XᵀY on the device at hand, and how it is done.
+fn xty(device: &Device, data: &Synthetic, n_threads: usize) -> Result<(f64, String)> {
+    match device {
+        Device::Cpu => {
+            let (seconds, form) = best_xty(&data.x, &data.y, n_threads);
+            let form = match form {
+                Form::Whole => "one general product".into(),
+                Form::Tiles { width, rows: usize::MAX } => {
+                    format!("general, {width} voxels a tile")
+                }
+                Form::Tiles { width, rows } => {
+                    format!("general, {width} voxels × {rows} rows a tile")
+                }
+                Form::Own { width } => format!("own products, {width} voxels a tile"),
+            };
+            Ok((seconds, form))
+        }
+        #[cfg(feature = "cuda")]
+        Device::Cuda { ordinals, .. } => {
+            let x = data.x.as_standard_layout();
+            let y = data.y.as_standard_layout();
+            let (x, y) = (x.as_slice().unwrap_or_default(), y.as_slice().unwrap_or_default());
+            let seconds = crate::backend::gpu::xty_seconds(ordinals[0], x, y, data.x.nrows())?;
+            Ok((seconds, format!("cuBLAS SGEMM on cuda:{}", ordinals[0])))
+        }
+    }
 }
 
 /// One repeat.

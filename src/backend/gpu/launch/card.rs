@@ -242,6 +242,14 @@ impl Lane {
             .map_err(|e| self.card.error("work that was launched before", e))
     }
 
+    /// The stream of copies waits for what the compute stream was given until now: memory is
+    /// allocated in the order of the compute stream, and is not there before.
+    /// # Errors
+    /// `Error::Device`.
+    pub fn order_copies(&self) -> Result<()> {
+        self.copies.join(&self.compute).map_err(|e| self.card.error("an event", e))
+    }
+
     /// Marks this moment of the compute stream.
     /// # Errors
     /// `Error::Device`.

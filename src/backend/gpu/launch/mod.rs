@@ -17,6 +17,8 @@ mod path;
 mod permute;
 mod refit;
 mod rotate;
+#[cfg(test)]
+mod tests;
 mod voxels;
 
 pub use blas::{Batch, Gemm};
