@@ -221,7 +221,7 @@ fn without_checked_loads_and_stores_red_zones_remain() {
             ("copies_there_and_back", Passes),
             ("wrong_red_zone", Stops("red zone behind the 244 bytes")),
             ("wrong_store_behind", Stops("which no live allocation holds")),
-            ("wrong_kernel_reads_unwritten", NOT_WRITTEN),
+            ("wrong_read_of_unwritten", NOT_WRITTEN),
         ],
     );
 }
