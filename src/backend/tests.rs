@@ -51,6 +51,8 @@ struct Case {
     basis_tolerance: f64,
     block_voxels: usize,
     wants_coef: bool,
+    /// Features that never change.
+    is_flat: bool,
 }
 
 impl Default for Case {
@@ -71,6 +73,7 @@ impl Default for Case {
             basis_tolerance: 1e-5,
             block_voxels: 512,
             wants_coef: true,
+            is_flat: false,
         }
     }
 }
@@ -91,6 +94,9 @@ impl Case {
         let d = self.n_features;
         if !self.is_sparse {
             let mut x = Array2::from_shape_simple_fn((n, d), || rng.sample(StandardNormal));
+            if self.is_flat {
+                x.fill(0.0);
+            }
             // A feature without variance, and two that are the same.
             if d > 4 {
                 x.column_mut(2).fill(0.0);
@@ -382,6 +388,8 @@ fn one_alpha_a_tolerance_a_wide_design_and_no_weights() {
         Case { wants_coef: false, ..Case::default() },
         Case { wants_coef: false, route: Route::Dual, ..Case::default() },
         Case { test_blocks: vec![], ..Case::default() },
+        Case { is_flat: true, ..Case::default() },
+        Case { is_flat: true, scorer: Scorer::R2, ..Case::default() },
     ]);
 }
 

@@ -119,20 +119,27 @@ pub fn add_fold_scores(
     let m = rotation.n_components;
     let block = settings.block_voxels.clamp(1, width.max(1));
     let components = at.place * m * width..(at.place + 1) * m * width;
-    let offsets = on_card.offsets.as_ref().map(|offsets| offsets.first(n_alphas * m));
-    path_numerators(
-        lane,
-        (&b.z.part(components.clone()), &b.t.part(components.clone())),
-        Numerators { inverses: &on_card.inverses.first(n_alphas * m), shifted: offsets.as_ref() },
-        &mut b.path.numerators.first_mut(n_alphas * width),
-        &mut b.path.offsets.first_mut(n_alphas * width),
-        (n_alphas, m, width),
-    )?;
     let n_blocks = width.div_ceil(block);
     let mut sizes = Vec::new();
-    let z = b.z.part(components.clone());
-    component_sizes(lane, &z, &mut b.path.sizes.first_mut(n_blocks * m), (m, width), block)?;
-    lane.read_vec(&b.path.sizes.first(n_blocks * m), n_blocks * m, &mut sizes)?;
+    if m == 0 {
+        // A design without variance predicts the training mean.
+        lane.zero(&mut b.path.numerators.first_mut(n_alphas * width))?;
+        lane.zero(&mut b.path.offsets.first_mut(n_alphas * width))?;
+    } else {
+        let offsets = on_card.offsets.as_ref().map(|offsets| offsets.first(n_alphas * m));
+        let inverses = on_card.inverses.first(n_alphas * m);
+        let z = b.z.part(components.clone());
+        path_numerators(
+            lane,
+            (&z, &b.t.part(components.clone())),
+            Numerators { inverses: &inverses, shifted: offsets.as_ref() },
+            &mut b.path.numerators.first_mut(n_alphas * width),
+            &mut b.path.offsets.first_mut(n_alphas * width),
+            (n_alphas, m, width),
+        )?;
+        component_sizes(lane, &z, &mut b.path.sizes.first_mut(n_blocks * m), (m, width), block)?;
+        lane.read_vec(&b.path.sizes.first(n_blocks * m), n_blocks * m, &mut sizes)?;
+    }
     let groups = &model.paths[at.fold].groups;
     let bases: Vec<BlockBasis> = (0..n_blocks)
         .into_par_iter()
