@@ -183,6 +183,23 @@ pub enum Error {
         hint: String,
     },
 
+    /// Device memory is short; a narrower tile may fit.
+    #[error(
+        "device {device}: {what} needs {} MiB, {} MiB are free; free memory on the card, or use \
+         --device cpu",
+        .needed_bytes >> 20, .free_bytes >> 20
+    )]
+    DeviceMemory {
+        /// The card.
+        device: String,
+        /// What was to be allocated.
+        what: String,
+        /// Bytes it takes; 0 where a library asked for them.
+        needed_bytes: u64,
+        /// Bytes that were free.
+        free_bytes: u64,
+    },
+
     // --- our side: exit 1 ------------------------------------------------------------------
     /// An output could not be written (disk full, no permission).
     #[error("cannot write {path}: {source}")]
@@ -232,7 +249,7 @@ impl Error {
             | Error::Locked { .. }
             | Error::TooLarge { .. } => 3,
             Error::Story { source, .. } => source.exit_code(),
-            Error::Device { .. } => 4,
+            Error::Device { .. } | Error::DeviceMemory { .. } => 4,
             Error::Write { .. } | Error::Numerical { .. } => 1,
             Error::Interrupted => 130,
         }

@@ -109,6 +109,19 @@ impl AlphaGroups {
     }
 }
 
+impl AlphaGroups {
+    /// Most slots that a basis of these groups can have, and most scales.
+    pub fn most_slots(&self) -> (usize, usize) {
+        if self.groups.is_empty() {
+            return (self.alphas.len(), self.alphas.len() * self.eigvals.len());
+        }
+        let sizes = self.groups.iter().map(|g| (g.rank, g.rank * g.components.len()));
+        // The path itself is taken where no weight is left.
+        let path = (self.alphas.len(), self.alphas.len() * self.eigvals.len());
+        sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1)).max(path)
+    }
+}
+
 /// How denominators come from a basis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Form {

@@ -15,9 +15,13 @@ pub mod amx;
 pub mod basis;
 pub mod cpu;
 pub mod device;
+#[cfg(feature = "cuda")]
+pub mod gpu;
+mod loaded;
 pub mod packed;
 pub mod problem;
 
+pub use loaded::{Loaded, n_workers};
 pub use packed::Packed;
 pub use problem::{
     Block, FoldPath, FullFit, Model, PathSettings, Problem, Rotate, Rotation, Scorer, Space,
@@ -86,4 +90,9 @@ pub trait Engine {
     fn counts(&self) -> VoxelCounts;
     /// Seconds spent so far in each named stage, for `bench` and run.json.
     fn stage_seconds(&self) -> Vec<(&'static str, f64)>;
+    /// Gives back the memory of a tile: before a narrower one is tried.
+    fn release(&mut self) {}
 }
+
+#[cfg(test)]
+mod tests;

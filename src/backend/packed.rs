@@ -193,6 +193,12 @@ impl Packed {
         &data[strip * n..(strip + 1) * n][chunks]
     }
 
+    /// All cells, row by row.
+    pub fn to_rows(&self) -> Vec<f32> {
+        let row = |i: usize| (0..self.depth).map(move |k| self.get(i, k));
+        (0..self.rows).flat_map(row).collect()
+    }
+
     /// One cell.
     pub fn get(&self, row: usize, column: usize) -> f32 {
         match &self.cells {
@@ -262,6 +268,9 @@ mod tests {
                 let mut other = Packed::from_fn_in(Layout::Strips, 3, 3, |_, _| 7.0);
                 other.fill(layout, rows, depth, value);
                 assert_eq!(other, packed);
+                let by_rows: Vec<f32> =
+                    (0..rows).flat_map(|i| (0..depth).map(move |k| value(i, k))).collect();
+                assert_eq!(packed.to_rows(), by_rows);
             }
         }
     }

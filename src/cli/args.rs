@@ -28,9 +28,12 @@ pub struct Common {
     /// Name each step with its shapes and seconds
     #[arg(long, short, global = true)]
     pub verbose: bool,
-    /// Where to compute: auto, cpu, cuda or cuda:N
+    /// Where to compute: auto, cpu, cuda, cuda:N or cuda:N,M
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
     pub device: String,
+    /// Products that only denominators of CV scores need, on cuda: f32 or tf32
+    #[arg(long, global = true, default_value = "f32", value_name = "PRECISION")]
+    pub precision: String,
     /// Threads [default: all cores]
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
@@ -60,6 +63,8 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// Time cross-validated ridge on this machine, stage by stage
     Bench(BenchArgs),
+    /// List the devices that can be used, and say why one cannot
+    Devices,
 }
 
 /// `voxelcast ridge`.

@@ -27,6 +27,7 @@ pub fn bench(args: &BenchArgs, context: &Context) -> Result<Output> {
         },
         solver: args.solver.parse()?,
         n_repeats: at_least("--repeats", args.repeats, 1)?,
+        device: context.settings.device.clone(),
         n_threads: context.settings.n_threads,
         memory_bytes: context.settings.memory_bytes,
     };

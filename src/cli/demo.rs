@@ -18,7 +18,7 @@ pub fn run_demo(args: &DemoArgs, context: &Context) -> Result<Output> {
         dry_run: false,
         n_threads: context.settings.n_threads,
         memory_bytes: context.settings.memory_bytes,
-        device: context.settings.device.to_string(),
+        device: context.settings.device.clone(),
     };
     let results = demo(&options, &context.console, &context.cancel)?;
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);

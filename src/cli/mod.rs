@@ -5,6 +5,7 @@ mod arrays;
 mod bench;
 mod console;
 mod demo;
+mod devices;
 mod features;
 mod heap;
 mod ridge;
@@ -79,6 +80,7 @@ fn dispatch(cli: &Cli) -> Result<()> {
         Command::Features(args) => features::features(args, &context)?,
         Command::Simulate(args) => features::simulate(args, &context)?,
         Command::Bench(args) => bench::bench(args, &context)?,
+        Command::Devices => devices::devices(&context),
     };
     if context.settings.json {
         let mut text = output.document.to_string();

@@ -40,6 +40,7 @@ pub fn ridge(args: &RidgeArgs, context: &Context) -> Result<super::Output> {
         basis_tolerance: args.basis_tolerance,
         predict: args.predict,
         out: args.out.clone(),
+        device: context.settings.device.clone(),
         n_threads: context.settings.n_threads,
         memory_bytes: context.settings.memory_bytes,
     };

@@ -3,7 +3,7 @@
 use super::args::Common;
 use super::console::Volume;
 use crate::backend::Scorer;
-use crate::backend::device::{self, Device};
+use crate::backend::device::{self, Device, Precision};
 use crate::error::{Error, Result};
 use crate::pipeline::memory::available_bytes;
 use crate::ridge::folds::Dealt;
@@ -18,7 +18,7 @@ pub struct CommonSettings {
     /// The device taken.
     pub device: Device,
     /// The sentence about it.
-    pub device_reason: &'static str,
+    pub device_reason: String,
     /// Threads.
     pub n_threads: usize,
     /// Bytes that matrices and tiles may take.
@@ -30,7 +30,8 @@ impl CommonSettings {
     /// # Errors
     /// Usage errors for numbers and words, `Error::Device` for a card that is not there.
     pub fn new(args: &Common) -> Result<Self> {
-        let (device, device_reason) = device::choose(&args.device)?;
+        let precision: Precision = args.precision.parse()?;
+        let (device, device_reason) = device::choose(&args.device, precision)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let n_threads = match args.threads {
             None => cores,

@@ -33,7 +33,7 @@ pub fn run_study(args: &RunArgs, context: &Context) -> Result<Output> {
         dry_run: args.dry_run,
         n_threads: context.settings.n_threads,
         memory_bytes: context.settings.memory_bytes,
-        device: context.settings.device.to_string(),
+        device: context.settings.device.clone(),
     };
     match run(&study, &options, &context.console, &context.cancel)? {
         StudyResults::Planned(plan) => Ok(Output {

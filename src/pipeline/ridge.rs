@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::reporter::Reporter;
 use super::ridge_design::ridge_design;
 use super::tiles::{BoldSource, SolvedTile, TileRun, TileSink, run_tiles, tile_width, tiles};
-use crate::backend::{Block, PathSettings, Problem, Scorer, VoxelCounts};
+use crate::backend::device::Device;
+use crate::backend::{Block, PathSettings, Problem, Scorer, VoxelCounts, n_workers};
 use crate::error::{Error, Result};
 use crate::io::npy::{self, NpyColumnsWriter, NpyFile};
 use crate::ridge::conditioning::Conditioning;
@@ -49,6 +50,8 @@ pub struct RidgeJob {
     pub predict: bool,
     /// Output folder.
     pub out: PathBuf,
+    /// Where the tiles are solved.
+    pub device: Device,
     /// Threads.
     pub n_threads: usize,
     /// Memory for tiles and matrices, in bytes.
@@ -193,14 +196,23 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     let n_voxels = y.n_cols();
     std::fs::create_dir_all(&job.out)
         .map_err(|source| Error::Write { path: job.out.clone(), source })?;
-    let width = tile_width(&problem, n_voxels, job.n_threads, (job.memory_bytes / 2) as usize)?;
+    let budget = (job.memory_bytes / 2) as usize;
+    let width = tile_width(&problem, &job.device, n_voxels, job.n_threads, budget)?;
     let source = MatrixSource { y, runs, test_y };
     let sink = RidgeSink::create(job, p, n_voxels, n_test, shift)?;
     reporter.start("voxels", n_voxels as u64);
     let progress = |n: usize| reporter.advance(n as u64);
-    let run = TileRun { n_workers: job.n_threads, cancel, progress: &progress };
+    let note = |text: &str| reporter.note(text);
+    let run = TileRun {
+        device: &job.device,
+        n_threads: job.n_threads,
+        cancel,
+        progress: &progress,
+        note: &note,
+    };
     let clock = Instant::now();
-    let cut = tiles(n_voxels, width, problem.settings.block_voxels, job.n_threads);
+    let workers = n_workers(&job.device, job.n_threads);
+    let cut = tiles(n_voxels, width, problem.settings.block_voxels, workers);
     let stages = run_tiles(&problem, &source, &sink, &cut, &run)?;
     reporter.finish();
     mark("tiles", clock);

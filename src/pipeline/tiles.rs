@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::backend::cpu::CpuEngine;
-use crate::backend::{Engine, ModelTile, Problem, TakePrediction, TestTile, VoxelCounts};
+use crate::backend::device::Device;
+use crate::backend::{
+    Engine, Loaded, ModelTile, Problem, TakePrediction, TestTile, VoxelCounts, n_workers,
+};
 use crate::error::{Error, Result};
 
 /// Where BOLD comes from. Rows of a block, in the order of the problem's blocks.
@@ -56,12 +59,16 @@ pub trait TileSink: Sync {
 
 /// How the tiles are run.
 pub struct TileRun<'a> {
-    /// Threads, each with an engine of its own.
-    pub n_workers: usize,
+    /// Where the engines are.
+    pub device: &'a Device,
+    /// Threads; each has an engine of its own on the CPU.
+    pub n_threads: usize,
     /// Set from outside to stop at the next block of rows.
     pub cancel: &'a AtomicBool,
     /// Called with the number of voxels after each tile.
     pub progress: &'a (dyn Fn(usize) + Sync),
+    /// Called with a sentence when device memory is short and tiles get narrower.
+    pub note: &'a (dyn Fn(&str) + Sync),
 }
 
 /// Seconds summed over the workers, stage by stage.
@@ -71,10 +78,27 @@ pub type StageSeconds = Vec<(&'static str, f64)>;
 pub const MAX_TILE_VOXELS: usize = 4096;
 
 /// Width of a tile: whole blocks of `block_voxels` (so that results do not depend on the width),
-/// at most `MAX_TILE_VOXELS`, a fair share for each worker, all workers within `budget_bytes`.
+/// at most `MAX_TILE_VOXELS`, a fair share for each worker, all workers within `budget_bytes`; on
+/// cards within their free memory.
 /// # Errors
-/// `Error::TooLarge` if one block of voxels does not fit.
+/// `Error::TooLarge`, `Error::DeviceMemory` if one block of voxels does not fit.
 pub fn tile_width(
+    problem: &Problem,
+    device: &Device,
+    n_voxels: usize,
+    n_threads: usize,
+    budget_bytes: usize,
+) -> Result<usize> {
+    match device {
+        Device::Cpu => cpu_tile_width(problem, n_voxels, n_threads, budget_bytes),
+        #[cfg(feature = "cuda")]
+        Device::Cuda { ordinals, .. } => {
+            crate::backend::gpu::tile_width(problem, ordinals, n_voxels)
+        }
+    }
+}
+
+fn cpu_tile_width(
     problem: &Problem,
     n_voxels: usize,
     n_workers: usize,
@@ -127,24 +151,28 @@ pub fn run_tiles(
     let outcome: Mutex<Result<StageSeconds>> = Mutex::new(Ok(Vec::new()));
     let lock = || outcome.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let next_tile = || tiles.get(next.fetch_add(1, Ordering::Relaxed)).cloned();
+    if tiles.is_empty() {
+        return Ok(StageSeconds::new());
+    }
+    let loaded = Loaded::new(problem, run.device)?;
+    // The first failure counts; others stop because of it.
+    let fail = |error: Error| {
+        if !failed.swap(true, Ordering::Relaxed) {
+            *lock() = Err(error);
+        }
+    };
     std::thread::scope(|scope| {
-        for _ in 0..run.n_workers.clamp(1, tiles.len().max(1)) {
-            scope.spawn(|| {
-                let mut worker = Worker::new(problem, source, sink, [run.cancel, &failed]);
-                let mut tile = next_tile();
-                while let Some(voxels) = tile {
-                    let n = voxels.len();
-                    match worker.run(voxels, &next_tile) {
-                        Ok(following) => tile = following,
-                        Err(error) => {
-                            // The first failure counts; others stop because of it.
-                            if !failed.swap(true, Ordering::Relaxed) {
-                                *lock() = Err(error);
-                            }
-                            return;
-                        }
-                    }
-                    (run.progress)(n);
+        for index in 0..n_workers(run.device, run.n_threads).clamp(1, tiles.len()) {
+            let (loaded, fail, failed, next_tile, lock) =
+                (&loaded, &fail, &failed, &next_tile, &lock);
+            scope.spawn(move || {
+                let engine = match loaded.engine(index) {
+                    Ok(engine) => engine,
+                    Err(error) => return fail(error),
+                };
+                let mut worker = Worker::new(problem, engine, source, sink, [run.cancel, failed]);
+                if let Err(error) = worker.run_all(next_tile, run) {
+                    return fail(error);
                 }
                 if let Ok(total) = lock().as_mut() {
                     worker.add_seconds(total);
@@ -153,6 +181,13 @@ pub fn run_tiles(
         }
     });
     outcome.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Two parts of a tile, whole blocks of voxels, the first at least as long.
+fn halves(voxels: Range<usize>, block: usize) -> [Range<usize>; 2] {
+    let middle = voxels.start + (voxels.len().div_ceil(2)).next_multiple_of(block);
+    let middle = middle.min(voxels.end);
+    [voxels.start..middle, middle..voxels.end]
 }
 
 /// Reading that is slower than this is worth being asked for in advance.
@@ -165,7 +200,9 @@ struct Worker<'a> {
     source: &'a dyn BoldSource,
     sink: &'a dyn TileSink,
     stop: [&'a AtomicBool; 2],
-    engine: CpuEngine<'a>,
+    engine: Box<dyn Engine + 'a>,
+    /// Tiles wider than this did not fit the device.
+    widest: usize,
     buffer: Vec<f32>,
     reads_slowly: bool,
     read_seconds: f64,
@@ -175,6 +212,7 @@ struct Worker<'a> {
 impl<'a> Worker<'a> {
     fn new(
         problem: &'a Problem,
+        engine: Box<dyn Engine + 'a>,
         source: &'a dyn BoldSource,
         sink: &'a dyn TileSink,
         stop: [&'a AtomicBool; 2],
@@ -184,7 +222,8 @@ impl<'a> Worker<'a> {
             source,
             sink,
             stop,
-            engine: CpuEngine::new(problem),
+            engine,
+            widest: usize::MAX,
             buffer: Vec::new(),
             reads_slowly: false,
             read_seconds: 0.0,
@@ -192,12 +231,43 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Solves one tile; hands back the next one, which is taken before this one is solved.
+    /// Takes tiles until there are none. One that does not fit the device is cut in two, and so are
+    /// all that come after; nothing of it was written before.
+    fn run_all(
+        &mut self,
+        next_tile: &(dyn Fn() -> Option<Range<usize>> + Sync),
+        run: &TileRun<'_>,
+    ) -> Result<()> {
+        let block = self.problem.settings.block_voxels.max(1);
+        let mut waiting: Vec<Range<usize>> = next_tile().into_iter().collect();
+        while let Some(voxels) = waiting.pop() {
+            let n = voxels.len();
+            if n > self.widest {
+                waiting.extend(halves(voxels, block));
+                continue;
+            }
+            match self.run(voxels.clone(), next_tile, &mut waiting) {
+                Ok(()) => (run.progress)(n),
+                Err(error @ Error::DeviceMemory { .. }) if n > block => {
+                    self.engine.release();
+                    self.widest = halves(voxels.clone(), block)[0].len();
+                    (run.note)(&format!("{error}: tiles of {} voxels instead of {n}", self.widest));
+                    waiting.push(voxels);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Solves one tile. The next one is taken, and put to those that are `waiting`, before this one
+    /// is solved.
     fn run(
         &mut self,
         voxels: Range<usize>,
-        next_tile: &dyn Fn() -> Option<Range<usize>>,
-    ) -> Result<Option<Range<usize>>> {
+        next_tile: &(dyn Fn() -> Option<Range<usize>> + Sync),
+        waiting: &mut Vec<Range<usize>>,
+    ) -> Result<()> {
         let width = voxels.len();
         let (n_train, n_test) = (self.problem.blocks.len(), self.problem.test_blocks.len());
         self.engine.begin(width)?;
@@ -210,8 +280,10 @@ impl<'a> Worker<'a> {
             }
             self.engine.add_train(index, &self.buffer)?;
         }
-        let following = next_tile();
-        if let (true, Some(tile)) = (self.reads_slowly, &following) {
+        if waiting.is_empty() {
+            waiting.extend(next_tile());
+        }
+        if let (true, Some(tile)) = (self.reads_slowly, waiting.last()) {
             for index in 0..n_train.min(BLOCKS_AHEAD) {
                 self.source.expect_train(index, tile.clone());
             }
@@ -238,7 +310,7 @@ impl<'a> Worker<'a> {
         let clock = Instant::now();
         self.sink.write(SolvedTile { voxels, models, tests, counts })?;
         self.write_seconds += clock.elapsed().as_secs_f64();
-        Ok(following)
+        Ok(())
     }
 
     fn read(
@@ -275,6 +347,23 @@ impl<'a> Worker<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn halves_are_whole_blocks_and_get_down_to_one() {
+        for n in [513, 1024, 1025, 4096, 95_556] {
+            let mut tile = 512..512 + n;
+            while tile.len() > 512 {
+                let [first, second] = halves(tile.clone(), 512);
+                assert_eq!(
+                    (first.start, first.end, second.end),
+                    (tile.start, second.start, tile.end)
+                );
+                assert!(first.len() % 512 == 0 && first.len() < tile.len() && !second.is_empty());
+                assert!(first.len() >= second.len());
+                tile = first;
+            }
+        }
+    }
 
     #[test]
     fn tiles_cover_every_voxel_in_even_whole_blocks() {

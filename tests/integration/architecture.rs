@@ -52,8 +52,11 @@ fn code(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// `x_tests.rs`, and modules declared under `#[cfg(test)]`.
+/// `x_tests.rs`, what is in a folder `tests`, and modules declared under `#[cfg(test)]`.
 fn is_test_file(path: &Path) -> bool {
+    if path.parent().is_some_and(|folder| folder.ends_with("tests")) {
+        return true;
+    }
     let stem = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let parent = root.join(path).with_file_name("mod.rs");

@@ -12,12 +12,15 @@
 //! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
 //! | `fold_flags` | `--folds` of `run` and `ridge`, `--groups` |
 //! | `memory` | what a run keeps in memory, and what it must not |
+//! | `devices` | which device is taken and why; `ridge` on a card or its stand-in |
 //! | `hostile` | every wrong input of a study: exit code, message, nothing written |
 //! | `architecture` | imports point the right way; where `unsafe` and printing may stand |
+//! | `standins` | the stand-in CUDA libraries: what they compute, and every mistake they stop at |
 //! | `real_data` | reference results on real BOLD, where the data are there |
 
 mod architecture;
 mod bench_command;
+mod devices;
 mod fold_flags;
 mod golden;
 mod hostile;
@@ -27,5 +30,6 @@ mod real_data;
 mod ridge_command;
 mod ridge_refusals;
 mod solvers;
+mod standins;
 mod study_command;
 mod workbench;

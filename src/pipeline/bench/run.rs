@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::work::{Work, path_flop, work};
 use super::yardstick::{Form, best_xty, peak_f32, peak_f64};
 use super::{BenchProblem, Synthetic};
-use crate::backend::PathSettings;
+use crate::backend::device::Device;
+use crate::backend::{PathSettings, n_workers};
 use crate::error::Result;
 use crate::pipeline::memory::peak_bytes;
 use crate::pipeline::reporter::Reporter;
@@ -21,7 +22,7 @@ use crate::ridge::route::{Sizes, choose};
 use crate::ridge::{AlphaGrid, ModelSpec, Route, Solver, prepare};
 
 /// What is timed, and with what.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct BenchJob {
     /// The problem.
     pub problem: BenchProblem,
@@ -29,6 +30,8 @@ pub struct BenchJob {
     pub solver: Solver,
     /// Times that the whole is solved; the quickest counts.
     pub n_repeats: usize,
+    /// Where the tiles are solved.
+    pub device: Device,
     /// Threads.
     pub n_threads: usize,
     /// Memory for tiles, in bytes.
@@ -93,7 +96,7 @@ pub struct BenchResults {
 /// # Errors
 /// `Error::TooLarge` if the route or a tile does not fit.
 pub fn run(job: &BenchJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Result<BenchResults> {
-    let BenchJob { problem, n_threads, .. } = *job;
+    let (problem, n_threads) = (job.problem, job.n_threads);
     reporter.step("making the problem");
     let data = Synthetic::new(problem);
     let sizes = Sizes {
@@ -117,9 +120,10 @@ pub fn run(job: &BenchJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     let solved = best.expect("at least one repeat");
     let peak_memory_bytes = peak_bytes();
     reporter.step("measuring the machine");
-    let (xty_seconds, form) = best_xty(&data.x, &data.y, n_threads);
+    let (xty_seconds, xty_form) = xty(&job.device, &data, n_threads)?;
     let flop = 2.0 * problem.n_trs as f64 * data.x.ncols() as f64 * problem.n_voxels as f64;
-    let peak32 = peak_f32(n_threads).max(flop / xty_seconds / 1e9);
+    let cores = if job.device == Device::Cpu { peak_f32(n_threads) } else { 0.0 };
+    let peak32 = cores.max(flop / xty_seconds / 1e9);
     let peak64 = peak_f64(n_threads);
     let values = data.x.len() + data.y.len() + data.base.iter().map(|x| x.len()).sum::<usize>();
     Ok(BenchResults {
@@ -129,12 +133,7 @@ pub fn run(job: &BenchJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         seconds: solved.seconds,
         all_seconds,
         xty_seconds,
-        xty_form: match form {
-            Form::Whole => "one general product".into(),
-            Form::Tiles { width, rows: usize::MAX } => format!("general, {width} voxels a tile"),
-            Form::Tiles { width, rows } => format!("general, {width} voxels × {rows} rows a tile"),
-            Form::Own { width } => format!("own products, {width} voxels a tile"),
-        },
+        xty_form,
         gemm_ratio: solved.seconds / xty_seconds,
         voxels_per_s: problem.n_voxels as f64 / solved.seconds,
         peak_gflop_per_s: peak32,
@@ -145,6 +144,34 @@ pub fn run(job: &BenchJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         problem_bytes: 4 * values as u64,
         stages: stages(&problem, route, &solved, (peak32, peak64)),
     })
+}
+
+/// Seconds of one XᵀY on the device at hand, and how it is done.
+fn xty(device: &Device, data: &Synthetic, n_threads: usize) -> Result<(f64, String)> {
+    match device {
+        Device::Cpu => {
+            let (seconds, form) = best_xty(&data.x, &data.y, n_threads);
+            let form = match form {
+                Form::Whole => "one general product".into(),
+                Form::Tiles { width, rows: usize::MAX } => {
+                    format!("general, {width} voxels a tile")
+                }
+                Form::Tiles { width, rows } => {
+                    format!("general, {width} voxels × {rows} rows a tile")
+                }
+                Form::Own { width } => format!("own products, {width} voxels a tile"),
+            };
+            Ok((seconds, form))
+        }
+        #[cfg(feature = "cuda")]
+        Device::Cuda { ordinals, .. } => {
+            let x = data.x.as_standard_layout();
+            let y = data.y.as_standard_layout();
+            let (x, y) = (x.as_slice().unwrap_or_default(), y.as_slice().unwrap_or_default());
+            let seconds = crate::backend::gpu::xty_seconds(ordinals[0], x, y, data.x.nrows())?;
+            Ok((seconds, format!("cuBLAS SGEMM on cuda:{}", ordinals[0])))
+        }
+    }
 }
 
 /// One repeat.
@@ -163,7 +190,7 @@ fn solve(
     reporter: &dyn Reporter,
     cancel: &AtomicBool,
 ) -> Result<Solved> {
-    let BenchJob { problem, n_threads, .. } = *job;
+    let (problem, n_threads) = (job.problem, job.n_threads);
     let alphas = AlphaGrid::logspace(0.0, 6.0, problem.n_alphas)?;
     let (space, blocks) = (data.space(), data.blocks());
     let spec = ModelSpec { space: 0, delays: space.delays.clone(), route, wants_coef: true };
@@ -175,16 +202,19 @@ fn solve(
     reporter.start("voxels", problem.n_voxels as u64);
     let progress = |n: usize| reporter.advance(n as u64);
     let budget = (job.memory_bytes / 2) as usize;
-    let width = tile_width(&loaded, problem.n_voxels, n_threads, budget)?;
+    let width = tile_width(&loaded, &job.device, problem.n_voxels, n_threads, budget)?;
     let block = loaded.settings.block_voxels;
-    let tiles = tiles(problem.n_voxels, width, block, n_threads);
+    let workers = n_workers(&job.device, n_threads);
+    let tiles = tiles(problem.n_voxels, width, block, workers);
     let sink = MemorySink::new(&problem);
-    let run = TileRun { n_workers: n_threads, cancel, progress: &progress };
+    let note = |text: &str| reporter.note(text);
+    let device = &job.device;
+    let run = TileRun { device, n_threads, cancel, progress: &progress, note: &note };
     let by_stage = run_tiles(&loaded, &MemorySource(data), &sink, &tiles, &run)?;
     let seconds = clock.elapsed().as_secs_f64();
     reporter.finish();
 
-    let n_workers = n_threads.min(tiles.len()) as f64;
+    let n_workers = workers.min(tiles.len()) as f64;
     let mut stages = vec![("prepare", prepare_seconds)];
     // There are no test rows to score.
     let timed = by_stage.into_iter().filter(|(name, _)| *name != "score");

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::inputs::{Inputs, Subject};
 use super::spaces::{WordSpace, story_at_trs};
 use super::split::Split;
+use crate::backend::device::Device;
 use crate::design::zscore::{ZScore, zscore};
 use crate::error::Result;
 use crate::matrix::{Rows, SparseRows, StoryDesign};
@@ -81,7 +82,10 @@ pub fn check(
         let problem = hrf_problem(designs, &fold_of_story, N_FOLDS)?;
         let source = ShiftedSample::new(subject, split);
         let found = CvScores::default();
-        let run = TileRun { n_workers, cancel, progress: &|_| {} };
+        // A few hundred voxels: not worth a card.
+        let device = &Device::Cpu;
+        let run =
+            TileRun { device, n_threads: n_workers, cancel, progress: &|_| {}, note: &|_| {} };
         run_tiles(&problem, &source, &found, &source.tiles, &run)?;
         let found = found.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let scores: Vec<Vec<f32>> = found.into_values().collect();

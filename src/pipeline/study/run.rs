@@ -18,7 +18,8 @@ use super::sink::{Sizes, SubjectFound, SubjectSink};
 use super::source::SubjectSource;
 use super::spaces::{designs, word_spaces};
 use super::split::{Split, split};
-use crate::backend::Problem;
+use crate::backend::device::Device;
+use crate::backend::{Problem, n_workers};
 use crate::error::Result;
 use crate::pipeline::memory::peak_bytes;
 use crate::pipeline::output::{write_bytes, write_json};
@@ -42,8 +43,8 @@ pub struct RunOptions {
     pub n_threads: usize,
     /// Memory for matrices and tiles, in bytes.
     pub memory_bytes: u64,
-    /// Device, for run.json.
-    pub device: String,
+    /// Where the tiles are solved.
+    pub device: Device,
 }
 
 /// What a study found; arrays are in files.
@@ -183,7 +184,7 @@ pub fn run(
         "schema": "voxelcast.run/1",
         "version": env!("CARGO_PKG_VERSION"),
         "commit": env!("VOXELCAST_COMMIT"),
-        "device": options.device,
+        "device": options.device.to_string(),
         "threads": options.n_threads,
         "seed": study.seed,
         "split": { "train": named(&split.train), "test": named(&split.test) },
@@ -250,9 +251,10 @@ fn run_subject(
     };
     let sink = SubjectSink::open(&options.out, &subject.name, &plan.models, sizes)?;
     let budget = tile_budget(options, plan);
-    let width = tile_width(problem, subject.n_voxels, options.n_threads, budget)?;
+    let (device, n_threads) = (&options.device, options.n_threads);
+    let width = tile_width(problem, device, subject.n_voxels, n_threads, budget)?;
     let block = problem.settings.block_voxels;
-    let missing = sink.missing(subject.n_voxels, width, block, options.n_threads);
+    let missing = sink.missing(subject.n_voxels, width, block, n_workers(device, n_threads));
     let n_missing: usize = missing.iter().map(std::ops::Range::len).sum();
     if n_missing < subject.n_voxels {
         let done = subject.n_voxels - n_missing;
@@ -260,7 +262,8 @@ fn run_subject(
     }
     reporter.start(&subject.name, n_missing as u64);
     let progress = |n: usize| reporter.advance(n as u64);
-    let run = TileRun { n_workers: options.n_threads, cancel, progress: &progress };
+    let note = |text: &str| reporter.note(text);
+    let run = TileRun { device, n_threads, cancel, progress: &progress, note: &note };
     let source = SubjectSource { subject, split };
     let stages = run_tiles(problem, &source, &sink, &missing, &run)?;
     reporter.finish();

@@ -1,0 +1,108 @@
+//! Test blocks: predictions, and their correlations with BOLD.
+
+use super::engine::{GpuEngine, Tile, design_tile, not_begun};
+use super::launch::{DelayShape, Gemm, add_voxels, pearson_block, pearson_sums, pearson_total};
+use crate::backend::TakePrediction;
+use crate::error::Result;
+
+impl GpuEngine<'_> {
+    /// Predicts one test block, adds its sums, hands out predictions.
+    pub(super) fn score_block(
+        &mut self,
+        block: usize,
+        bold: &[f32],
+        mut predictions: Option<&mut TakePrediction<'_>>,
+    ) -> Result<()> {
+        let (problem, width) = (self.gpu.problem, self.width);
+        let n_rows = problem.test_blocks[block];
+        self.n_test_rows += n_rows;
+        if n_rows == 0 || width == 0 {
+            return Ok(());
+        }
+        let slot = self.send(bold)?;
+        let Self { gpu, lane, buffers, clock, pred_rows, intercepts, .. } = self;
+        let b = buffers.as_mut().ok_or_else(not_begun)?;
+        clock.time(lane, 0, || {
+            add_voxels(
+                lane,
+                &b.raw[slot].first(n_rows * width),
+                &b.shift.first(width),
+                &b.first.first(width),
+                &mut b.y.first_mut(n_rows * width),
+                &mut b.part_sums.part_mut(0..b.part_sums.len()),
+                &mut b.part_flags.part_mut(0..b.part_flags.len()),
+                (n_rows, width),
+            )
+        })?;
+        for (index, model) in problem.models.iter().enumerate() {
+            let space = &problem.spaces[model.space];
+            let n_inner = problem.n_fitted(model);
+            clock.time(lane, 5, || {
+                let inner = b.inner[index].first(n_inner * width);
+                let pred = &mut b.pred.first_mut(n_rows * width);
+                let gemm = Gemm::new(n_rows, width, n_inner);
+                if let Some(rows) = gpu.models[index].full.test_rows.get(block) {
+                    lane.gemm(gemm, &rows.first(n_rows * n_inner), &inner, pred)?;
+                } else {
+                    let delays: Vec<i64> = model.delays.iter().map(|&d| space.delays[d]).collect();
+                    let shape =
+                        DelayShape { n_rows, n_features: space.n_features, n_delays: delays.len() };
+                    let made = design_tile(
+                        lane,
+                        &gpu.spaces[model.space].test[block],
+                        (&gpu.models[index].delays.first(delays.len()), &delays),
+                        &mut b.design.first_mut(n_rows * n_inner),
+                        &mut b.undelayed.part_mut(0..b.undelayed.len()),
+                        shape,
+                    )?;
+                    let x = match made {
+                        Tile::AsItIs(x) => x,
+                        Tile::Made => b.design.first(n_rows * n_inner),
+                    };
+                    lane.gemm(gemm, &x, &inner, pred)?;
+                }
+                let pred = b.pred.first(n_rows * width);
+                let y = b.y.first(n_rows * width);
+                let all = b.pearson.len();
+                pearson_sums(lane, &pred, &y, &mut b.pearson.first_mut(all), (n_rows, width))?;
+                pearson_block(
+                    lane,
+                    &b.pearson.all(),
+                    &b.flags.first(width),
+                    &b.part_flags.all(),
+                    &mut b.block_r[index].part_mut(block * width..(block + 1) * width),
+                    &mut b.totals[index].first_mut(5 * width),
+                    (n_rows, width),
+                )
+            })?;
+            if let Some(hand_out) = predictions.as_mut() {
+                lane.read_vec(&b.pred.first(n_rows * width), n_rows * width, pred_rows)?;
+                for row in pred_rows.chunks_exact_mut(width) {
+                    row.iter_mut().zip(&intercepts[index]).for_each(|(p, i)| *p += i);
+                }
+                hand_out(index, pred_rows);
+            }
+        }
+        Ok(())
+    }
+
+    /// Correlations within every test block and over all rows, on the host.
+    pub(super) fn read_scores(&mut self) -> Result<()> {
+        let Self { gpu, lane, buffers, width, tests, n_test_rows, .. } = self;
+        let (width, problem) = (*width, gpu.problem);
+        let b = buffers.as_mut().ok_or_else(not_begun)?;
+        for (index, test) in tests.iter_mut().enumerate() {
+            for (block, &n_rows) in problem.test_blocks.iter().enumerate() {
+                if n_rows > 0 {
+                    let own = block * width..(block + 1) * width;
+                    let from = b.block_r[index].part(own.clone());
+                    lane.read(&from, &mut test.block_correlation[own])?;
+                }
+            }
+            let totals = b.totals[index].first(5 * width);
+            pearson_total(lane, &totals, &mut b.r.first_mut(width), *n_test_rows as f64, width)?;
+            lane.read_vec(&b.r.first(width), width, &mut test.correlation)?;
+        }
+        Ok(())
+    }
+}
