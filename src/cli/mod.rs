@@ -7,6 +7,7 @@ mod console;
 mod demo;
 mod features;
 mod heap;
+mod report;
 mod ridge;
 mod settings;
 mod study;
@@ -79,6 +80,7 @@ fn dispatch(cli: &Cli) -> Result<()> {
         Command::Features(args) => features::features(args, &context)?,
         Command::Simulate(args) => features::simulate(args, &context)?,
         Command::Bench(args) => bench::bench(args, &context)?,
+        Command::Report(args) => report::report(args)?,
     };
     if context.settings.json {
         let mut text = output.document.to_string();

@@ -14,6 +14,7 @@
 //! | `memory` | what a run keeps in memory, and what it must not |
 //! | `hostile` | every wrong input of a study: exit code, message, nothing written |
 //! | `architecture` | imports point the right way; where `unsafe` and printing may stand |
+//! | `report` | report.html: numbers, self-containment, hostile names, refusals; figure files |
 //! | `real_data` | reference results on real BOLD, where the data are there |
 
 mod architecture;
@@ -24,6 +25,7 @@ mod hostile;
 mod memory;
 mod naive;
 mod real_data;
+mod report;
 mod ridge_command;
 mod ridge_refusals;
 mod solvers;
