@@ -346,7 +346,7 @@ fn hexbin(x: &[f32], y: &[f32], x_name: &str, y_name: &str) -> Svg {
             coord(cy - radius)
         );
     }
-    let opacity = |i: usize| 0.15 + 0.85 * i as f64 / (LEVELS - 1) as f64;
+    let opacity = |i: usize| 0.28 + 0.72 * i as f64 / (LEVELS - 1) as f64;
     svg.group("c1", |svg| {
         for (i, path) in paths.iter().enumerate() {
             svg.path("f", path, opacity(i));
