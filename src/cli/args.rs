@@ -65,6 +65,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// List the devices that can be used, and say why one cannot
     Devices,
+    /// The report of a finished run again, and its figures as files
+    Report(ReportArgs),
 }
 
 /// `voxelcast ridge`.
@@ -322,4 +324,15 @@ pub struct BenchArgs {
     /// Times that the whole is solved; the quickest counts
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub repeats: usize,
+}
+
+/// `voxelcast report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Output folder of a finished run; report.html is written there
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Write each figure as SVG and PNG too
+    #[arg(long, value_name = "DIR")]
+    pub figures: Option<PathBuf>,
 }

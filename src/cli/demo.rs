@@ -50,7 +50,7 @@ pub fn run_demo(args: &DemoArgs, context: &Context) -> Result<Output> {
     let out = args.out.display();
     let text = format!(
         "{}\nThe BOLD is simulated, so the truth is known ({}, r > {threshold:.3} counts as found; \
-         2.5 % false alarms are expected):\n{}\n{out}/summary.csv  {out}/stories.csv  {out}/run.json\n",
+         2.5 % false alarms are expected):\n{}\n{out}/report.html  {out}/summary.csv  {out}/stories.csv  {out}/run.json\n",
         table::summary(&results.summary),
         results.recovery_model,
         table::align(&rows, 1),

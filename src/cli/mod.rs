@@ -8,6 +8,7 @@ mod demo;
 mod devices;
 mod features;
 mod heap;
+mod report;
 mod ridge;
 mod settings;
 mod study;
@@ -81,6 +82,7 @@ fn dispatch(cli: &Cli) -> Result<()> {
         Command::Simulate(args) => features::simulate(args, &context)?,
         Command::Bench(args) => bench::bench(args, &context)?,
         Command::Devices => devices::devices(&context),
+        Command::Report(args) => report::report(args)?,
     };
     if context.settings.json {
         let mut text = output.document.to_string();

@@ -44,7 +44,8 @@ pub fn run_study(args: &RunArgs, context: &Context) -> Result<Output> {
             if was_done {
                 context.console.note("finished before: nothing to do");
             }
-            let text = format!("{}\n{}\n", table::summary(&summary), out.display());
+            let page = out.join("report.html");
+            let text = format!("{}\n{}\n", table::summary(&summary), page.display());
             let document = json!({
                 "schema": "voxelcast.study/1", "out": out, "was_done": was_done,
                 "summary": summary, "run": run,

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod features;
 pub mod memory;
 pub mod output;
+pub mod report;
 pub mod reporter;
 pub mod ridge;
 mod ridge_design;

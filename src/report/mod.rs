@@ -1,7 +1,13 @@
-//! Results as tables: formats, computes nothing.
+//! Results as tables, figures and a page: formats, computes nothing.
 
+pub mod answer;
 pub mod csv;
+pub mod data;
+pub mod figures;
+pub mod page;
+pub mod sections;
 pub mod table;
+pub mod tables;
 
 use serde::{Deserialize, Serialize};
 

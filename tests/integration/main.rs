@@ -16,6 +16,7 @@
 //! | `hostile` | every wrong input of a study: exit code, message, nothing written |
 //! | `architecture` | imports point the right way; where `unsafe` and printing may stand |
 //! | `standins` | the stand-in CUDA libraries: what they compute, and every mistake they stop at |
+//! | `report` | report.html: numbers, self-containment, hostile names, refusals; figure files |
 //! | `real_data` | reference results on real BOLD, where the data are there |
 
 mod architecture;
@@ -27,6 +28,7 @@ mod hostile;
 mod memory;
 mod naive;
 mod real_data;
+mod report;
 mod ridge_command;
 mod ridge_refusals;
 mod solvers;

@@ -23,6 +23,7 @@ use crate::backend::{Problem, n_workers};
 use crate::error::Result;
 use crate::pipeline::memory::peak_bytes;
 use crate::pipeline::output::{write_bytes, write_json};
+use crate::pipeline::report::write_page;
 use crate::pipeline::reporter::Reporter;
 use crate::pipeline::tiles::{StageSeconds, TileRun, run_tiles, tile_width};
 use crate::report::{ScoreRow, csv};
@@ -97,6 +98,9 @@ pub fn run(
     if let (false, Some(results)) =
         (options.dry_run, finished(&options.out, options.force, &fingerprint, &hashes)?)
     {
+        if !options.out.join("report.html").exists() {
+            write_page(&options.out)?;
+        }
         return Ok(results);
     }
     mark("hashes", reporter);
@@ -221,6 +225,7 @@ pub fn run(
     write_json(&options.out.join("summary.json"), &summary)?;
     write_json(&options.out.join("run.json"), &document)?;
     let _ = fs::remove_dir_all(options.out.join(".partial"));
+    write_page(&options.out)?;
     drop(lock);
     Ok(StudyResults::Finished { summary, run: Box::new(document), was_done: false })
 }

@@ -1,0 +1,22 @@
+//! `voxelcast report`.
+
+use serde_json::json;
+
+use super::Output;
+use super::args::ReportArgs;
+use crate::error::Result;
+use crate::pipeline::report::{write_figures, write_page};
+
+/// The page of a finished run again, and its figures as files.
+pub fn report(args: &ReportArgs) -> Result<Output> {
+    let (mut written, results) = write_page(&args.dir)?;
+    if let Some(folder) = &args.figures {
+        written.figures = write_figures(&results, folder)?;
+    }
+    let mut text = format!("{}\n", written.report.display());
+    if let Some(folder) = &args.figures {
+        text += &format!("{} figures in {}\n", written.figures.len() / 2, folder.display());
+    }
+    let document = json!({ "schema": "voxelcast.report/1", "report": written });
+    Ok(Output { document, text })
+}
