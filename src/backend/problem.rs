@@ -4,6 +4,7 @@ use ndarray::Array2;
 
 use super::basis::AlphaGroups;
 use super::packed::Packed;
+use super::permutations::Permutations;
 use crate::error::Result;
 use crate::matrix::StoryDesign;
 
@@ -246,6 +247,8 @@ pub struct Problem {
     pub models: Vec<Model>,
     /// Alphas and how to choose among them.
     pub settings: PathSettings,
+    /// The permutation test over all test rows, if it is wanted.
+    pub permutations: Option<Permutations>,
 }
 
 impl Problem {
@@ -261,6 +264,11 @@ impl Problem {
     /// All training rows.
     pub fn n_train(&self) -> usize {
         self.blocks.iter().map(|b| b.n_rows).sum()
+    }
+
+    /// All test rows.
+    pub fn n_test(&self) -> usize {
+        self.test_blocks.iter().sum()
     }
 
     /// Numbers fitted for each voxel: weights, dual weights, or weights of components.

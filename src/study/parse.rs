@@ -6,7 +6,9 @@ use toml::{Table, Value};
 
 use super::keys::nearest;
 use super::section::Section;
-use super::settings::{Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Study, WordTime};
+use super::settings::{
+    Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
+};
 use crate::backend::Scorer;
 use crate::design::delays::check_delays;
 use crate::design::trim::Trim;
@@ -36,7 +38,17 @@ pub fn from_text(text: &str, folder: &Path, name: &str) -> Result<Study> {
         problem: error.to_string().trim_end().to_owned(),
         hint: "the file must be TOML".into(),
     })?;
-    const SECTIONS: [&str; 7] = ["stories", "bold", "split", "design", "space", "ridge", "output"];
+    const SECTIONS: [&str; 9] = [
+        "stories",
+        "bold",
+        "split",
+        "design",
+        "space",
+        "ridge",
+        "statistics",
+        "stability",
+        "output",
+    ];
     for key in table.keys() {
         if !SECTIONS.contains(&key.as_str()) {
             let hint = match nearest(key, SECTIONS.into_iter()) {
@@ -147,6 +159,8 @@ impl<'a> Parser<'a> {
             )?,
             fit_intercept: ridge.flag("fit_intercept", true)?,
             weights: output.flag("weights", false)?,
+            statistics: statistics(&self.section("statistics")?)?,
+            stability: stability(&self.section("stability")?)?,
         };
         Ok(study)
     }
@@ -437,6 +451,33 @@ fn folds(ridge: &Section<'_>) -> Result<Folds> {
             other,
         )),
     }
+}
+
+fn at_most(section: &Section<'_>, name: &str, default: usize, most: usize) -> Result<usize> {
+    match section.count(name)? {
+        Some(n) if n > most => Err(section.error(name, &format!("at most {most}"), n)),
+        other => Ok(other.unwrap_or(default)),
+    }
+}
+
+fn statistics(section: &Section<'_>) -> Result<Statistics> {
+    Ok(Statistics {
+        permutations: at_most(section, "permutations", 1000, 100_000)?,
+        block_trs: at_least_one(section, "block_trs")?.unwrap_or(10),
+        q: match section.number("q")?.unwrap_or(0.05) {
+            q if q > 0.0 && q < 1.0 => q,
+            other => return Err(section.error("q", "more than 0 and less than 1", other)),
+        },
+        resamples: at_most(section, "resamples", 10_000, 1_000_000)?,
+        seed: section.count("seed")?.unwrap_or(214) as u64,
+    })
+}
+
+fn stability(section: &Section<'_>) -> Result<Stability> {
+    Ok(Stability {
+        splits: at_most(section, "splits", 0, 1000)?,
+        learning_curve: at_most(section, "learning_curve", 0, 100)?,
+    })
 }
 
 #[cfg(test)]

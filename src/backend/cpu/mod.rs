@@ -5,6 +5,7 @@ pub mod correlation;
 mod engine;
 pub mod panels;
 pub mod path;
+pub mod permutation;
 pub mod predict;
 pub mod product;
 mod rotate;

@@ -5,13 +5,13 @@ use ndarray::Array2;
 use super::inputs::Subject;
 use super::plan::StudyPlan;
 use super::split::Split;
-use crate::backend::{Block, PathSettings, Problem, Space};
+use crate::backend::{Block, PathSettings, Permutations, Problem, Space};
 use crate::design::delays::delay;
 use crate::error::{Error, Result};
 use crate::matrix::StoryDesign;
 use crate::ridge::conditioning::Conditioning;
 use crate::ridge::{ModelSpec, Route, prepare};
-use crate::study::Study;
+use crate::study::{Statistics, Study};
 
 /// Eigenproblems of every model from the designs `[space][story]` of one subject's TR counts.
 pub fn load_problem(
@@ -73,8 +73,11 @@ pub fn load_problem(
         basis_tolerance: study.basis_tolerance,
         ..PathSettings::new(study.alphas.values().to_vec())
     };
-    let (problem, prepared) =
+    let (mut problem, prepared) =
         prepare(spaces, &specs, blocks, test_blocks, split.n_folds, settings)?;
+    let Statistics { permutations, block_trs, seed, .. } = study.statistics;
+    problem.permutations = (permutations > 0)
+        .then(|| Permutations::new(problem.n_test(), block_trs, permutations, seed));
     Ok((problem, prepared.conditioning))
 }
 

@@ -1,8 +1,10 @@
 //! `voxelcast run`: stories and BOLD in, scored models out.
 //!
 //! inputs (open, check) → split → spaces (words to designs) → alignment → problem → tiles → tables
+//! → analysis
 
 mod alignment;
+mod analysis;
 mod fingerprint;
 mod folder;
 mod inputs;

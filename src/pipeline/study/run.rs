@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::alignment;
+use super::analysis::write_tables;
 use super::fingerprint::{combined, hash_inputs, settings_text};
 use super::folder::{finished, lock_folder, start_partial};
 use super::inputs::{Subject, read_inputs};
@@ -167,6 +168,7 @@ pub fn run(
     }
 
     let (summary, stories) = read_tables(&options.out, &inputs, &split, &plan)?;
+    write_tables(&options.out, study, &inputs, &split, &plan, checked.as_ref())?;
     mark("tables", reporter);
     let named = |list: &[usize]| list.iter().map(|&s| names[s]).collect::<Vec<_>>();
     let folds: Vec<Vec<&str>> = (0..split.n_folds)
@@ -247,6 +249,7 @@ fn run_subject(
         n_test_stories: split.test.len(),
         alphas: study.alphas.values(),
         weights: study.weights,
+        statistics: &study.statistics,
     };
     let sink = SubjectSink::open(&options.out, &subject.name, &plan.models, sizes)?;
     let budget = tile_budget(options, plan);

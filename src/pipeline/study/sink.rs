@@ -17,8 +17,11 @@ use crate::backend::VoxelCounts;
 use crate::error::{Error, Result};
 use crate::io::npy::{self, NpyColumnsWriter, NpyFile};
 use crate::io::safetensors::ColumnsWriter;
+use crate::pipeline::output::write_or_remove;
 use crate::pipeline::tiles::{SolvedTile, TileSink, tiles};
 use crate::ridge::edges::AlphaEdges;
+use crate::scoring::significance::{fdr_threshold, p_value, significant};
+use crate::study::Statistics;
 
 /// A finished tile, one line of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,7 +41,7 @@ struct ModelFiles {
     folder: PathBuf,
     cv_scores: NpyColumnsWriter<f32>,
     story_correlation: NpyColumnsWriter<f32>,
-    /// Rows: best alpha, test correlation.
+    /// Rows: best alpha, test correlation, p-value.
     scalars: NpyColumnsWriter<f64>,
     weights: Option<ColumnsWriter>,
 }
@@ -46,13 +49,15 @@ struct ModelFiles {
 /// Rows of `scalars`.
 const BEST_ALPHA: usize = 0;
 const TEST_CORRELATION: usize = 1;
-const N_SCALARS: usize = 2;
+const P_VALUE: usize = 2;
+const N_SCALARS: usize = 3;
 
 /// Where a subject's tiles go.
 pub struct SubjectSink {
     models: Vec<ModelFiles>,
     partial: PathBuf,
     alphas: Vec<f64>,
+    statistics: Statistics,
     journal: Mutex<(File, Vec<Line>)>,
 }
 
@@ -82,6 +87,8 @@ pub struct Sizes<'a> {
     pub alphas: &'a [f64],
     /// Write weights.
     pub weights: bool,
+    /// How scores are held against chance.
+    pub statistics: &'a Statistics,
 }
 
 impl SubjectSink {
@@ -135,7 +142,8 @@ impl SubjectSink {
             file.write_all(b"\n").map_err(fail)?;
         }
         let journal = Mutex::new((file, lines));
-        Ok(Self { models: files, partial, alphas: sizes.alphas.to_vec(), journal })
+        let (alphas, statistics) = (sizes.alphas.to_vec(), sizes.statistics.clone());
+        Ok(Self { models: files, partial, alphas, statistics, journal })
     }
 
     /// Tiles of at most `width` voxels over what is not done yet. Done tiles stay as they are,
@@ -165,6 +173,15 @@ impl SubjectSink {
             let test: Vec<f32> = scalars.row(TEST_CORRELATION).iter().map(|&r| r as f32).collect();
             npy::write(&model.folder.join("best_alpha.npy"), &[best.len()], &best)?;
             npy::write(&model.folder.join("test_correlation.npy"), &[test.len()], &test)?;
+            if self.statistics.permutations > 0 {
+                let p: Vec<f64> = scalars.row(P_VALUE).to_vec();
+                let found = significant(&p, fdr_threshold(&p, self.statistics.q));
+                npy::write(&model.folder.join("p_values.npy"), &[p.len()], &p)?;
+                npy::write(&model.folder.join("significant.npy"), &[p.len()], &found)?;
+            } else {
+                write_or_remove(&model.folder.join("p_values.npy"), None)?;
+                write_or_remove(&model.folder.join("significant.npy"), None)?;
+            }
             model.cv_scores.finish()?;
             model.story_correlation.finish()?;
             if let Some(weights) = model.weights {
@@ -251,7 +268,11 @@ impl TileSink for SubjectSink {
             let mut scalars = vec![f64::NAN; N_SCALARS * width];
             let mut edges = AlphaEdges::default();
             for v in 0..width {
-                scalars[TEST_CORRELATION * width + v] = f64::from(test.correlation[v]);
+                let r = test.correlation[v];
+                scalars[TEST_CORRELATION * width + v] = f64::from(r);
+                if let Some(&n) = test.n_at_least.get(v) {
+                    scalars[P_VALUE * width + v] = p_value(r, n, self.statistics.permutations);
+                }
                 if let Some(best) = model.best[v] {
                     scalars[BEST_ALPHA * width + v] = self.alphas[best];
                     let scores = (0..self.alphas.len()).map(|a| model.cv_scores[a * width + v]);
