@@ -14,10 +14,12 @@
 pub mod basis;
 pub mod cpu;
 pub mod device;
+pub mod fits;
 pub mod packed;
 pub mod permutations;
 pub mod problem;
 
+pub use fits::{Fit, OtherFits};
 pub use packed::Packed;
 pub use permutations::Permutations;
 pub use problem::{

@@ -193,12 +193,13 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     let n_voxels = y.n_cols();
     std::fs::create_dir_all(&job.out)
         .map_err(|source| Error::Write { path: job.out.clone(), source })?;
-    let width = tile_width(&problem, n_voxels, job.n_threads, (job.memory_bytes / 2) as usize)?;
+    let budget = (job.memory_bytes / 2) as usize;
+    let width = tile_width(&problem, n_voxels, job.n_threads, budget, None)?;
     let source = MatrixSource { y, runs, test_y };
     let sink = RidgeSink::create(job, p, n_voxels, n_test, shift)?;
     reporter.start("voxels", n_voxels as u64);
     let progress = |n: usize| reporter.advance(n as u64);
-    let run = TileRun { n_workers: job.n_threads, cancel, progress: &progress };
+    let run = TileRun { n_workers: job.n_threads, cancel, progress: &progress, other: None };
     let clock = Instant::now();
     let cut = tiles(n_voxels, width, problem.settings.block_voxels, job.n_threads);
     let stages = run_tiles(&problem, &source, &sink, &cut, &run)?;

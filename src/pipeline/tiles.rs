@@ -5,8 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::backend::cpu::CpuEngine;
-use crate::backend::{Engine, ModelTile, Problem, TakePrediction, TestTile, VoxelCounts};
+use crate::backend::cpu::{CpuEngine, FitTile};
+use crate::backend::{
+    Engine, ModelTile, OtherFits, Problem, TakePrediction, TestTile, VoxelCounts,
+};
 use crate::error::{Error, Result};
 
 /// Where BOLD comes from. Rows of a block, in the order of the problem's blocks.
@@ -30,6 +32,8 @@ pub struct SolvedTile<'a> {
     pub models: &'a [ModelTile],
     /// One entry a model; empty correlations without test blocks.
     pub tests: &'a [TestTile],
+    /// Test scores of every other fit, one entry a model.
+    pub others: &'a [Vec<TestTile>],
     /// Voxels that could not be fitted.
     pub counts: VoxelCounts,
 }
@@ -62,6 +66,8 @@ pub struct TileRun<'a> {
     pub cancel: &'a AtomicBool,
     /// Called with the number of voxels after each tile.
     pub progress: &'a (dyn Fn(usize) + Sync),
+    /// Other fits of the same BOLD.
+    pub other: Option<&'a OtherFits>,
 }
 
 /// Seconds summed over the workers, stage by stage.
@@ -79,13 +85,16 @@ pub fn tile_width(
     n_voxels: usize,
     n_workers: usize,
     budget_bytes: usize,
+    other: Option<&OtherFits>,
 ) -> Result<usize> {
     let block = problem.settings.block_voxels.max(1);
     let workers = n_workers.max(1);
     // As many tiles for every worker.
     let rounds = n_voxels.div_ceil(workers * MAX_TILE_VOXELS.max(block)).max(1);
     let share = n_voxels.div_ceil(workers * rounds).next_multiple_of(block);
-    let per_voxel = CpuEngine::tile_bytes(problem, 1).max(1) * n_workers.max(1);
+    let per_voxel =
+        CpuEngine::tile_bytes(problem, 1).max(1) + other.map_or(0, FitTile::voxel_bytes);
+    let per_voxel = per_voxel * n_workers.max(1);
     let fit = budget_bytes / per_voxel / block * block;
     if fit == 0 {
         return Err(Error::TooLarge {
@@ -130,7 +139,8 @@ pub fn run_tiles(
     std::thread::scope(|scope| {
         for _ in 0..run.n_workers.clamp(1, tiles.len().max(1)) {
             scope.spawn(|| {
-                let mut worker = Worker::new(problem, source, sink, [run.cancel, &failed]);
+                let stop = [run.cancel, &failed];
+                let mut worker = Worker::new(problem, source, sink, stop, run.other);
                 let mut tile = next_tile();
                 while let Some(voxels) = tile {
                     let n = voxels.len();
@@ -166,10 +176,12 @@ struct Worker<'a> {
     sink: &'a dyn TileSink,
     stop: [&'a AtomicBool; 2],
     engine: CpuEngine<'a>,
+    other: Option<(&'a OtherFits, FitTile<'a>)>,
     buffer: Vec<f32>,
     reads_slowly: bool,
     read_seconds: f64,
     write_seconds: f64,
+    other_seconds: f64,
 }
 
 impl<'a> Worker<'a> {
@@ -178,6 +190,7 @@ impl<'a> Worker<'a> {
         source: &'a dyn BoldSource,
         sink: &'a dyn TileSink,
         stop: [&'a AtomicBool; 2],
+        other: Option<&'a OtherFits>,
     ) -> Self {
         Self {
             problem,
@@ -185,10 +198,12 @@ impl<'a> Worker<'a> {
             sink,
             stop,
             engine: CpuEngine::new(problem),
+            other: other.map(|other| (other, FitTile::new(other))),
             buffer: Vec::new(),
             reads_slowly: false,
             read_seconds: 0.0,
             write_seconds: 0.0,
+            other_seconds: 0.0,
         }
     }
 
@@ -201,6 +216,9 @@ impl<'a> Worker<'a> {
         let width = voxels.len();
         let (n_train, n_test) = (self.problem.blocks.len(), self.problem.test_blocks.len());
         self.engine.begin(width)?;
+        if let Some((_, tile)) = &mut self.other {
+            tile.begin(width)?;
+        }
         for index in 0..n_train {
             self.read(self.problem.blocks[index].n_rows * width, |source, out| {
                 source.read_train(index, voxels.clone(), out)
@@ -209,6 +227,7 @@ impl<'a> Worker<'a> {
                 self.source.expect_train(index + 1, voxels.clone());
             }
             self.engine.add_train(index, &self.buffer)?;
+            self.keep(index)?;
         }
         let following = next_tile();
         if let (true, Some(tile)) = (self.reads_slowly, &following) {
@@ -232,13 +251,46 @@ impl<'a> Worker<'a> {
                 if wants_predictions { Some(&mut write) } else { None };
             self.engine.add_test(index, &self.buffer, hand_out)?;
             written?;
+            self.keep(n_train + index)?;
         }
+        let others = self.run_others()?;
         let counts = self.engine.counts();
         let (models, tests) = self.engine.results()?;
         let clock = Instant::now();
-        self.sink.write(SolvedTile { voxels, models, tests, counts })?;
+        self.sink.write(SolvedTile { voxels, models, tests, others: &others, counts })?;
         self.write_seconds += clock.elapsed().as_secs_f64();
         Ok(following)
+    }
+
+    /// Keeps the block that was read for the other fits.
+    fn keep(&mut self, slot: usize) -> Result<()> {
+        let clock = Instant::now();
+        if let Some((_, tile)) = &mut self.other {
+            tile.add(slot, &self.buffer)?;
+        }
+        self.other_seconds += clock.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Test scores of every other fit.
+    fn run_others(&mut self) -> Result<Vec<Vec<TestTile>>> {
+        let clock = Instant::now();
+        let mut scores = Vec::new();
+        if let Some((other, tile)) = &self.other {
+            for fit in &other.fits {
+                self.check_stopped()?;
+                scores.push(tile.run(fit)?);
+            }
+        }
+        self.other_seconds += clock.elapsed().as_secs_f64();
+        Ok(scores)
+    }
+
+    fn check_stopped(&self) -> Result<()> {
+        match self.stop.iter().any(|stop| stop.load(Ordering::Relaxed)) {
+            true => Err(Error::Interrupted),
+            false => Ok(()),
+        }
     }
 
     fn read(
@@ -246,9 +298,7 @@ impl<'a> Worker<'a> {
         len: usize,
         read: impl FnOnce(&dyn BoldSource, &mut [f32]) -> Result<()>,
     ) -> Result<()> {
-        if self.stop.iter().any(|stop| stop.load(Ordering::Relaxed)) {
-            return Err(Error::Interrupted);
-        }
+        self.check_stopped()?;
         let clock = Instant::now();
         self.buffer.resize(len, 0.0);
         let done = read(self.source, &mut self.buffer);
@@ -264,6 +314,7 @@ impl<'a> Worker<'a> {
         let mut stages = vec![("read", self.read_seconds)];
         stages.extend(self.engine.stage_seconds());
         stages.push(("write", self.write_seconds));
+        stages.push(("other fits", self.other_seconds));
         if total.is_empty() {
             *total = stages;
         } else {

@@ -34,7 +34,9 @@ pub struct CpuEngine<'p> {
     /// Per space: `(n_folds, n_panels, n_columns)` rows of panels; empty for a space no primal
     /// model uses.
     pub(super) xty: Vec<Vec<PanelRow>>,
-    primal: Vec<bool>,
+    pub(super) primal: Vec<bool>,
+    /// Spaces whose XᵀY comes from elsewhere.
+    pub(super) shared: Vec<bool>,
     /// `(n_panels, n_train)` training rows in the order of the blocks; dual models only.
     pub(super) rows: Vec<PanelRow>,
     pub(super) row_starts: Vec<usize>,
@@ -65,6 +67,15 @@ impl<'p> CpuEngine<'p> {
         for model in problem.models.iter().filter(|m| !m.is_dual()) {
             primal[model.space] = true;
         }
+        Self::with_primal(problem, primal)
+    }
+
+    /// An engine that sums XᵀY of every space, whether a model uses it or not.
+    pub fn of_spaces(problem: &'p Problem) -> Self {
+        Self::with_primal(problem, vec![true; problem.spaces.len()])
+    }
+
+    fn with_primal(problem: &'p Problem, primal: Vec<bool>) -> Self {
         let mut row_starts = vec![0];
         for block in &problem.blocks {
             row_starts.push(row_starts[row_starts.len() - 1] + block.n_rows);
@@ -78,6 +89,7 @@ impl<'p> CpuEngine<'p> {
             fold_rows: problem.fold_rows(),
             xty: vec![Vec::new(); problem.spaces.len()],
             primal,
+            shared: vec![false; problem.spaces.len()],
             rows: Vec::new(),
             row_starts,
             block: Vec::new(),
@@ -223,7 +235,7 @@ impl Engine for CpuEngine<'_> {
         let spaces = || problem.spaces.iter().enumerate();
         self.timed(1, |s| {
             for ((index, space), packed) in spaces().zip(&mut s.packed) {
-                if s.primal[index] {
+                if s.primal[index] && !s.shared[index] {
                     packed.fill(&space.train[block]);
                 }
             }
@@ -238,7 +250,7 @@ impl Engine for CpuEngine<'_> {
             self.timed(1, |s| {
                 let y = PanelRows::whole(&s.block, n_rows);
                 for ((index, space), packed) in spaces().zip(&s.packed) {
-                    if s.primal[index] {
+                    if s.primal[index] && !s.shared[index] {
                         let at = |panel: usize| (fold * n_panels + panel) * space.n_columns();
                         let out = &mut s.xty[index][at(panels.start)..at(panels.end)];
                         let design = &space.train[block];

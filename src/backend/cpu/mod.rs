@@ -3,6 +3,7 @@
 pub mod combine;
 pub mod correlation;
 mod engine;
+mod fits;
 pub mod panels;
 pub mod path;
 pub mod permutation;
@@ -15,3 +16,4 @@ pub mod voxels;
 pub mod xty;
 
 pub use engine::CpuEngine;
+pub use fits::FitTile;

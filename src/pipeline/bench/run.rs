@@ -175,11 +175,11 @@ fn solve(
     reporter.start("voxels", problem.n_voxels as u64);
     let progress = |n: usize| reporter.advance(n as u64);
     let budget = (job.memory_bytes / 2) as usize;
-    let width = tile_width(&loaded, problem.n_voxels, n_threads, budget)?;
+    let width = tile_width(&loaded, problem.n_voxels, n_threads, budget, None)?;
     let block = loaded.settings.block_voxels;
     let tiles = tiles(problem.n_voxels, width, block, n_threads);
     let sink = MemorySink::new(&problem);
-    let run = TileRun { n_workers: n_threads, cancel, progress: &progress };
+    let run = TileRun { n_workers: n_threads, cancel, progress: &progress, other: None };
     let by_stage = run_tiles(&loaded, &MemorySource(data), &sink, &tiles, &run)?;
     let seconds = clock.elapsed().as_secs_f64();
     reporter.finish();

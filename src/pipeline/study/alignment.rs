@@ -81,7 +81,7 @@ pub fn check(
         let problem = hrf_problem(designs, &fold_of_story, N_FOLDS)?;
         let source = ShiftedSample::new(subject, split);
         let found = CvScores::default();
-        let run = TileRun { n_workers, cancel, progress: &|_| {} };
+        let run = TileRun { n_workers, cancel, progress: &|_| {}, other: None };
         run_tiles(&problem, &source, &found, &source.tiles, &run)?;
         let found = found.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let scores: Vec<Vec<f32>> = found.into_values().collect();

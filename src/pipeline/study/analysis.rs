@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::alignment::Checked;
 use super::inputs::Inputs;
+use super::other_tables::write_other_tables;
+use super::others::Others;
 use super::plan::{ModelPlan, StudyPlan};
 use super::sink::read_scores;
 use super::split::Split;
@@ -49,8 +51,8 @@ pub fn read_models<'a>(
     plan.models.iter().map(read).collect()
 }
 
-/// Writes significance.csv, comparisons.csv, overlap.csv, cv_curve.csv, story_properties.csv and
-/// alignment.csv; a table that does not apply is not there.
+/// Writes significance.csv, comparisons.csv, overlap.csv, cv_curve.csv, story_properties.csv,
+/// alignment.csv and the tables of the other fits; a table that does not apply is not there.
 ///
 /// # Errors
 /// Those of the files.
@@ -60,7 +62,7 @@ pub fn write_tables(
     inputs: &Inputs,
     split: &Split,
     plan: &StudyPlan,
-    checked: Option<&Checked>,
+    (others, checked): (&Others, Option<&Checked>),
 ) -> Result<()> {
     let [mut significance, mut comparisons, mut overlap, mut curve] = [const { Rows::new() }; 4];
     for subject in &inputs.subjects {
@@ -74,6 +76,7 @@ pub fn write_tables(
         comparisons.extend(comparison_rows(study, &subject.name, &models));
         overlap.extend(overlap_of_spaces(&subject.name, &models));
     }
+    overlap.extend(write_other_tables(out, study, inputs, split, plan, others)?);
     let write = |name: &str, header: &str, rows: &Rows| {
         let text = (!rows.is_empty()).then(|| table(header, rows));
         write_or_remove(&out.join(name), text.as_deref())
@@ -99,7 +102,7 @@ pub fn write_tables(
 }
 
 /// The columns that name a model.
-fn named(subject: &str, model: &ModelPlan) -> Vec<String> {
+pub fn named(subject: &str, model: &ModelPlan) -> Vec<String> {
     vec![subject.to_owned(), model.name.clone(), model.is_lagged().to_string()]
 }
 

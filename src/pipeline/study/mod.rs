@@ -9,6 +9,8 @@ mod fingerprint;
 mod folder;
 mod inputs;
 mod load;
+mod other_tables;
+mod others;
 mod plan;
 mod results;
 mod run;

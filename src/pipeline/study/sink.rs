@@ -44,6 +44,10 @@ struct ModelFiles {
     /// Rows: best alpha, test correlation, p-value.
     scalars: NpyColumnsWriter<f64>,
     weights: Option<ColumnsWriter>,
+    /// r of every random split: over all its test TRs, then within each of its test stories.
+    stability: Option<NpyColumnsWriter<f32>>,
+    /// r at every point of the learning curve.
+    learning: Option<NpyColumnsWriter<f32>>,
 }
 
 /// Rows of `scalars`.
@@ -58,6 +62,7 @@ pub struct SubjectSink {
     partial: PathBuf,
     alphas: Vec<f64>,
     statistics: Statistics,
+    n_random: usize,
     journal: Mutex<(File, Vec<Line>)>,
 }
 
@@ -89,7 +94,18 @@ pub struct Sizes<'a> {
     pub weights: bool,
     /// How scores are held against chance.
     pub statistics: &'a Statistics,
+    /// Other fits that are random splits; the first ones.
+    pub n_random: usize,
+    /// Rows of their scores.
+    pub n_split_rows: usize,
+    /// Rows of the learning curve's scores.
+    pub n_learning_rows: usize,
 }
+
+/// File of the random splits' scores, and of the learning curve's.
+pub const STABILITY: &str = "stability_correlation.npy";
+/// See [`STABILITY`].
+pub const LEARNING: &str = "learning_correlation.npy";
 
 impl SubjectSink {
     /// Opens the files of a subject, those of an unfinished run included.
@@ -97,7 +113,7 @@ impl SubjectSink {
     /// `Error::Write`; files of another shape.
     pub fn open(out: &Path, subject: &str, models: &[ModelPlan], sizes: Sizes<'_>) -> Result<Self> {
         let partial = out.join(".partial").join(subject);
-        discard_torn(&partial, models, sizes.weights)?;
+        discard_torn(&partial, models, &sizes)?;
         let mut files = Vec::new();
         for model in models {
             let folder = out.join("models").join(subject).join(model.folder());
@@ -116,7 +132,13 @@ impl SubjectSink {
                     v,
                 )
             });
+            let rows = |name: &str, n_rows: usize| match n_rows {
+                0 => write_or_remove(&folder.join(name), None).map(|()| None),
+                n_rows => resume(&unfinished, &folder, name, n_rows, v).map(Some),
+            };
             files.push(ModelFiles {
+                stability: rows(STABILITY, sizes.n_split_rows)?,
+                learning: rows(LEARNING, sizes.n_learning_rows)?,
                 cv_scores: resume(&unfinished, &folder, "cv_scores.npy", n_alphas, v)?,
                 story_correlation: resume(
                     &unfinished,
@@ -143,7 +165,8 @@ impl SubjectSink {
         }
         let journal = Mutex::new((file, lines));
         let (alphas, statistics) = (sizes.alphas.to_vec(), sizes.statistics.clone());
-        Ok(Self { models: files, partial, alphas, statistics, journal })
+        let n_random = sizes.n_random;
+        Ok(Self { models: files, partial, alphas, statistics, n_random, journal })
     }
 
     /// Tiles of at most `width` voxels over what is not done yet. Done tiles stay as they are,
@@ -187,6 +210,9 @@ impl SubjectSink {
             if let Some(weights) = model.weights {
                 weights.finish()?;
             }
+            for others in [model.stability, model.learning].into_iter().flatten() {
+                others.finish()?;
+            }
         }
         fs::remove_dir_all(&self.partial)
             .map_err(|source| Error::Write { path: self.partial.clone(), source })?;
@@ -224,9 +250,13 @@ fn gaps(
 
 /// Forgets the tiles of a subject whose files are not all there: a run that was cut while files
 /// got their names (or were removed) leaves a journal of tiles whose data have moved away.
-fn discard_torn(partial: &Path, models: &[ModelPlan], weights: bool) -> Result<()> {
+fn discard_torn(partial: &Path, models: &[ModelPlan], sizes: &Sizes<'_>) -> Result<()> {
     let needed = ["cv_scores.npy", "story_correlation.npy", "scalars.npy"];
-    let needed = needed.into_iter().chain(weights.then_some("weights.safetensors"));
+    let needed = needed
+        .into_iter()
+        .chain(sizes.weights.then_some("weights.safetensors"))
+        .chain((sizes.n_split_rows > 0).then_some(STABILITY))
+        .chain((sizes.n_learning_rows > 0).then_some(LEARNING));
     let is_whole = models.iter().all(|model| {
         let folder = partial.join(model.folder());
         needed.clone().all(|name| folder.join(name).is_file())
@@ -250,7 +280,7 @@ fn resume<T: npy::Element>(
 
 impl TileSink for SubjectSink {
     fn write(&self, tile: SolvedTile<'_>) -> Result<()> {
-        let SolvedTile { voxels, models, tests, counts } = tile;
+        let SolvedTile { voxels, models, tests, others, counts } = tile;
         let VoxelCounts { n_not_finite, n_constant } = counts;
         let width = voxels.len();
         let mut line = Line {
@@ -262,7 +292,20 @@ impl TileSink for SubjectSink {
             basis_rank: 0,
             basis_error: 0.0,
         };
-        for ((files, model), test) in self.models.iter().zip(models).zip(tests) {
+        for (index, ((files, model), test)) in self.models.iter().zip(models).zip(tests).enumerate()
+        {
+            let (random, points) = others.split_at(self.n_random.min(others.len()));
+            if let Some(file) = &files.stability {
+                let rows = random.iter().flat_map(|tests| {
+                    let test = &tests[index];
+                    test.correlation.iter().chain(&test.block_correlation).copied()
+                });
+                file.write_columns(voxels.clone(), &rows.collect::<Vec<f32>>())?;
+            }
+            if let Some(file) = &files.learning {
+                let rows = points.iter().flat_map(|tests| tests[index].correlation.iter().copied());
+                file.write_columns(voxels.clone(), &rows.collect::<Vec<f32>>())?;
+            }
             files.cv_scores.write_columns(voxels.clone(), &model.cv_scores)?;
             files.story_correlation.write_columns(voxels.clone(), &test.block_correlation)?;
             let mut scalars = vec![f64::NAN; N_SCALARS * width];
