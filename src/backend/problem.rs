@@ -1,5 +1,8 @@
 //! Everything a solver needs that does not depend on BOLD.
 
+use std::sync::Arc;
+
+use faer::Mat;
 use ndarray::Array2;
 
 use super::basis::AlphaGroups;
@@ -42,7 +45,14 @@ pub struct Space {
     pub train_rest: Vec<Array2<f32>>,
     /// The same of the test designs.
     pub test_rest: Vec<Array2<f32>>,
+    /// What is known of each training block's Gram matrix; empty where it is not.
+    pub products: Vec<Arc<LagProducts>>,
 }
+
+/// One block's products of un-delayed rows, one `(n_features, n_features)` for each difference of a
+/// space's delays: all that is large in the Gram matrix of the delayed rows.
+#[derive(Debug)]
+pub struct LagProducts(pub Vec<Mat<f64>>);
 
 impl Space {
     /// Columns of the design over all of this space's delays.

@@ -1,10 +1,14 @@
 //! Designs to the problem that the tiles solve.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use ndarray::Array2;
 
 use super::inputs::Subject;
 use super::plan::StudyPlan;
 use super::split::Split;
+use crate::backend::problem::LagProducts;
 use crate::backend::{Block, PathSettings, Permutations, Problem, Space};
 use crate::design::delays::delay;
 use crate::error::{Error, Result};
@@ -13,16 +17,20 @@ use crate::ridge::conditioning::Conditioning;
 use crate::ridge::{ModelSpec, Route, prepare};
 use crate::study::{Statistics, Study};
 
+/// By space of the study, story by story.
+pub type Known = HashMap<usize, Vec<Arc<LagProducts>>>;
+
 /// Eigenproblems of every model from the designs `[space][story]` of one subject's TR counts.
 ///
-/// `is_own`: the study's own fit, which has weights and a permutation test if they are wanted.
+/// `known`: what is known of the Gram matrices; `None` for the study's own fit, which has weights
+/// and a permutation test if they are wanted.
 pub fn load_problem(
     study: &Study,
     made: Vec<Vec<StoryDesign>>,
     subject: &Subject,
     split: &Split,
     plan: &StudyPlan,
-    is_own: bool,
+    known: Option<&Known>,
 ) -> Result<(Problem, Vec<Conditioning>)> {
     let n_trs = subject.n_trs();
     let blocks: Vec<Block> = split
@@ -32,7 +40,8 @@ pub fn load_problem(
         .map(|(&story, &fold)| Block { fold, n_rows: n_trs[story] })
         .collect();
     let test_blocks: Vec<usize> = split.test.iter().map(|&story| n_trs[story]).collect();
-    let (spaces, mut specs) = load_spaces(study, made, split, plan)?;
+    let is_own = known.is_none();
+    let (spaces, mut specs) = load_spaces(study, made, split, plan, known)?;
     specs.iter_mut().for_each(|spec| spec.wants_coef = is_own && study.weights);
     let (mut problem, prepared) =
         prepare(spaces, &specs, blocks, test_blocks, split.n_folds, path_settings(study))?;
@@ -60,6 +69,7 @@ pub fn load_spaces(
     made: Vec<Vec<StoryDesign>>,
     split: &Split,
     plan: &StudyPlan,
+    known: Option<&Known>,
 ) -> Result<(Vec<Space>, Vec<ModelSpec>)> {
     let mut spaces: Vec<Space> = Vec::new();
     let mut specs = Vec::new();
@@ -96,7 +106,11 @@ pub fn load_spaces(
             specs.push(spec(spaces.len(), model.delays.clone(), model.route));
         }
         let n_features = train.first().map_or(0, StoryDesign::n_features);
-        spaces.push(Space { delays, n_features, train, test, ..Space::default() });
+        let products = known.and_then(|known| known.get(&index));
+        let products = products.map_or(Vec::new(), |products| {
+            split.train.iter().map(|&story| Arc::clone(&products[story])).collect()
+        });
+        spaces.push(Space { delays, n_features, train, test, products, ..Space::default() });
     }
     Ok((spaces, specs))
 }

@@ -1,20 +1,25 @@
 //! Other splits of a study, and fewer training stories, fitted from the same pass over BOLD.
 
+use std::sync::Arc;
+
+use faer::Par;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use super::inputs::{Inputs, Subject};
-use super::load::{load_problem, load_spaces, path_settings};
+use super::load::{Known, load_problem, load_spaces, path_settings};
 use super::plan::{StudyPlan, plan};
 use super::spaces::{WordSpace, designs, word_space};
 use super::split::Split;
-use crate::backend::{Block, Fit, OtherFits, Problem};
+use crate::backend::{Block, Fit, OtherFits, Problem, Space};
 use crate::design::zscore::ZScoreMode;
 use crate::error::{Error, Result};
 use crate::matrix::StoryDesign;
 use crate::ridge::Route;
 use crate::ridge::folds::deal;
+use crate::ridge::gram::lag_products;
 use crate::study::{Folds, SpaceKind, Study};
 
 /// The other fits of a study: random splits, then points of the learning curve.
@@ -86,14 +91,20 @@ pub fn load_others(
 ) -> Result<OtherFits> {
     let (own_split, own_plan) = own;
     let slots: Vec<usize> = own_split.train.iter().chain(&own_split.test).copied().collect();
-    let slot_of = |story: &usize| slots.iter().position(|slot| slot == story);
+    let order = slots.clone();
+    let slot_of = |story: &usize| order.iter().position(|slot| slot == story);
     let words: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
     let varies = varying(study);
     let trs = &subject.n_feature_trs;
     let stories = &inputs.stories;
     let same = designs(study, stories, &words, own_split, trs, &|space| !varies[space])?;
+    let slots = slot_problem(study, subject, own_plan, same.clone(), slots)?;
+    let known = match products_bytes(&slots) as u64 <= memory_bytes / 8 {
+        true => known_products(study, own_plan, &varies, &slots, &slot_of),
+        false => Known::new(),
+    };
     let mut fits = Vec::new();
-    let mut bytes = 0;
+    let mut bytes = products_bytes(&slots);
     for split in &others.splits {
         let own_words = split_words(study, inputs, split)?;
         let words: Vec<Option<&WordSpace>> =
@@ -109,7 +120,7 @@ pub fn load_others(
         for (model, own) in its_plan.models.iter_mut().zip(&own_plan.models) {
             model.route = own.route;
         }
-        let (mut problem, _) = load_problem(study, made, subject, split, &its_plan, false)?;
+        let (mut problem, _) = load_problem(study, made, subject, split, &its_plan, Some(&known))?;
         let shared = share(study, own_plan, &varies, &mut problem);
         bytes += problem_bytes(&problem);
         if bytes as u64 > memory_bytes / 2 {
@@ -123,7 +134,6 @@ pub fn load_others(
         let at = |stories: &[usize]| stories.iter().filter_map(slot_of).collect();
         fits.push(Fit { problem, train: at(&split.train), test: at(&split.test), shared });
     }
-    let slots = slot_problem(study, subject, own_plan, same, slots)?;
     Ok(OtherFits { slots, fits })
 }
 
@@ -162,6 +172,7 @@ fn share(
         if is_shared(plan, varies, space) {
             shared[at] = Some(next);
             problem.spaces[at].train.clear();
+            problem.spaces[at].products.clear();
             next += 1;
         }
     }
@@ -172,6 +183,40 @@ fn is_shared(plan: &StudyPlan, varies: &[bool], space: usize) -> bool {
     let on_gram =
         |model: &super::plan::ModelPlan| model.space == space && model.route == Route::Gram;
     !varies[space] && plan.models.iter().any(on_gram)
+}
+
+/// What the shared spaces' Gram matrices are made of, story by story: 2·n·d² flops for each
+/// difference of delays, once for all fits.
+fn known_products(
+    study: &Study,
+    plan: &StudyPlan,
+    varies: &[bool],
+    slots: &Problem,
+    slot_of: &(dyn Fn(&usize) -> Option<usize> + Sync),
+) -> Known {
+    let fitted = (0..study.spaces.len()).filter(|&space| study.spaces[space].fit);
+    let shared = fitted.filter(|&space| is_shared(plan, varies, space));
+    let of_space = |(index, space): (usize, &Space)| {
+        let product = |story: usize| {
+            let design = slot_of(&story).map(|slot| &space.train[slot]);
+            let design = design.expect("every story is a slot");
+            Arc::new(lag_products(design, space.n_features, &space.delays, Par::Seq))
+        };
+        (index, (0..slots.blocks.len()).into_par_iter().map(product).collect())
+    };
+    shared.zip(&slots.spaces).map(of_space).collect()
+}
+
+/// Bytes of [`known_products`].
+fn products_bytes(slots: &Problem) -> usize {
+    let of_space = |space: &Space| {
+        let n = space.delays.len();
+        let differences: std::collections::BTreeSet<u64> =
+            (0..n * n).map(|i| space.delays[i / n].abs_diff(space.delays[i % n])).collect();
+        differences.len() * space.n_features * space.n_features
+    };
+    let all: usize = slots.spaces.iter().map(of_space).sum();
+    all * slots.blocks.len() * size_of::<f64>()
 }
 
 /// Every story as a fold of its own, over the shared spaces.
@@ -192,7 +237,7 @@ fn slot_problem(
     let fold = |(fold, &story): (usize, &usize)| Block { fold, n_rows: n_trs[story] };
     let blocks = slots.iter().enumerate().map(fold).collect();
     let split = Split { train: slots, test: vec![], fold_of_train: vec![], n_folds };
-    let (spaces, _) = load_spaces(study, designs, &split, plan)?;
+    let (spaces, _) = load_spaces(study, designs, &split, plan, None)?;
     Ok(Problem {
         n_folds,
         blocks,

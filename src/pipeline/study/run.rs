@@ -135,7 +135,7 @@ pub fn run(
             let load = |plan: &StudyPlan| -> Result<(Problem, Vec<Conditioning>)> {
                 let trs = &subject.n_feature_trs;
                 let made = designs(study, &inputs.stories, &borrowed, &split, trs, &|_| true)?;
-                load_problem(study, made, subject, &split, plan, true)
+                load_problem(study, made, subject, &split, plan, None)
             };
             let (mut problem, mut conditioning) = load(&plan)?;
             if plan.avoid_squares(study, n_threads, memory, &conditioning) {
