@@ -2,6 +2,7 @@
 //! training rows.
 
 pub mod bootstrap;
+pub mod ceiling;
 pub mod overlap;
 pub mod significance;
 pub mod summary;

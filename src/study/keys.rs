@@ -58,6 +58,13 @@ pub const KEYS: &[Key] = &[
         "this subject's BOLD, one .npy a story, (n_trs, n_voxels)",
     ),
     key(
+        "bold",
+        "repeats",
+        "none",
+        "path with {story} and {repeat}",
+        "each measurement of a story that was heard several times, repeat 1, 2, …, in another folder than path, which holds their mean",
+    ),
+    key(
         "split",
         "test_fraction",
         "0.2",

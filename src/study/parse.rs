@@ -63,6 +63,9 @@ pub fn from_text(text: &str, folder: &Path, name: &str) -> Result<Study> {
     parser.study(folder)
 }
 
+/// A subject and its BOLD; its single measurements.
+type SubjectBold = ((String, String), Option<String>);
+
 struct Parser<'a> {
     name: &'a str,
     table: &'a Table,
@@ -92,13 +95,15 @@ impl<'a> Parser<'a> {
         let ridge = self.section("ridge")?;
         let output = self.section("output")?;
         let spaces = self.spaces()?;
+        let (bold, repeats) = self.bold()?.into_iter().unzip();
         let study = Study {
             folder: folder.to_owned(),
             stories: PathBuf::from(stories.required_text("path")?),
             respdict: stories.text("respdict")?.map(PathBuf::from),
             skip_missing: stories.word("missing", &[("error", false), ("skip", true)], false)?,
             exclude: stories.texts("exclude")?.unwrap_or_default(),
-            bold: self.bold()?,
+            bold,
+            repeats,
             split: split_how(&split)?,
             seed: split.count("seed")?.unwrap_or(214) as u64,
             tr_s: positive(&design, "tr_s")?.unwrap_or(2.0),
@@ -165,7 +170,8 @@ impl<'a> Parser<'a> {
         Ok(study)
     }
 
-    fn bold(&self) -> Result<Vec<(String, String)>> {
+    /// Subjects with their BOLD, and their single measurements.
+    fn bold(&self) -> Result<Vec<SubjectBold>> {
         let none = "no subject; the study needs BOLD".to_owned();
         let hint = "write [bold.SUBJECT] with path = \"SUBJECT/{story}.npy\"";
         let Some(Value::Table(table)) = self.table.get("bold") else {
@@ -189,7 +195,14 @@ impl<'a> Parser<'a> {
                     format!("{path:?}"),
                 ));
             }
-            subjects.push((subject.clone(), path.to_owned()));
+            let repeats = section.text("repeats")?.map(str::to_owned);
+            if let Some(path) =
+                repeats.as_ref().filter(|p| !p.contains("{story}") || !p.contains("{repeat}"))
+            {
+                let expected = "a path with {story} and {repeat} in it";
+                return Err(section.error("repeats", expected, format!("{path:?}")));
+            }
+            subjects.push(((subject.clone(), path.to_owned()), repeats));
         }
         if subjects.is_empty() {
             return Err(self.error("[bold.SUBJECT]", none, hint));

@@ -82,6 +82,11 @@ fn every_key_changes_the_study() {
     assert!(!with("ridge", "fit_intercept = false").unwrap().fit_intercept);
     assert!(with("output", "weights = true").unwrap().weights);
     assert!(with("stories", "missing = 'skip'").unwrap().skip_missing);
+    let repeats =
+        GOOD.replace("{story}.npy\"", "{story}.npy\"\nrepeats = \"{story}/{repeat}.npy\"");
+    let repeats = parse(&repeats).unwrap();
+    assert_eq!(repeats.repeats, [Some("{story}/{repeat}.npy".to_owned())]);
+    assert_eq!(repeats.bold[0].1, "s1/{story}.npy");
     let statistics = "permutations = 0\nblock_trs = 7\nq = 0.01\nresamples = 100\nseed = 1";
     let wanted = Statistics { permutations: 0, block_trs: 7, q: 0.01, resamples: 100, seed: 1 };
     assert_eq!(with("statistics", statistics).unwrap().statistics, wanted);
@@ -146,6 +151,7 @@ fn every_mistake_exits_2_and_says_where_and_what() {
     }
     let replaced: &[(&str, &str, &str)] = &[
         ("{story}", "story", "{story} in it"),
+        ("{story}.npy\"", "{story}.npy\"\nrepeats = \"{story}.npy\"", "{repeat} in it"),
         ("kind = \"glove\"", "kind = \"gloves\"", "bow, word2vec, glove, word_rate"),
         ("vectors = \"g.txt\"", "", "vectors"),
         (

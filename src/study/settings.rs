@@ -25,6 +25,8 @@ pub struct Study {
     pub exclude: Vec<String>,
     /// Subjects and their BOLD, `{story}` in the path.
     pub bold: Vec<(String, String)>,
+    /// Per subject, its single measurements: `{story}` and `{repeat}` in the path.
+    pub repeats: Vec<Option<String>>,
     /// How test stories are taken.
     pub split: SplitHow,
     /// Seed of the shuffle.

@@ -11,7 +11,8 @@ use voxelcast::io::npy;
 use super::naive::{pearson, percentile, permuted_r};
 use super::study_command::{design_by_hand, names, results, run_json, stacked, table};
 use super::workbench::{
-    GLOVE_ONLY, StudyBench, dtype, read_matrix, read_vector, visible_names, wide, write_f32,
+    GLOVE_ONLY, StudyBench, dtype, normal, read_matrix, read_vector, seeded, visible_names, wide,
+    write_f32,
 };
 
 type Row = serde_json::Map<String, Value>;
@@ -106,9 +107,26 @@ fn p_values_are_those_of_predictions_with_blocks_in_another_order() {
     }
 }
 
+/// Adds noise to every voxel, more and more of it: some are found, some are not.
+fn add_noise(bench: &StudyBench, n_voxels: usize) {
+    let rng = &mut seeded(77);
+    for subject in ["s1", "s2"] {
+        for story in &bench.stories {
+            let path = bench.file(&format!("{subject}/{}.npy", story.name));
+            let mut bold = npy::read_matrix_f32(&path).expect("it is whole");
+            let noise = normal(rng, bold.nrows(), n_voxels);
+            for ((_, v), y) in bold.indexed_iter_mut() {
+                *y *= 1.0 - v as f32 / n_voxels as f32;
+            }
+            write_f32(&path, &(bold + noise * 2.0));
+        }
+    }
+}
+
 #[test]
 fn tables_of_the_statistics_follow_from_the_arrays() {
     let bench = StudyBench::new(32, 50, 60);
+    add_noise(&bench, 60);
     let lines = [
         "split.test = [\"story5\", \"story0\", \"story2\"]",
         "ridge.folds = 3",
@@ -200,8 +218,9 @@ fn tables_of_the_statistics_follow_from_the_arrays() {
 #[test]
 fn what_is_off_leaves_no_file_and_every_setting_changes_something() {
     let bench = StudyBench::new(33, 40, 40);
-    let two = "split.test = [\"story5\", \"story0\"]";
-    let lines = [GLOVE_ONLY, two, "ridge.folds = 3", "statistics.permutations = 100"];
+    add_noise(&bench, 40);
+    let test = "split.test = [\"story5\", \"story0\", \"story3\"]";
+    let lines = [GLOVE_ONLY, test, "ridge.folds = 3", "statistics.permutations = 100"];
     let (outcome, out) = bench.run(&lines, &[]);
     assert_eq!(outcome.code, 0, "{outcome:#?}");
     let read = |out: &Path, name: &str| std::fs::read(out.join(name)).expect("it is there");
@@ -404,4 +423,61 @@ fn tables_of_stability_follow_from_the_arrays() {
         results(out).into_iter().filter(|(name, _)| is_own(name)).collect::<Vec<_>>()
     };
     assert!(rest(&out) == rest(&without));
+}
+
+#[test]
+fn a_story_heard_several_times_has_a_noise_ceiling() {
+    let bench = StudyBench::new(37, 200, 40);
+    let (n_repeats, sd) = (4, 1.5);
+    let rng = &mut seeded(78);
+    std::fs::create_dir(bench.file("repeats")).expect("made");
+    let signal = npy::read_matrix_f32(&bench.file("s1/story5.npy")).expect("it is whole");
+    let mut mean_bold = Array2::<f32>::zeros(signal.dim());
+    for repeat in 1..=n_repeats {
+        let one = &signal + &(normal(rng, signal.nrows(), 40) * sd as f32);
+        mean_bold += &(&one / n_repeats as f32);
+        write_f32(&bench.file(&format!("repeats/story5.{repeat}.npy")), &one);
+    }
+    write_f32(&bench.file("s1/story5.npy"), &mean_bold);
+    let run = |pattern: &str| {
+        let path = bench.settings(&[GLOVE_ONLY, "ridge.folds = 3"]);
+        let text = std::fs::read_to_string(&path).expect("written");
+        let bold = "path = \"s1/{story}.npy\"";
+        std::fs::write(&path, text.replace(bold, &format!("{bold}\n{pattern}"))).expect("written");
+        let out = bench.out();
+        let args = ["run", path.to_str().expect("UTF-8"), "--out", out.to_str().expect("UTF-8")];
+        (super::workbench::voxelcast(&args), out)
+    };
+    let (outcome, out) = run("repeats = \"repeats/{story}.{repeat}.npy\"");
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    let ceiling = read_vector(&out.join("models/s1/noise_ceiling.npy"), 40);
+    assert!(!out.join("models/s2/noise_ceiling.npy").exists(), "heard once");
+    for (v, &found) in ceiling.iter().enumerate() {
+        let variance = signal.column(v).mapv(f64::from).var(0.0);
+        let expected = (variance / (variance + sd * sd / f64::from(n_repeats))).sqrt();
+        // The standard error of SP with n rows is about (signal + noise)·√(2/n).
+        let n = signal.nrows() as f64;
+        let bound = 4.0 * (variance + sd * sd) / variance * (2.0 / n).sqrt() / 2.0;
+        assert!((found - expected).abs() < bound, "{v}: {found} {expected}");
+    }
+    let folder = out.join("models/s1/glove-lagged");
+    let r = read_matrix(&folder.join("story_correlation.npy"), (1, 40)).row(0).to_vec();
+    let relative = read_vector(&folder.join("normalised_correlation.npy"), 40);
+    for v in 0..40 {
+        assert!((relative[v] - r[v] / ceiling[v]).abs() < 1e-6);
+    }
+    let rows = table(&out.join("noise_ceiling.csv"));
+    let row = find(&rows, &[("space", "glove"), ("lagged", "true")])[0];
+    assert_eq!((rows.len(), number(row, "n_repeats")), (2, 4.0));
+    assert!((number(row, "normalised_mean") - mean(&relative)).abs() < 1e-6);
+    assert!((number(row, "ceiling_mean") - mean(&ceiling)).abs() < 1e-6);
+
+    let (none, _) = run("repeats = \"repeats/{story}-{repeat}.npy\"");
+    none.refused(3, &["[bold.s1], repeats", "found none", "counted from 1"]);
+    write_f32(&bench.file("s1/story5.npy"), &normal(rng, signal.nrows(), 40));
+    let (other, _) = run("repeats = \"repeats/{story}.{repeat}.npy\"");
+    other.refused(3, &["story \"story5\"", "mean of its 4 repeats"]);
+    write_f32(&bench.file("repeats/story5.2.npy"), &normal(rng, 9, 40));
+    let (short, _) = run("repeats = \"repeats/{story}.{repeat}.npy\"");
+    short.refused(3, &["repeat 2 of story \"story5\"", "(9, 40)"]);
 }

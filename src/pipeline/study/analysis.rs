@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::alignment::Checked;
+use super::ceiling::{self, write_ceiling};
 use super::inputs::Inputs;
 use super::other_tables::write_other_tables;
 use super::others::Others;
@@ -51,7 +52,7 @@ pub fn read_models<'a>(
     plan.models.iter().map(read).collect()
 }
 
-/// Writes significance.csv, comparisons.csv, overlap.csv, cv_curve.csv, story_properties.csv,
+/// Writes significance.csv, comparisons.csv, overlap.csv, noise_ceiling.csv, cv_curve.csv, story_properties.csv,
 /// alignment.csv and the tables of the other fits; a table that does not apply is not there.
 ///
 /// # Errors
@@ -64,7 +65,8 @@ pub fn write_tables(
     plan: &StudyPlan,
     (others, checked): (&Others, Option<&Checked>),
 ) -> Result<()> {
-    let [mut significance, mut comparisons, mut overlap, mut curve] = [const { Rows::new() }; 4];
+    let [mut significance, mut comparisons, mut overlap, mut curve, mut ceilings] =
+        [const { Rows::new() }; 5];
     for subject in &inputs.subjects {
         let models = read_models(out, &subject.name, plan)?;
         for model in &models {
@@ -75,6 +77,7 @@ pub fn write_tables(
         }
         comparisons.extend(comparison_rows(study, &subject.name, &models));
         overlap.extend(overlap_of_spaces(&subject.name, &models));
+        ceilings.extend(write_ceiling(out, inputs, subject, split, &models)?);
     }
     overlap.extend(write_other_tables(out, study, inputs, split, plan, others)?);
     let write = |name: &str, header: &str, rows: &Rows| {
@@ -92,6 +95,7 @@ pub fn write_tables(
         &comparisons,
     )?;
     write("overlap.csv", "subject,kind,a,b,jaccard,model", &overlap)?;
+    write("noise_ceiling.csv", ceiling::HEADER, &ceilings)?;
     write("cv_curve.csv", "subject,space,lagged,alpha,mean_cv_score,n_best", &curve)?;
     write(
         "story_properties.csv",

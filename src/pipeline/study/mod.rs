@@ -5,6 +5,7 @@
 
 mod alignment;
 mod analysis;
+mod ceiling;
 mod fingerprint;
 mod folder;
 mod inputs;

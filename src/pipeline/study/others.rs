@@ -103,9 +103,7 @@ pub fn load_others(
         true => known_products(study, own_plan, &varies, &slots, &slot_of),
         false => Known::new(),
     };
-    let mut fits = Vec::new();
-    let mut bytes = products_bytes(&slots);
-    for split in &others.splits {
+    let load = |split: &Split| -> Result<Fit> {
         let own_words = split_words(study, inputs, split)?;
         let words: Vec<Option<&WordSpace>> =
             own_words.iter().zip(&words).map(|(own, same)| own.as_ref().or(*same)).collect();
@@ -122,17 +120,23 @@ pub fn load_others(
         }
         let (mut problem, _) = load_problem(study, made, subject, split, &its_plan, Some(&known))?;
         let shared = share(study, own_plan, &varies, &mut problem);
-        bytes += problem_bytes(&problem);
+        let at = |stories: &[usize]| stories.iter().filter_map(slot_of).collect();
+        Ok(Fit { problem, train: at(&split.train), test: at(&split.test), shared })
+    };
+    let mut fits: Vec<Fit> = Vec::new();
+    let mut bytes = products_bytes(&slots);
+    for splits in others.splits.chunks(n_threads.max(1)) {
+        fits.extend(splits.par_iter().map(load).collect::<Result<Vec<_>>>()?);
+        bytes +=
+            fits.iter().rev().take(splits.len()).map(|f| problem_bytes(&f.problem)).sum::<usize>();
         if bytes as u64 > memory_bytes / 2 {
             return Err(Error::TooLarge {
-                what: format!("{} of {} other fits", fits.len() + 1, others.splits.len()),
+                what: format!("{} of {} other fits", fits.len(), others.splits.len()),
                 needed: format!("{} MiB so far", bytes >> 20),
                 available: format!("{} MiB, half of the memory", memory_bytes >> 21),
                 hint: "raise --memory, or lower splits or learning_curve in [stability]".into(),
             });
         }
-        let at = |stories: &[usize]| stories.iter().filter_map(slot_of).collect();
-        fits.push(Fit { problem, train: at(&split.train), test: at(&split.test), shared });
     }
     Ok(OtherFits { slots, fits })
 }
