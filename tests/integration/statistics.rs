@@ -229,7 +229,6 @@ fn what_is_off_leaves_no_file_and_every_setting_changes_something() {
         ("statistics.permutations = 99", p),
         ("statistics.block_trs = 5", p),
         ("statistics.seed = 3", p),
-        ("statistics.seed = 3", "comparisons.csv"),
         ("statistics.resamples = 50", "comparisons.csv"),
         ("statistics.q = 0.3", "significance.csv"),
     ] {
