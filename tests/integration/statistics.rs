@@ -220,7 +220,7 @@ fn what_is_off_leaves_no_file_and_every_setting_changes_something() {
     let bench = StudyBench::new(33, 40, 40);
     add_noise(&bench, 40);
     let test = "split.test = [\"story5\", \"story0\", \"story3\"]";
-    let lines = [GLOVE_ONLY, test, "ridge.folds = 3", "statistics.permutations = 100"];
+    let lines = [GLOVE_ONLY, test, "ridge.folds = 2", "statistics.permutations = 100"];
     let (outcome, out) = bench.run(&lines, &[]);
     assert_eq!(outcome.code, 0, "{outcome:#?}");
     let read = |out: &Path, name: &str| std::fs::read(out.join(name)).expect("it is there");
