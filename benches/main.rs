@@ -15,12 +15,14 @@
 //! | `path` | alpha basis, then every alpha's scores of a fold | one |
 //! | `tile` | a voxel tile from BOLD to scores and weights | one |
 //! | `pearson` | scores of predicted BOLD | one |
+//! | `permutation` | 1,000 block permutations of 6,000 test TRs, one panel | one |
 
 mod data;
 mod gram;
 mod lanczos;
 mod path;
 mod pearson;
+mod permutation;
 mod spectrum;
 mod tile;
 mod xty;
@@ -41,6 +43,6 @@ criterion_group! {
     name = stages;
     config = short();
     targets = lanczos::bench, gram::bench, spectrum::bench, xty::bench, path::bench, tile::bench,
-        pearson::bench
+        pearson::bench, permutation::bench
 }
 criterion_main!(stages);

@@ -15,14 +15,18 @@ pub mod amx;
 pub mod basis;
 pub mod cpu;
 pub mod device;
+pub mod fits;
 #[cfg(feature = "cuda")]
 pub mod gpu;
 mod loaded;
 pub mod packed;
+pub mod permutations;
 pub mod problem;
 
+pub use fits::{Fit, OtherFits};
 pub use loaded::{Loaded, n_workers};
 pub use packed::Packed;
+pub use permutations::Permutations;
 pub use problem::{
     Block, FoldPath, FullFit, Model, PathSettings, Problem, Rotate, Rotation, Scorer, Space,
 };
@@ -54,6 +58,9 @@ pub struct TestTile {
     pub correlation: Vec<f32>,
     /// `(n_test_blocks, width)` Pearson r within each test block.
     pub block_correlation: Vec<f32>,
+    /// `(width)` permutations of the problem whose r is at least `correlation`; means nothing where
+    /// that is NaN. Empty for a problem without permutations.
+    pub n_at_least: Vec<u32>,
 }
 
 /// What one voxel tile's BOLD looked like.

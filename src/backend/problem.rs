@@ -1,9 +1,13 @@
 //! Everything a solver needs that does not depend on BOLD.
 
+use std::sync::Arc;
+
+use faer::Mat;
 use ndarray::Array2;
 
 use super::basis::{AlphaGroups, FactorShape};
 use super::packed::Packed;
+use super::permutations::Permutations;
 use crate::error::Result;
 use crate::matrix::StoryDesign;
 
@@ -41,7 +45,14 @@ pub struct Space {
     pub train_rest: Vec<Array2<f32>>,
     /// The same of the test designs.
     pub test_rest: Vec<Array2<f32>>,
+    /// What is known of each training block's Gram matrix; empty where it is not.
+    pub products: Vec<Arc<LagProducts>>,
 }
+
+/// One block's products of un-delayed rows, one `(n_features, n_features)` for each difference of a
+/// space's delays: all that is large in the Gram matrix of the delayed rows.
+#[derive(Debug)]
+pub struct LagProducts(pub Vec<Mat<f64>>);
 
 impl Space {
     /// Columns of the design over all of this space's delays.
@@ -247,6 +258,8 @@ pub struct Problem {
     pub models: Vec<Model>,
     /// Alphas and how to choose among them.
     pub settings: PathSettings,
+    /// The permutation test over all test rows, if it is wanted.
+    pub permutations: Option<Permutations>,
 }
 
 impl Problem {
@@ -262,6 +275,11 @@ impl Problem {
     /// All training rows.
     pub fn n_train(&self) -> usize {
         self.blocks.iter().map(|b| b.n_rows).sum()
+    }
+
+    /// All test rows.
+    pub fn n_test(&self) -> usize {
+        self.test_blocks.iter().sum()
     }
 
     /// Numbers fitted for each voxel: weights, dual weights, or weights of components.

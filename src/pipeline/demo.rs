@@ -77,6 +77,10 @@ combine = ["glove", "word_rate"]
 [ridge]
 alphas = "logspace(0,6,19)"
 folds = 5
+
+[stability]
+splits = 5               # further random splits, to see how far each number moves
+learning_curve = 3       # and models on fewer stories
 "#;
 
 /// The demo's seed of speech and brains.

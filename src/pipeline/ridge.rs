@@ -197,7 +197,7 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     std::fs::create_dir_all(&job.out)
         .map_err(|source| Error::Write { path: job.out.clone(), source })?;
     let budget = (job.memory_bytes / 2) as usize;
-    let width = tile_width(&problem, &job.device, n_voxels, job.n_threads, budget)?;
+    let width = tile_width(&problem, &job.device, n_voxels, job.n_threads, budget, None)?;
     let source = MatrixSource { y, runs, test_y };
     let sink = RidgeSink::create(job, p, n_voxels, n_test, shift)?;
     reporter.start("voxels", n_voxels as u64);
@@ -209,6 +209,7 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         cancel,
         progress: &progress,
         note: &note,
+        other: None,
     };
     let clock = Instant::now();
     let workers = n_workers(&job.device, job.n_threads);

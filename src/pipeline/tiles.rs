@@ -5,10 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::backend::cpu::CpuEngine;
+use crate::backend::cpu::{CpuEngine, FitTile};
 use crate::backend::device::Device;
 use crate::backend::{
-    Engine, Loaded, ModelTile, Problem, TakePrediction, TestTile, VoxelCounts, n_workers,
+    Engine, Loaded, ModelTile, OtherFits, Problem, TakePrediction, TestTile, VoxelCounts, n_workers,
 };
 use crate::error::{Error, Result};
 
@@ -33,6 +33,8 @@ pub struct SolvedTile<'a> {
     pub models: &'a [ModelTile],
     /// One entry a model; empty correlations without test blocks.
     pub tests: &'a [TestTile],
+    /// Test scores of every other fit, one entry a model.
+    pub others: &'a [Vec<TestTile>],
     /// Voxels that could not be fitted.
     pub counts: VoxelCounts,
 }
@@ -69,6 +71,8 @@ pub struct TileRun<'a> {
     pub progress: &'a (dyn Fn(usize) + Sync),
     /// Called with a sentence when device memory is short and tiles get narrower.
     pub note: &'a (dyn Fn(&str) + Sync),
+    /// Other fits of the same BOLD.
+    pub other: Option<&'a OtherFits>,
 }
 
 /// Seconds summed over the workers, stage by stage.
@@ -78,8 +82,8 @@ pub type StageSeconds = Vec<(&'static str, f64)>;
 pub const MAX_TILE_VOXELS: usize = 4096;
 
 /// Width of a tile: whole blocks of `block_voxels` (so that results do not depend on the width),
-/// at most `MAX_TILE_VOXELS`, a fair share for each worker, all workers within `budget_bytes`; on
-/// cards within their free memory.
+/// at most `MAX_TILE_VOXELS`, a fair share for each worker, all workers within `budget_bytes`, what
+/// `other` fits keep included; on cards within their free memory.
 /// # Errors
 /// `Error::TooLarge`, `Error::DeviceMemory` if one block of voxels does not fit.
 pub fn tile_width(
@@ -88,12 +92,17 @@ pub fn tile_width(
     n_voxels: usize,
     n_threads: usize,
     budget_bytes: usize,
+    other: Option<&OtherFits>,
 ) -> Result<usize> {
+    let n_workers = n_workers(device, n_threads);
+    let on_host = || cpu_tile_width(problem, n_voxels, n_workers, budget_bytes, other);
     match device {
-        Device::Cpu => cpu_tile_width(problem, n_voxels, n_threads, budget_bytes),
+        Device::Cpu => on_host(),
         #[cfg(feature = "cuda")]
         Device::Cuda { ordinals, .. } => {
-            crate::backend::gpu::tile_width(problem, ordinals, n_voxels)
+            let width = crate::backend::gpu::tile_width(problem, ordinals, n_voxels)?;
+            // Other fits are the host's.
+            if other.is_some() { Ok(width.min(on_host()?)) } else { Ok(width) }
         }
     }
 }
@@ -103,13 +112,16 @@ fn cpu_tile_width(
     n_voxels: usize,
     n_workers: usize,
     budget_bytes: usize,
+    other: Option<&OtherFits>,
 ) -> Result<usize> {
     let block = problem.settings.block_voxels.max(1);
     let workers = n_workers.max(1);
     // As many tiles for every worker.
     let rounds = n_voxels.div_ceil(workers * MAX_TILE_VOXELS.max(block)).max(1);
     let share = n_voxels.div_ceil(workers * rounds).next_multiple_of(block);
-    let per_voxel = CpuEngine::tile_bytes(problem, 1).max(1) * n_workers.max(1);
+    let per_voxel =
+        CpuEngine::tile_bytes(problem, 1).max(1) + other.map_or(0, FitTile::voxel_bytes);
+    let per_voxel = per_voxel * n_workers.max(1);
     let fit = budget_bytes / per_voxel / block * block;
     if fit == 0 {
         return Err(Error::TooLarge {
@@ -170,7 +182,8 @@ pub fn run_tiles(
                     Ok(engine) => engine,
                     Err(error) => return fail(error),
                 };
-                let mut worker = Worker::new(problem, engine, source, sink, [run.cancel, failed]);
+                let stop = [run.cancel, failed];
+                let mut worker = Worker::new(problem, engine, source, sink, stop, run.other);
                 if let Err(error) = worker.run_all(next_tile, run) {
                     return fail(error);
                 }
@@ -201,12 +214,14 @@ struct Worker<'a> {
     sink: &'a dyn TileSink,
     stop: [&'a AtomicBool; 2],
     engine: Box<dyn Engine + 'a>,
+    other: Option<(&'a OtherFits, FitTile<'a>)>,
     /// Tiles wider than this did not fit the device.
     widest: usize,
     buffer: Vec<f32>,
     reads_slowly: bool,
     read_seconds: f64,
     write_seconds: f64,
+    other_seconds: f64,
 }
 
 impl<'a> Worker<'a> {
@@ -216,6 +231,7 @@ impl<'a> Worker<'a> {
         source: &'a dyn BoldSource,
         sink: &'a dyn TileSink,
         stop: [&'a AtomicBool; 2],
+        other: Option<&'a OtherFits>,
     ) -> Self {
         Self {
             problem,
@@ -223,11 +239,13 @@ impl<'a> Worker<'a> {
             sink,
             stop,
             engine,
+            other: other.map(|other| (other, FitTile::new(other))),
             widest: usize::MAX,
             buffer: Vec::new(),
             reads_slowly: false,
             read_seconds: 0.0,
             write_seconds: 0.0,
+            other_seconds: 0.0,
         }
     }
 
@@ -271,6 +289,9 @@ impl<'a> Worker<'a> {
         let width = voxels.len();
         let (n_train, n_test) = (self.problem.blocks.len(), self.problem.test_blocks.len());
         self.engine.begin(width)?;
+        if let Some((_, tile)) = &mut self.other {
+            tile.begin(width)?;
+        }
         for index in 0..n_train {
             self.read(self.problem.blocks[index].n_rows * width, |source, out| {
                 source.read_train(index, voxels.clone(), out)
@@ -279,6 +300,7 @@ impl<'a> Worker<'a> {
                 self.source.expect_train(index + 1, voxels.clone());
             }
             self.engine.add_train(index, &self.buffer)?;
+            self.keep(index)?;
         }
         if waiting.is_empty() {
             waiting.extend(next_tile());
@@ -304,13 +326,46 @@ impl<'a> Worker<'a> {
                 if wants_predictions { Some(&mut write) } else { None };
             self.engine.add_test(index, &self.buffer, hand_out)?;
             written?;
+            self.keep(n_train + index)?;
         }
+        let others = self.run_others()?;
         let counts = self.engine.counts();
         let (models, tests) = self.engine.results()?;
         let clock = Instant::now();
-        self.sink.write(SolvedTile { voxels, models, tests, counts })?;
+        self.sink.write(SolvedTile { voxels, models, tests, others: &others, counts })?;
         self.write_seconds += clock.elapsed().as_secs_f64();
         Ok(())
+    }
+
+    /// Keeps the block that was read for the other fits.
+    fn keep(&mut self, slot: usize) -> Result<()> {
+        let clock = Instant::now();
+        if let Some((_, tile)) = &mut self.other {
+            tile.add(slot, &self.buffer)?;
+        }
+        self.other_seconds += clock.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Test scores of every other fit.
+    fn run_others(&mut self) -> Result<Vec<Vec<TestTile>>> {
+        let clock = Instant::now();
+        let mut scores = Vec::new();
+        if let Some((other, tile)) = &self.other {
+            for fit in &other.fits {
+                self.check_stopped()?;
+                scores.push(tile.run(fit)?);
+            }
+        }
+        self.other_seconds += clock.elapsed().as_secs_f64();
+        Ok(scores)
+    }
+
+    fn check_stopped(&self) -> Result<()> {
+        match self.stop.iter().any(|stop| stop.load(Ordering::Relaxed)) {
+            true => Err(Error::Interrupted),
+            false => Ok(()),
+        }
     }
 
     fn read(
@@ -318,9 +373,7 @@ impl<'a> Worker<'a> {
         len: usize,
         read: impl FnOnce(&dyn BoldSource, &mut [f32]) -> Result<()>,
     ) -> Result<()> {
-        if self.stop.iter().any(|stop| stop.load(Ordering::Relaxed)) {
-            return Err(Error::Interrupted);
-        }
+        self.check_stopped()?;
         let clock = Instant::now();
         self.buffer.resize(len, 0.0);
         let done = read(self.source, &mut self.buffer);
@@ -336,6 +389,7 @@ impl<'a> Worker<'a> {
         let mut stages = vec![("read", self.read_seconds)];
         stages.extend(self.engine.stage_seconds());
         stages.push(("write", self.write_seconds));
+        stages.push(("other fits", self.other_seconds));
         if total.is_empty() {
             *total = stages;
         } else {

@@ -1,4 +1,4 @@
-//! summary.csv and stories.csv.
+//! Tables as text: summary.csv, stories.csv, and any other.
 
 use super::ScoreRow;
 
@@ -23,6 +23,17 @@ pub fn stories(rows: &[ScoreRow]) -> String {
     text
 }
 
+/// The text of any table: a header, then one line a row.
+pub fn table(header: &str, rows: &[Vec<String>]) -> String {
+    let mut text = format!("{header}\n");
+    for row in rows {
+        let cells: Vec<String> = row.iter().map(|cell| quoted(cell)).collect();
+        text += &cells.join(",");
+        text.push('\n');
+    }
+    text
+}
+
 fn scores(row: &ScoreRow) -> String {
     let s = &row.scores;
     let numbers =
@@ -42,6 +53,12 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::scoring::Summary;
+
+    #[test]
+    fn every_cell_of_a_table_is_one_column() {
+        let rows = [vec!["x".to_owned(), "a,b".to_owned(), "NaN".to_owned()]];
+        assert_eq!(table("one,two,three", &rows), "one,two,three\nx,\"a,b\",NaN\n");
+    }
 
     #[test]
     fn a_story_with_a_comma_stays_one_column() {

@@ -4,7 +4,9 @@ use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use std::ops::Range;
+use std::sync::Arc;
 
+use crate::backend::problem::LagProducts;
 use crate::backend::{Block, Space};
 use crate::matrix::{SparseRows, StoryDesign};
 
@@ -28,39 +30,76 @@ pub struct FoldMoments {
 pub fn fold_moments(space: &Space, blocks: &[Block], n_folds: usize, par: Par) -> Vec<FoldMoments> {
     (0..n_folds)
         .map(|fold| {
-            let designs: Vec<&StoryDesign> = blocks
-                .iter()
-                .zip(&space.train)
-                .filter(|(block, _)| block.fold == fold)
-                .map(|(_, design)| design)
-                .collect();
-            moments(&designs, space.n_features, &space.delays, par)
+            let of_fold = |i: &usize| blocks[*i].fold == fold;
+            let rows: Vec<usize> = (0..blocks.len()).filter(of_fold).collect();
+            let designs: Vec<&StoryDesign> = rows.iter().map(|&i| &space.train[i]).collect();
+            let known: Vec<&LagProducts> =
+                rows.iter().filter_map(|&i| space.products.get(i)).map(Arc::as_ref).collect();
+            moments_from(&designs, &known, space.n_features, &space.delays, par)
         })
         .collect()
 }
 
 /// Moments of some blocks together; one block's rows are f64 at a time.
 pub fn moments(designs: &[&StoryDesign], d: usize, delays: &[i64], par: Par) -> FoldMoments {
-    let n_columns = d * delays.len();
-    let mut gram = Mat::<f64>::zeros(n_columns, n_columns);
-    let mut sums = vec![0.0; n_columns];
-    // Pairs of delays (i, j) with b − a ≥ 0, and a product for each such difference.
-    let mut pairs: Vec<(usize, usize, usize)> = Vec::new();
+    moments_from(designs, &[], d, delays, par)
+}
+
+/// One block's products of rows at each difference of a space's delays; 2·n·d² flops each.
+pub fn lag_products(design: &StoryDesign, d: usize, delays: &[i64], par: Par) -> LagProducts {
+    let x = Doubled::new(design);
+    let product = |difference: usize| {
+        let mut product = Mat::zeros(d, d);
+        let shared = x.n_rows().saturating_sub(difference);
+        x.add_product(difference, 0..shared, 1.0, product.as_mut(), par);
+        product
+    };
+    LagProducts(differences(&delay_pairs(delays)).into_iter().map(product).collect())
+}
+
+/// Pairs of delays (i, j) with b − a ≥ 0, and that difference.
+fn delay_pairs(delays: &[i64]) -> Vec<(usize, usize, usize)> {
+    let mut pairs = Vec::new();
     for (i, &a) in delays.iter().enumerate() {
         for (j, &b) in delays.iter().enumerate().filter(|(j, b)| **b > a || *j == i) {
             pairs.push((i, j, (b - a) as usize));
         }
     }
-    let mut wholes: Vec<(usize, Mat<f64>)> = Vec::new();
-    for &(_, _, difference) in &pairs {
-        if wholes.iter().all(|(have, _)| *have != difference) {
-            wholes.push((difference, Mat::zeros(d, d)));
+    pairs
+}
+
+/// Each difference once, in the order of the pairs.
+fn differences(pairs: &[(usize, usize, usize)]) -> Vec<usize> {
+    let mut found = Vec::new();
+    for &(_, _, difference) in pairs {
+        if !found.contains(&difference) {
+            found.push(difference);
         }
+    }
+    found
+}
+
+/// The same, where `known` has what [`lag_products`] gives for each design, or nothing at all.
+fn moments_from(
+    designs: &[&StoryDesign],
+    known: &[&LagProducts],
+    d: usize,
+    delays: &[i64],
+    par: Par,
+) -> FoldMoments {
+    let n_columns = d * delays.len();
+    let mut gram = Mat::<f64>::zeros(n_columns, n_columns);
+    let mut sums = vec![0.0; n_columns];
+    let pairs = delay_pairs(delays);
+    let mut wholes: Vec<(usize, Mat<f64>)> =
+        differences(&pairs).into_iter().map(|difference| (difference, Mat::zeros(d, d))).collect();
+    for LagProducts(products) in known {
+        wholes.iter_mut().zip(products).for_each(|((_, whole), product)| *whole += product);
     }
     for design in designs {
         let x = Doubled::new(design);
         let n = x.n_rows();
-        for (difference, whole) in &mut wholes {
+        for (difference, whole) in wholes.iter_mut().filter(|_| known.is_empty()) {
             let shared = n.saturating_sub(*difference);
             x.add_product(*difference, 0..shared, 1.0, whole.as_mut(), par);
         }

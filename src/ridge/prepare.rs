@@ -101,7 +101,8 @@ pub fn prepare(
             *space = Space { delays: vec![], ..Space::default() };
         }
     }
-    let problem = Problem { n_folds, blocks, test_blocks, spaces, models, settings };
+    let permutations = None;
+    let problem = Problem { n_folds, blocks, test_blocks, spaces, models, settings, permutations };
     Ok((problem, Prepared { conditioning }))
 }
 

@@ -1,5 +1,10 @@
-//! Scores on test stories, summed up over voxels. Never sees training rows.
+//! Scores on test stories: summed up over voxels, held against chance, compared. Never sees
+//! training rows.
 
+pub mod bootstrap;
+pub mod ceiling;
+pub mod overlap;
+pub mod significance;
 pub mod summary;
 
 pub use summary::Summary;

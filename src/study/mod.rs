@@ -6,4 +6,6 @@ mod section;
 pub mod settings;
 
 pub use parse::{from_text, read};
-pub use settings::{Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Study, WordTime};
+pub use settings::{
+    Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
+};

@@ -6,7 +6,9 @@ use toml::{Table, Value};
 
 use super::keys::nearest;
 use super::section::Section;
-use super::settings::{Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Study, WordTime};
+use super::settings::{
+    Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
+};
 use crate::backend::Scorer;
 use crate::design::delays::check_delays;
 use crate::design::trim::Trim;
@@ -36,7 +38,17 @@ pub fn from_text(text: &str, folder: &Path, name: &str) -> Result<Study> {
         problem: error.to_string().trim_end().to_owned(),
         hint: "the file must be TOML".into(),
     })?;
-    const SECTIONS: [&str; 7] = ["stories", "bold", "split", "design", "space", "ridge", "output"];
+    const SECTIONS: [&str; 9] = [
+        "stories",
+        "bold",
+        "split",
+        "design",
+        "space",
+        "ridge",
+        "statistics",
+        "stability",
+        "output",
+    ];
     for key in table.keys() {
         if !SECTIONS.contains(&key.as_str()) {
             let hint = match nearest(key, SECTIONS.into_iter()) {
@@ -50,6 +62,9 @@ pub fn from_text(text: &str, folder: &Path, name: &str) -> Result<Study> {
     let parser = Parser { name, table: &table };
     parser.study(folder)
 }
+
+/// A subject and its BOLD; its single measurements.
+type SubjectBold = ((String, String), Option<String>);
 
 struct Parser<'a> {
     name: &'a str,
@@ -80,13 +95,15 @@ impl<'a> Parser<'a> {
         let ridge = self.section("ridge")?;
         let output = self.section("output")?;
         let spaces = self.spaces()?;
+        let (bold, repeats) = self.bold()?.into_iter().unzip();
         let study = Study {
             folder: folder.to_owned(),
             stories: PathBuf::from(stories.required_text("path")?),
             respdict: stories.text("respdict")?.map(PathBuf::from),
             skip_missing: stories.word("missing", &[("error", false), ("skip", true)], false)?,
             exclude: stories.texts("exclude")?.unwrap_or_default(),
-            bold: self.bold()?,
+            bold,
+            repeats,
             split: split_how(&split)?,
             seed: split.count("seed")?.unwrap_or(214) as u64,
             tr_s: positive(&design, "tr_s")?.unwrap_or(2.0),
@@ -147,11 +164,14 @@ impl<'a> Parser<'a> {
             )?,
             fit_intercept: ridge.flag("fit_intercept", true)?,
             weights: output.flag("weights", false)?,
+            statistics: statistics(&self.section("statistics")?)?,
+            stability: stability(&self.section("stability")?)?,
         };
         Ok(study)
     }
 
-    fn bold(&self) -> Result<Vec<(String, String)>> {
+    /// Subjects with their BOLD, and their single measurements.
+    fn bold(&self) -> Result<Vec<SubjectBold>> {
         let none = "no subject; the study needs BOLD".to_owned();
         let hint = "write [bold.SUBJECT] with path = \"SUBJECT/{story}.npy\"";
         let Some(Value::Table(table)) = self.table.get("bold") else {
@@ -175,7 +195,14 @@ impl<'a> Parser<'a> {
                     format!("{path:?}"),
                 ));
             }
-            subjects.push((subject.clone(), path.to_owned()));
+            let repeats = section.text("repeats")?.map(str::to_owned);
+            if let Some(path) =
+                repeats.as_ref().filter(|p| !p.contains("{story}") || !p.contains("{repeat}"))
+            {
+                let expected = "a path with {story} and {repeat} in it";
+                return Err(section.error("repeats", expected, format!("{path:?}")));
+            }
+            subjects.push(((subject.clone(), path.to_owned()), repeats));
         }
         if subjects.is_empty() {
             return Err(self.error("[bold.SUBJECT]", none, hint));
@@ -437,6 +464,33 @@ fn folds(ridge: &Section<'_>) -> Result<Folds> {
             other,
         )),
     }
+}
+
+fn at_most(section: &Section<'_>, name: &str, default: usize, most: usize) -> Result<usize> {
+    match section.count(name)? {
+        Some(n) if n > most => Err(section.error(name, &format!("at most {most}"), n)),
+        other => Ok(other.unwrap_or(default)),
+    }
+}
+
+fn statistics(section: &Section<'_>) -> Result<Statistics> {
+    Ok(Statistics {
+        permutations: at_most(section, "permutations", 1000, 100_000)?,
+        block_trs: at_least_one(section, "block_trs")?.unwrap_or(10),
+        q: match section.number("q")?.unwrap_or(0.05) {
+            q if q > 0.0 && q < 1.0 => q,
+            other => return Err(section.error("q", "more than 0 and less than 1", other)),
+        },
+        resamples: at_most(section, "resamples", 10_000, 1_000_000)?,
+        seed: section.count("seed")?.unwrap_or(214) as u64,
+    })
+}
+
+fn stability(section: &Section<'_>) -> Result<Stability> {
+    Ok(Stability {
+        splits: at_most(section, "splits", 0, 1000)?,
+        learning_curve: at_most(section, "learning_curve", 0, 100)?,
+    })
 }
 
 #[cfg(test)]

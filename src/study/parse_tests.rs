@@ -44,6 +44,10 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(study.folds, Folds::Count(5));
     assert_eq!(study.spaces[1].name, "word_rate");
     assert_eq!(study.spaces[2].kind, SpaceKind::Combine(vec![0, 1]));
+    let statistics =
+        Statistics { permutations: 1000, block_trs: 10, q: 0.05, resamples: 10_000, seed: 214 };
+    assert_eq!(study.statistics, statistics);
+    assert_eq!(study.stability, Stability { splits: 0, learning_curve: 0 });
 }
 
 #[test]
@@ -78,6 +82,16 @@ fn every_key_changes_the_study() {
     assert!(!with("ridge", "fit_intercept = false").unwrap().fit_intercept);
     assert!(with("output", "weights = true").unwrap().weights);
     assert!(with("stories", "missing = 'skip'").unwrap().skip_missing);
+    let repeats =
+        GOOD.replace("{story}.npy\"", "{story}.npy\"\nrepeats = \"{story}/{repeat}.npy\"");
+    let repeats = parse(&repeats).unwrap();
+    assert_eq!(repeats.repeats, [Some("{story}/{repeat}.npy".to_owned())]);
+    assert_eq!(repeats.bold[0].1, "s1/{story}.npy");
+    let statistics = "permutations = 0\nblock_trs = 7\nq = 0.01\nresamples = 100\nseed = 1";
+    let wanted = Statistics { permutations: 0, block_trs: 7, q: 0.01, resamples: 100, seed: 1 };
+    assert_eq!(with("statistics", statistics).unwrap().statistics, wanted);
+    let stability = with("stability", "splits = 10\nlearning_curve = 4").unwrap().stability;
+    assert_eq!(stability, Stability { splits: 10, learning_curve: 4 });
     assert_eq!(with("stories", "exclude = ['x']").unwrap().exclude, ["x"]);
     assert!(with("stories", "respdict = 'r.json'").unwrap().respdict.is_some());
     let bow = parse(&GOOD.replace("kind = \"word_rate\"", "kind = 'bow'\nname = 'word_rate'\nmax_words = 9\nmin_count = 2\nlowercase = false\nfit = false")).unwrap();
@@ -113,6 +127,16 @@ fn every_mistake_exits_2_and_says_where_and_what() {
         ("design", "variants = ['both']", &["variants", "\"both\""]),
         ("design", "zscore = 'run'", &["zscore", "story, train, none"]),
         ("design", "lanczos_window = 0", &["lanczos_window", "1 to 100"]),
+        ("statistics", "permutations = -1", &["[statistics], permutations", "whole number"]),
+        ("statistics", "permutations = 100001", &["permutations", "at most 100000"]),
+        ("statistics", "block_trs = 0", &["block_trs", "at least 1"]),
+        ("statistics", "q = 0", &["q", "more than 0 and less than 1"]),
+        ("statistics", "q = 1", &["q", "more than 0 and less than 1"]),
+        ("statistics", "resamples = 1000001", &["resamples", "at most 1000000"]),
+        ("statistics", "seed = 'x'", &["seed", "whole number"]),
+        ("statistics", "permutation = 1", &["did you mean \"permutations\"?"]),
+        ("stability", "splits = 1001", &["splits", "at most 1000"]),
+        ("stability", "learning_curve = 101", &["learning_curve", "at most 100"]),
         ("output", "weights = 1", &["weights", "true or false"]),
         ("stories", "missing = 'maybe'", &["missing", "error, skip"]),
     ];
@@ -127,6 +151,7 @@ fn every_mistake_exits_2_and_says_where_and_what() {
     }
     let replaced: &[(&str, &str, &str)] = &[
         ("{story}", "story", "{story} in it"),
+        ("{story}.npy\"", "{story}.npy\"\nrepeats = \"{story}.npy\"", "{repeat} in it"),
         ("kind = \"glove\"", "kind = \"gloves\"", "bow, word2vec, glove, word_rate"),
         ("vectors = \"g.txt\"", "", "vectors"),
         (

@@ -25,6 +25,8 @@ pub struct Study {
     pub exclude: Vec<String>,
     /// Subjects and their BOLD, `{story}` in the path.
     pub bold: Vec<(String, String)>,
+    /// Per subject, its single measurements: `{story}` and `{repeat}` in the path.
+    pub repeats: Vec<Option<String>>,
     /// How test stories are taken.
     pub split: SplitHow,
     /// Seed of the shuffle.
@@ -69,6 +71,42 @@ pub struct Study {
     pub fit_intercept: bool,
     /// Write weights.
     pub weights: bool,
+    /// Significance and confidence.
+    pub statistics: Statistics,
+    /// Other splits, fewer stories.
+    pub stability: Stability,
+}
+
+/// How test scores are held against chance.
+///
+/// | name | default | meaning | range |
+/// |---|---|---|---|
+/// | `permutations` | 1000 | permutations of test blocks; 0: no p-values | 0…100,000 |
+/// | `block_trs` | 10 | TRs of a block | ≥ 1 |
+/// | `q` | 0.05 | false discovery rate | 0 < q < 1 |
+/// | `resamples` | 10,000 | bootstrap samples of test stories; 0: no intervals | 0…1,000,000 |
+/// | `seed` | 214 | of both | |
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Statistics {
+    /// Permutations of test blocks.
+    pub permutations: usize,
+    /// TRs of a block.
+    pub block_trs: usize,
+    /// False discovery rate.
+    pub q: f64,
+    /// Bootstrap samples.
+    pub resamples: usize,
+    /// Of permutations and resamples.
+    pub seed: u64,
+}
+
+/// Fits beside the study's own, from the same pass over BOLD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Stability {
+    /// Further random splits.
+    pub splits: usize,
+    /// Points of the learning curve.
+    pub learning_curve: usize,
 }
 
 impl Study {

@@ -286,3 +286,17 @@ fn word_vectors_of_gensim_and_glove_are_read_to_the_bit() {
         }
     }
 }
+
+#[test]
+fn false_discovery_rates_are_those_of_statsmodels() {
+    use voxelcast::scoring::significance::{fdr_threshold, significant};
+    let cases = json(&golden("fdr_statsmodels", "values.json"));
+    let cases = cases.as_array().expect("a list");
+    for case in cases {
+        let p: Vec<f64> = serde_json::from_value(case["p"].clone()).expect("numbers");
+        let wanted: Vec<bool> = serde_json::from_value(case["reject"].clone()).expect("flags");
+        let q = case["q"].as_f64().expect("a number");
+        assert_eq!(significant(&p, fdr_threshold(&p, q)), wanted, "{} {q}", case["case"]);
+    }
+    assert_eq!(cases.len(), 24);
+}

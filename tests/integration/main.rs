@@ -10,6 +10,8 @@
 //! | `bench_command` | `voxelcast bench`: what it prints, its flags |
 //! | `golden` | values of other programs (himalaya, scikit-learn, NumPy, gensim) |
 //! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
+//! | `statistics` | what a study computes beyond scores: significance, comparisons, other splits |
+//! | `null_and_planted` | the permutation test on BOLD whose truth is known |
 //! | `fold_flags` | `--folds` of `run` and `ridge`, `--groups` |
 //! | `memory` | what a run keeps in memory, and what it must not |
 //! | `devices` | which device is taken and why; `ridge` on a card or its stand-in |
@@ -27,11 +29,13 @@ mod golden;
 mod hostile;
 mod memory;
 mod naive;
+mod null_and_planted;
 mod real_data;
 mod report;
 mod ridge_command;
 mod ridge_refusals;
 mod solvers;
 mod standins;
+mod statistics;
 mod study_command;
 mod workbench;

@@ -234,3 +234,20 @@ pub fn percentile(values: &[f64], percent: f64) -> f64 {
     let (low, high) = (at.floor() as usize, at.ceil() as usize);
     sorted[low] + (sorted[high] - sorted[low]) * (at - low as f64)
 }
+
+/// r of predictions whose pieces of `len` rows stand in another order; rows beyond the last whole
+/// piece stay.
+pub fn permuted_r(pred: &[f64], bold: &[f64], order: &[u32], len: usize) -> f64 {
+    let from = |t: usize| order.get(t / len).map_or(t, |&piece| piece as usize * len + t % len);
+    let permuted: Vec<f64> = (0..pred.len()).map(|t| pred[from(t)]).collect();
+    pearson(&permuted, bold)
+}
+
+/// Largest distance between the values' distribution and the uniform one on 0 to 1.
+pub fn kolmogorov_smirnov(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len() as f64;
+    let distance = |(i, &x): (usize, &f64)| (x - i as f64 / n).max((i + 1) as f64 / n - x);
+    sorted.iter().enumerate().map(distance).fold(0.0, f64::max)
+}

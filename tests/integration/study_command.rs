@@ -15,17 +15,17 @@ use super::workbench::{
     visible_files, visible_names, voxelcast, wide, write_f32,
 };
 
-fn run_json(out: &Path) -> Value {
+pub fn run_json(out: &Path) -> Value {
     let text = std::fs::read_to_string(out.join("run.json")).expect("it is there");
     serde_json::from_str(&text).expect("it is JSON")
 }
 
-fn names(value: &Value) -> Vec<String> {
+pub fn names(value: &Value) -> Vec<String> {
     serde_json::from_value(value.clone()).expect("a list of names")
 }
 
 /// Arrays and tables: what does not hold times of the clock.
-fn results(out: &Path) -> Vec<(String, Vec<u8>)> {
+pub fn results(out: &Path) -> Vec<(String, Vec<u8>)> {
     let keep = |(path, bytes): (std::path::PathBuf, Vec<u8>)| {
         let name = path.strip_prefix(out).expect("below").display().to_string();
         (name != "run.json" && name != "report.html").then_some((name, bytes))
@@ -34,7 +34,7 @@ fn results(out: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 /// The lines of a CSV without quoted cells, by column.
-fn table(path: &Path) -> Vec<serde_json::Map<String, Value>> {
+pub fn table(path: &Path) -> Vec<serde_json::Map<String, Value>> {
     let text = std::fs::read_to_string(path).expect("it is there");
     let mut lines = text.lines();
     let header: Vec<&str> = lines.next().expect("a header").split(',').collect();
@@ -169,7 +169,7 @@ fn tables_follow_from_the_arrays(out: &Path) {
 }
 
 /// Lanczos, trim, z-score by hand: the un-delayed design of one story.
-fn design_by_hand(bench: &StudyBench, index: usize) -> Array2<f32> {
+pub fn design_by_hand(bench: &StudyBench, index: usize) -> Array2<f32> {
     let story = &bench.stories[index];
     let file = std::fs::read_to_string(bench.file("vectors.txt")).expect("it was written");
     let vectors: Vec<Vec<f32>> = file
@@ -196,7 +196,7 @@ fn design_by_hand(bench: &StudyBench, index: usize) -> Array2<f32> {
     x.mapv(|x| x as f32)
 }
 
-fn stacked(parts: &[Array2<f32>]) -> Array2<f32> {
+pub fn stacked(parts: &[Array2<f32>]) -> Array2<f32> {
     let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
     concatenate(ndarray::Axis(0), &views).expect("one width")
 }
@@ -357,8 +357,10 @@ fn every_setting_changes_the_results() {
 #[test]
 fn threads_do_not_change_a_bit() {
     let bench = StudyBench::new(5, 30, 1100);
-    let (one, out_one) = bench.run(&[GLOVE_ONLY], &["--threads", "1"]);
-    let (two, out_two) = bench.run(&[GLOVE_ONLY], &["--threads", "2", "--memory", "100M"]);
+    let lines =
+        [GLOVE_ONLY, "stability.splits = 2", "stability.learning_curve = 1", "ridge.folds = 3"];
+    let (one, out_one) = bench.run(&lines, &["--threads", "1"]);
+    let (two, out_two) = bench.run(&lines, &["--threads", "2", "--memory", "200M"]);
     assert_eq!((one.code, two.code), (0, 0), "{one:#?} {two:#?}");
     assert!(results(&out_one) == results(&out_two));
 }
@@ -366,7 +368,8 @@ fn threads_do_not_change_a_bit() {
 #[test]
 fn a_run_killed_at_any_moment_goes_on_to_the_same_bytes() {
     let bench = StudyBench::new(6, 25, 12_000);
-    let lines = [GLOVE_ONLY];
+    let lines =
+        [GLOVE_ONLY, "stability.splits = 1", "stability.learning_curve = 1", "ridge.folds = 3"];
     let (whole, out) = bench.run(&lines, &["--threads", "1"]);
     assert_eq!(whole.code, 0, "{whole:#?}");
     let expected = results(&out);

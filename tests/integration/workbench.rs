@@ -367,6 +367,8 @@ impl StudyBench {
             "ridge.alphas = \"logspace(0,5,11)\"",
             "ridge.folds = 5",
             "output.weights = true",
+            "statistics.permutations = 50",
+            "statistics.resamples = 200",
         ];
         for line in defaults.iter().chain(lines) {
             let (key, value) = line.split_once(" = ").expect("key = value");
@@ -374,7 +376,8 @@ impl StudyBench {
             keys.push((key.to_owned(), value.to_owned()));
         }
         let mut text = String::new();
-        for section in ["stories", "split", "design", "ridge", "output"] {
+        for section in ["stories", "split", "design", "ridge", "statistics", "stability", "output"]
+        {
             writeln!(text, "[{section}]").expect("text");
             for (key, value) in &keys {
                 if let Some(name) = key.strip_prefix(&format!("{section}.")) {

@@ -7,6 +7,7 @@ use pulp::Arch;
 use super::correlation::PearsonSums;
 use super::panels::{PanelRows, n_panels, to_rows};
 use super::path::sized;
+use super::permutation::{PermuteScratch, center, n_at_least};
 use super::predict::{PredictScratch, predict};
 use super::product::{PANEL, PanelRow, multiply_panels};
 use super::solve::{Fitted, SolveScratch};
@@ -20,7 +21,7 @@ use crate::error::Result;
 /// in the second-level cache from the sums to the products.
 const GROUP_PANELS: usize = 16;
 
-const STAGES: [&str; 6] = ["sums", "xty", "rotate", "path", "refit", "score"];
+const STAGES: [&str; 7] = ["sums", "xty", "rotate", "path", "refit", "score", "permute"];
 
 /// The CPU engine. Not shared between threads: each worker has its own, and reuses its buffers from
 /// tile to tile.
@@ -34,7 +35,9 @@ pub struct CpuEngine<'p> {
     /// Per space: `(n_folds, n_panels, n_columns)` rows of panels; empty for a space no primal
     /// model uses.
     pub(super) xty: Vec<Vec<PanelRow>>,
-    primal: Vec<bool>,
+    pub(super) primal: Vec<bool>,
+    /// Spaces whose XᵀY comes from elsewhere.
+    pub(super) shared: Vec<bool>,
     /// `(n_panels, n_train)` training rows in the order of the blocks; dual models only.
     pub(super) rows: Vec<PanelRow>,
     pub(super) row_starts: Vec<usize>,
@@ -50,6 +53,10 @@ pub struct CpuEngine<'p> {
     /// Per space: the training design of the block at hand.
     packed: Vec<Packed>,
     predict: PredictScratch,
+    /// For the permutation test: `(n_panels, n_test)` rows of BOLD, and of each model's prediction.
+    kept_bold: Vec<PanelRow>,
+    kept_pred: Vec<Vec<PanelRow>>,
+    permute: PermuteScratch,
     scratch: SolveScratch,
     pub(super) seconds: [f64; STAGES.len()],
 }
@@ -61,6 +68,15 @@ impl<'p> CpuEngine<'p> {
         for model in problem.models.iter().filter(|m| !m.is_dual()) {
             primal[model.space] = true;
         }
+        Self::with_primal(problem, primal)
+    }
+
+    /// An engine that sums XᵀY of every space, whether a model uses it or not.
+    pub fn of_spaces(problem: &'p Problem) -> Self {
+        Self::with_primal(problem, vec![true; problem.spaces.len()])
+    }
+
+    fn with_primal(problem: &'p Problem, primal: Vec<bool>) -> Self {
         let mut row_starts = vec![0];
         for block in &problem.blocks {
             row_starts.push(row_starts[row_starts.len() - 1] + block.n_rows);
@@ -74,6 +90,7 @@ impl<'p> CpuEngine<'p> {
             fold_rows: problem.fold_rows(),
             xty: vec![Vec::new(); problem.spaces.len()],
             primal,
+            shared: vec![false; problem.spaces.len()],
             rows: Vec::new(),
             row_starts,
             block: Vec::new(),
@@ -86,6 +103,9 @@ impl<'p> CpuEngine<'p> {
             pred_rows: Vec::new(),
             packed: problem.spaces.iter().map(|_| Packed::default()).collect(),
             predict: PredictScratch::default(),
+            kept_bold: Vec::new(),
+            kept_pred: vec![Vec::new(); n_models],
+            permute: PermuteScratch::default(),
             scratch: SolveScratch::default(),
             seconds: [0.0; STAGES.len()],
         }
@@ -115,6 +135,9 @@ impl<'p> CpuEngine<'p> {
         let longest_test = problem.test_blocks.iter().copied().max().unwrap_or(0);
         let longest = problem.blocks.iter().map(|b| b.n_rows).max().unwrap_or(0);
         values += 3 * longest_test + longest.max(longest_test);
+        if problem.permutations.is_some() {
+            values += (1 + problem.models.len()) * problem.n_test();
+        }
         values * width * size_of::<f32>()
     }
 
@@ -128,6 +151,28 @@ impl<'p> CpuEngine<'p> {
         let out = work(self);
         self.seconds[stage] += start.elapsed().as_secs_f64();
         out
+    }
+
+    /// The permutation test of every model.
+    fn permute(&mut self) {
+        let Some(permutations) = &self.problem.permutations else { return };
+        let n_test = self.problem.n_test().max(1);
+        let moved = ..permutations.n_moved_rows();
+        let centered = |kept: &mut Vec<PanelRow>| {
+            kept.chunks_exact_mut(n_test).for_each(|panel| center(&mut panel[moved]));
+        };
+        centered(&mut self.kept_bold);
+        for (pred, test) in self.kept_pred.iter_mut().zip(&mut self.tests) {
+            centered(pred);
+            test.n_at_least.clear();
+            let panels = pred.chunks_exact(n_test).zip(self.kept_bold.chunks_exact(n_test));
+            for (pred, bold) in panels {
+                let (pred, bold) = (&pred[moved], &bold[moved]);
+                let counts = n_at_least(self.arch, permutations, pred, bold, &mut self.permute);
+                test.n_at_least.extend(counts);
+            }
+            test.n_at_least.truncate(self.width);
+        }
     }
 
     /// Test BOLD, shifted, NaN and infinities marked and zero, into `self.block`.
@@ -144,6 +189,21 @@ impl<'p> CpuEngine<'p> {
                     if y.is_finite() { y - shift } else { 0.0 };
             }
         }
+    }
+}
+
+/// Puts one block's rows, panel by panel, among all rows of the panels.
+fn keep_rows(
+    rows: &[PanelRow],
+    n_rows: usize,
+    kept: &mut Vec<PanelRow>,
+    n_all: usize,
+    first: usize,
+) {
+    let n_panels = rows.len().checked_div(n_rows).unwrap_or(0);
+    kept.resize(n_panels * n_all, [0.0; PANEL]);
+    for (from, to) in rows.chunks_exact(n_rows.max(1)).zip(kept.chunks_exact_mut(n_all.max(1))) {
+        to[first..first + n_rows].copy_from_slice(from);
     }
 }
 
@@ -176,7 +236,7 @@ impl Engine for CpuEngine<'_> {
         let spaces = || problem.spaces.iter().enumerate();
         self.timed(1, |s| {
             for ((index, space), packed) in spaces().zip(&mut s.packed) {
-                if s.primal[index] {
+                if s.primal[index] && !s.shared[index] {
                     pack(&space.train[block], problem.n_train(), packed, s.arch);
                 }
             }
@@ -191,7 +251,7 @@ impl Engine for CpuEngine<'_> {
             self.timed(1, |s| {
                 let y = PanelRows::whole(&s.block, n_rows);
                 for ((index, space), packed) in spaces().zip(&s.packed) {
-                    if s.primal[index] {
+                    if s.primal[index] && !s.shared[index] {
                         let at = |panel: usize| (fold * n_panels + panel) * space.n_columns();
                         let out = &mut s.xty[index][at(panels.start)..at(panels.end)];
                         let design = &space.train[block];
@@ -233,6 +293,13 @@ impl Engine for CpuEngine<'_> {
         let n_rows = problem.test_blocks[block];
         self.load_test(bold, n_rows);
         let bold = &self.block[..n_panels * n_rows];
+        let first: usize = problem.test_blocks[..block].iter().sum();
+        let keep = |rows: &[PanelRow], kept: &mut Vec<PanelRow>| {
+            if problem.permutations.is_some() {
+                keep_rows(rows, n_rows, kept, problem.n_test(), first);
+            }
+        };
+        keep(bold, &mut self.kept_bold);
         for (index, model) in problem.models.iter().enumerate() {
             let space = &problem.spaces[model.space];
             let weights = &self.fitted[index].inner;
@@ -246,6 +313,7 @@ impl Engine for CpuEngine<'_> {
             }
             let (sums, scores) = (&mut self.test_sums[index], &mut self.tests[index]);
             sums.add(block, n_rows, pred, bold, &self.test_bad, scores, self.arch);
+            keep(pred, &mut self.kept_pred[index]);
             if let Some(hand_out) = predictions.as_mut() {
                 self.pred_rows.resize(n_rows * width, 0.0);
                 to_rows(pred, n_rows, width, &mut self.pred_rows);
@@ -264,6 +332,7 @@ impl Engine for CpuEngine<'_> {
         for (sums, test) in self.test_sums.iter().zip(&mut self.tests) {
             sums.finish(test);
         }
+        self.timed(6, Self::permute);
         Ok((&self.models, &self.tests))
     }
 

@@ -3,8 +3,10 @@
 pub mod combine;
 pub mod correlation;
 mod engine;
+mod fits;
 pub mod panels;
 pub mod path;
+pub mod permutation;
 pub mod predict;
 pub mod product;
 mod rotate;
@@ -14,3 +16,4 @@ pub mod voxels;
 pub mod xty;
 
 pub use engine::CpuEngine;
+pub use fits::FitTile;

@@ -41,6 +41,21 @@ impl VoxelSums {
         self.started = false;
     }
 
+    /// Takes off what `other` takes off, whatever the first block looks like.
+    pub fn start_as(&mut self, other: &Self) {
+        self.shift.clone_from(&other.shift);
+        self.first.clone_from(&other.first);
+        self.started = true;
+    }
+
+    /// Adds what `other` summed over one of its folds to one of these.
+    pub fn add_sums(&mut self, fold: usize, other: &Self, other_fold: usize) {
+        let width = self.shift.len();
+        let (to, from) = (fold * width, other_fold * width);
+        add_to(&mut self.sums[to..to + width], &other.sums[from..from + width]);
+        add_to(&mut self.squares[to..to + width], &other.squares[from..from + width]);
+    }
+
     /// True for a voxel that cannot be fitted: constant, NaN or infinite.
     pub fn is_dead(&self, voxel: usize) -> bool {
         self.not_finite[voxel] || !self.varies[voxel]

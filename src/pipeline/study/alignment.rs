@@ -83,9 +83,14 @@ pub fn check(
         let source = ShiftedSample::new(subject, split);
         let found = CvScores::default();
         // A few hundred voxels: not worth a card.
-        let device = &Device::Cpu;
-        let run =
-            TileRun { device, n_threads: n_workers, cancel, progress: &|_| {}, note: &|_| {} };
+        let run = TileRun {
+            device: &Device::Cpu,
+            n_threads: n_workers,
+            cancel,
+            progress: &|_| {},
+            note: &|_| {},
+            other: None,
+        };
         run_tiles(&problem, &source, &found, &source.tiles, &run)?;
         let found = found.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let scores: Vec<Vec<f32>> = found.into_values().collect();

@@ -91,6 +91,11 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs) -> Result<Vec<InputHash>> {
         for (story, file) in inputs.stories.iter().zip(&subject.files) {
             hashes.push(hash_file(file.path(), &pattern.replace("{story}", &story.name))?);
         }
+        for file in subject.repeats.iter().flatten() {
+            let path = file.path();
+            let label = path.strip_prefix(&study.folder).unwrap_or(path).display().to_string();
+            hashes.push(hash_file(path, &label)?);
+        }
     }
     Ok(hashes)
 }

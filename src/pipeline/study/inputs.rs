@@ -26,6 +26,8 @@ pub struct Subject {
     pub name: String,
     /// One open file a story, in the order of the stories.
     pub files: Vec<NpyFile>,
+    /// Single measurements of each story; none for a story heard once.
+    pub repeats: Vec<Vec<NpyFile>>,
     /// Columns, the same in every file.
     pub n_voxels: usize,
     /// TRs of each story's features before the trim.
@@ -70,11 +72,14 @@ pub fn read_inputs(study: &Study) -> Result<Inputs> {
             hint: "two folds to train on and one story to test".into(),
         });
     }
-    let subjects = study
-        .bold
-        .iter()
-        .map(|(name, pattern)| open_subject(study, name, pattern, &stories, respdict.as_ref()))
-        .collect::<Result<_>>()?;
+    let open = |((name, pattern), repeats): (&(String, String), &Option<String>)| {
+        let mut subject = open_subject(study, name, pattern, &stories, respdict.as_ref())?;
+        if let Some(pattern) = repeats {
+            subject.repeats = open_repeats(study, &subject, pattern, &stories)?;
+        }
+        Ok(subject)
+    };
+    let subjects = study.bold.iter().zip(&study.repeats).map(open).collect::<Result<_>>()?;
     Ok(Inputs { stories, subjects, warnings })
 }
 
@@ -201,7 +206,51 @@ fn open_subject(
         n_feature_trs.push(n_trs);
     }
     let n_voxels = files.first().map_or(0, NpyFile::n_cols);
-    Ok(Subject { name: name.to_owned(), files, n_voxels, n_feature_trs })
+    let repeats = files.iter().map(|_| Vec::new()).collect();
+    Ok(Subject { name: name.to_owned(), files, repeats, n_voxels, n_feature_trs })
+}
+
+/// The single measurements of every story that has them: repeats 1, 2, … as far as there are files.
+fn open_repeats(
+    study: &Study,
+    subject: &Subject,
+    pattern: &str,
+    stories: &[Story],
+) -> Result<Vec<Vec<NpyFile>>> {
+    let mut all = Vec::with_capacity(stories.len());
+    for (story, mean) in stories.iter().zip(&subject.files) {
+        let mut files = Vec::new();
+        for repeat in 1.. {
+            let path =
+                study.bold_path(&pattern.replace("{repeat}", &format!("{repeat}")), &story.name);
+            if !path.is_file() {
+                break;
+            }
+            let file = NpyFile::open(&path)?;
+            file.check_matrix()?;
+            if (file.n_rows(), file.n_cols()) != (mean.n_rows(), mean.n_cols()) {
+                return Err(Error::Shape {
+                    what: format!("repeat {repeat} of story {:?} ({})", story.name, path.display()),
+                    expected: format!("({}, {}) as in path", mean.n_rows(), mean.n_cols()),
+                    got: format!("({}, {})", file.n_rows(), file.n_cols()),
+                    hint: "path holds the mean of the repeats: same rows, same voxels".into(),
+                });
+            }
+            files.push(file);
+        }
+        all.push(files);
+    }
+    if all.iter().all(|files| files.len() < 2) {
+        return Err(Error::Values {
+            place: format!("[bold.{}], repeats", subject.name),
+            problem: format!(
+                "expected 2 or more repeats of a story, found none ({})",
+                study.bold_path(&pattern.replace("{repeat}", "1"), &stories[0].name).display()
+            ),
+            hint: "repeats are counted from 1: STORY.1.npy, STORY.2.npy, …".into(),
+        });
+    }
+    Ok(all)
 }
 
 /// Whether any value is a number; one short read for a file that is as it should be.

@@ -1,25 +1,36 @@
 //! Designs to the problem that the tiles solve.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use ndarray::Array2;
 
 use super::inputs::Subject;
 use super::plan::StudyPlan;
 use super::split::Split;
-use crate::backend::{Block, PathSettings, Problem, Space};
+use crate::backend::problem::LagProducts;
+use crate::backend::{Block, PathSettings, Permutations, Problem, Space};
 use crate::design::delays::delay;
 use crate::error::{Error, Result};
 use crate::matrix::StoryDesign;
 use crate::ridge::conditioning::Conditioning;
 use crate::ridge::{ModelSpec, Route, prepare};
-use crate::study::Study;
+use crate::study::{Statistics, Study};
+
+/// By space of the study, story by story.
+pub type Known = HashMap<usize, Vec<Arc<LagProducts>>>;
 
 /// Eigenproblems of every model from the designs `[space][story]` of one subject's TR counts.
+///
+/// `known`: what is known of the Gram matrices; `None` for the study's own fit, which has weights
+/// and a permutation test if they are wanted.
 pub fn load_problem(
     study: &Study,
     made: Vec<Vec<StoryDesign>>,
     subject: &Subject,
     split: &Split,
     plan: &StudyPlan,
+    known: Option<&Known>,
 ) -> Result<(Problem, Vec<Conditioning>)> {
     let n_trs = subject.n_trs();
     let blocks: Vec<Block> = split
@@ -29,12 +40,43 @@ pub fn load_problem(
         .map(|(&story, &fold)| Block { fold, n_rows: n_trs[story] })
         .collect();
     let test_blocks: Vec<usize> = split.test.iter().map(|&story| n_trs[story]).collect();
+    let is_own = known.is_none();
+    let (spaces, mut specs) = load_spaces(study, made, split, plan, known)?;
+    specs.iter_mut().for_each(|spec| spec.wants_coef = is_own && study.weights);
+    let (mut problem, prepared) =
+        prepare(spaces, &specs, blocks, test_blocks, split.n_folds, path_settings(study))?;
+    let Statistics { permutations, block_trs, seed, .. } = study.statistics;
+    problem.permutations = (is_own && permutations > 0)
+        .then(|| Permutations::new(problem.n_test(), block_trs, permutations, seed));
+    Ok((problem, prepared.conditioning))
+}
+
+/// How a study goes over its alphas.
+pub fn path_settings(study: &Study) -> PathSettings {
+    PathSettings {
+        scorer: study.scorer,
+        fit_intercept: study.fit_intercept,
+        alpha_tolerance: study.alpha_tolerance,
+        basis_tolerance: study.basis_tolerance,
+        ..PathSettings::new(study.alphas.values().to_vec())
+    }
+}
+
+/// One space for each of the study's that has models (one a model where delays cross stories), and
+/// the models.
+pub fn load_spaces(
+    study: &Study,
+    made: Vec<Vec<StoryDesign>>,
+    split: &Split,
+    plan: &StudyPlan,
+    known: Option<&Known>,
+) -> Result<(Vec<Space>, Vec<ModelSpec>)> {
     let mut spaces: Vec<Space> = Vec::new();
     let mut specs = Vec::new();
     for (index, designs) in made.into_iter().enumerate() {
         let mut designs: Vec<Option<StoryDesign>> = designs.into_iter().map(Some).collect();
         let models = || plan.models.iter().filter(|model| model.space == index);
-        if models().next().is_none() {
+        if models().next().is_none() || designs.is_empty() {
             continue;
         }
         let mut pick = |stories: &[usize]| -> Vec<StoryDesign> {
@@ -51,7 +93,7 @@ pub fn load_problem(
                     test: stacked(&test)?,
                     ..Space::default()
                 };
-                specs.push(spec(study, spaces.len(), vec![0], model.route));
+                specs.push(spec(spaces.len(), vec![0], model.route));
                 spaces.push(space);
             }
             continue;
@@ -61,25 +103,20 @@ pub fn load_problem(
             delays.extend(
                 model.delays.iter().filter(|d| !delays.contains(d)).copied().collect::<Vec<_>>(),
             );
-            specs.push(spec(study, spaces.len(), model.delays.clone(), model.route));
+            specs.push(spec(spaces.len(), model.delays.clone(), model.route));
         }
         let n_features = train.first().map_or(0, StoryDesign::n_features);
-        spaces.push(Space { delays, n_features, train, test, ..Space::default() });
+        let products = known.and_then(|known| known.get(&index));
+        let products = products.map_or(Vec::new(), |products| {
+            split.train.iter().map(|&story| Arc::clone(&products[story])).collect()
+        });
+        spaces.push(Space { delays, n_features, train, test, products, ..Space::default() });
     }
-    let settings = PathSettings {
-        scorer: study.scorer,
-        fit_intercept: study.fit_intercept,
-        alpha_tolerance: study.alpha_tolerance,
-        basis_tolerance: study.basis_tolerance,
-        ..PathSettings::new(study.alphas.values().to_vec())
-    };
-    let (problem, prepared) =
-        prepare(spaces, &specs, blocks, test_blocks, split.n_folds, settings)?;
-    Ok((problem, prepared.conditioning))
+    Ok((spaces, specs))
 }
 
-fn spec(study: &Study, space: usize, delays: Vec<i64>, route: Route) -> ModelSpec {
-    ModelSpec { space, delays, route, wants_coef: study.weights }
+fn spec(space: usize, delays: Vec<i64>, route: Route) -> ModelSpec {
+    ModelSpec { space, delays, route, wants_coef: false }
 }
 
 /// HuthLab's preset: stories stacked in their order, delayed as one, cut apart again.

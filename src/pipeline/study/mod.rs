@@ -1,12 +1,17 @@
 //! `voxelcast run`: stories and BOLD in, scored models out.
 //!
 //! inputs (open, check) → split → spaces (words to designs) → alignment → problem → tiles → tables
+//! → analysis
 
 mod alignment;
+mod analysis;
+mod ceiling;
 mod fingerprint;
 mod folder;
 mod inputs;
 mod load;
+mod other_tables;
+mod others;
 mod plan;
 mod results;
 mod run;

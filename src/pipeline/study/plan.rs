@@ -116,7 +116,7 @@ pub fn plan(
     study: &Study,
     inputs: &Inputs,
     split: &Split,
-    spaces: &[Option<WordSpace>],
+    spaces: &[Option<&WordSpace>],
     n_threads: usize,
     memory_bytes: u64,
 ) -> Result<StudyPlan> {
@@ -125,7 +125,7 @@ pub fn plan(
     let (n_train, n_test) = (count(&split.train), count(&split.test));
     let n_voxels = inputs.subjects.iter().map(|s| s.n_voxels).max().unwrap_or(0);
     let n_features = |index: usize| -> usize {
-        let own = |i: usize| spaces[i].as_ref().map_or(0, |space| space.n_features);
+        let own = |i: usize| spaces[i].map_or(0, |space| space.n_features);
         match &study.spaces[index].kind {
             SpaceKind::Combine(parts) => parts.iter().map(|&part| own(part)).sum(),
             _ => own(index),

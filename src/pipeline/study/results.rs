@@ -79,5 +79,6 @@ pub fn settings_json(study: &Study) -> Value {
         "scorer": format!("{:?}", study.scorer).to_lowercase(),
         "fit_intercept": study.fit_intercept, "alpha_tolerance": study.alpha_tolerance,
         "basis_tolerance": study.basis_tolerance, "weights": study.weights,
+        "statistics": study.statistics, "stability": study.stability,
     })
 }

@@ -8,18 +8,20 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::alignment;
+use super::analysis::write_tables;
 use super::fingerprint::{combined, hash_inputs, settings_text};
 use super::folder::{finished, lock_folder, start_partial};
 use super::inputs::{Subject, read_inputs};
 use super::load::load_problem;
+use super::others::{Others, load_others};
 use super::plan::{StudyPlan, plan};
 use super::results::{read_tables, settings_json, space_infos};
 use super::sink::{Sizes, SubjectFound, SubjectSink};
 use super::source::SubjectSource;
-use super::spaces::{designs, word_spaces};
+use super::spaces::{WordSpace, designs, word_spaces};
 use super::split::{Split, split};
 use crate::backend::device::Device;
-use crate::backend::{Problem, n_workers};
+use crate::backend::{OtherFits, Problem, n_workers};
 use crate::error::Result;
 use crate::pipeline::memory::peak_bytes;
 use crate::pipeline::output::{write_bytes, write_json};
@@ -106,7 +108,12 @@ pub fn run(
     mark("hashes", reporter);
 
     let words = word_spaces(study, &inputs.stories, &split, &mut warnings)?;
-    let mut plan = plan(study, &inputs, &split, &words, options.n_threads, options.memory_bytes)?;
+    let borrowed: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
+    let (n_threads, memory) = (options.n_threads, options.memory_bytes);
+    let mut plan = plan(study, &inputs, &split, &borrowed, n_threads, memory)?;
+    let others = Others::new(study, &split)?;
+    // Each other fit costs less than the study's own: cautious.
+    plan.seconds *= 1.0 + others.splits.len() as f64;
     for model in &plan.models {
         reporter.step(&format!("{}: {} columns, {}", model.folder(), model.n_coefs, model.solver));
     }
@@ -125,20 +132,20 @@ pub fn run(
     mark("alignment", reporter);
 
     start_partial(&options.out, &fingerprint)?;
-    let mut prepared: Option<(Vec<usize>, Problem, Vec<Conditioning>)> = None;
+    let mut prepared: Option<Prepared> = None;
     let mut is_warned = false;
     let (mut stages, mut found) = (StageSeconds::new(), Vec::new());
     for subject in &inputs.subjects {
-        let same = prepared.as_ref().is_some_and(|(counts, _, _)| *counts == subject.n_feature_trs);
+        let same = prepared.as_ref().is_some_and(|p| p.n_feature_trs == subject.n_feature_trs);
         if !same {
             drop(prepared.take());
             let load = |plan: &StudyPlan| -> Result<(Problem, Vec<Conditioning>)> {
                 let trs = &subject.n_feature_trs;
-                let made = designs(study, &inputs.stories, &words, &split, trs)?;
-                load_problem(study, made, subject, &split, plan)
+                let made = designs(study, &inputs.stories, &borrowed, &split, trs, &|_| true)?;
+                load_problem(study, made, subject, &split, plan, None)
             };
             let (mut problem, mut conditioning) = load(&plan)?;
-            if plan.avoid_squares(study, options.n_threads, options.memory_bytes, &conditioning) {
+            if plan.avoid_squares(study, n_threads, memory, &conditioning) {
                 drop(problem);
                 (problem, conditioning) = load(&plan)?;
             }
@@ -146,12 +153,20 @@ pub fn run(
             doubt.iter().for_each(|warning| reporter.warn(warning));
             is_warned |= doubt.is_some();
             warnings.extend(doubt);
-            prepared = Some((subject.n_feature_trs.clone(), problem, conditioning));
             mark("prepare", reporter);
+            let mut other = None;
+            if !others.splits.is_empty() {
+                let limits = (n_threads, memory);
+                let own = (&split, &plan);
+                other = Some(load_others(study, &inputs, subject, own, &words, &others, limits)?);
+                mark("prepare other fits", reporter);
+            }
+            let n_feature_trs = subject.n_feature_trs.clone();
+            prepared = Some(Prepared { n_feature_trs, problem, conditioning, other });
         }
-        let Some((_, problem, _)) = &prepared else { continue };
-        let solved =
-            run_subject(study, options, subject, &split, problem, &plan, reporter, cancel)?;
+        let Some(prepared) = &prepared else { continue };
+        let run = SubjectRun { study, options, split: &split, plan: &plan, others: &others };
+        let solved = run.run(subject, prepared, reporter, cancel)?;
         add_stages(&mut stages, solved.1);
         let used = subject.n_voxels - solved.0.n_constant - solved.0.n_not_finite;
         let mut more = Vec::new();
@@ -172,6 +187,8 @@ pub fn run(
     }
 
     let (summary, stories) = read_tables(&options.out, &inputs, &split, &plan)?;
+    let more = (&others, checked.as_ref());
+    write_tables(&options.out, study, &inputs, &split, &plan, more)?;
     mark("tables", reporter);
     let named = |list: &[usize]| list.iter().map(|&s| names[s]).collect::<Vec<_>>();
     let folds: Vec<Vec<&str>> = (0..split.n_folds)
@@ -182,7 +199,7 @@ pub fn run(
             fold
         })
         .collect();
-    let conditioning = prepared.map_or(Vec::new(), |(_, _, conditioning)| conditioning);
+    let conditioning = prepared.map_or(Vec::new(), |prepared| prepared.conditioning);
     timings.push(("total".into(), clock.elapsed().as_secs_f64()));
     let document = json!({
         "schema": "voxelcast.run/1",
@@ -193,6 +210,10 @@ pub fn run(
         "seed": study.seed,
         "split": { "train": named(&split.train), "test": named(&split.test) },
         "folds": folds,
+        "stability": others.splits[..others.n_random].iter().zip(1..).map(|(other, i)| json!({
+            "split": i, "seed": study.seed.wrapping_add(i),
+            "train": named(&other.train), "test": named(&other.test),
+        })).collect::<Vec<_>>(),
         "solver": plan.models.iter().map(|m| (m.folder(), json!(m.solver))).collect::<serde_json::Map<_, _>>(),
         "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "alignment": checked.as_ref().map(|checked| json!({
@@ -230,51 +251,74 @@ pub fn run(
     Ok(StudyResults::Finished { summary, run: Box::new(document), was_done: false })
 }
 
-#[allow(clippy::too_many_arguments)]
-fn run_subject(
-    study: &Study,
-    options: &RunOptions,
-    subject: &Subject,
-    split: &Split,
-    problem: &Problem,
-    plan: &StudyPlan,
-    reporter: &dyn Reporter,
-    cancel: &AtomicBool,
-) -> Result<(SubjectFound, StageSeconds)> {
-    // A subject that an earlier run finished: its files have their names.
-    let done = options.out.join(".partial").join(format!("{}.done.json", subject.name));
-    let earlier = fs::read_to_string(&done).ok();
-    if let Some(found) = earlier.and_then(|text| serde_json::from_str(&text).ok()) {
-        reporter.note(&format!("{}: was done before", subject.name));
-        return Ok((found, StageSeconds::new()));
+/// What is prepared for subjects of equal TR counts.
+struct Prepared {
+    n_feature_trs: Vec<usize>,
+    problem: Problem,
+    conditioning: Vec<Conditioning>,
+    other: Option<OtherFits>,
+}
+
+/// What every subject's tiles need of the study.
+struct SubjectRun<'a> {
+    study: &'a Study,
+    options: &'a RunOptions,
+    split: &'a Split,
+    plan: &'a StudyPlan,
+    others: &'a Others,
+}
+
+impl SubjectRun<'_> {
+    fn run(
+        &self,
+        subject: &Subject,
+        prepared: &Prepared,
+        reporter: &dyn Reporter,
+        cancel: &AtomicBool,
+    ) -> Result<(SubjectFound, StageSeconds)> {
+        let Self { study, options, split, plan, others } = *self;
+        let Prepared { problem, other, .. } = prepared;
+        // A subject that an earlier run finished: its files have their names.
+        let done = options.out.join(".partial").join(format!("{}.done.json", subject.name));
+        let earlier = fs::read_to_string(&done).ok();
+        if let Some(found) = earlier.and_then(|text| serde_json::from_str(&text).ok()) {
+            reporter.note(&format!("{}: was done before", subject.name));
+            return Ok((found, StageSeconds::new()));
+        }
+        let (n_split_rows, n_learning_rows) = others.n_rows();
+        let sizes = Sizes {
+            n_voxels: subject.n_voxels,
+            n_test_stories: split.test.len(),
+            alphas: study.alphas.values(),
+            weights: study.weights,
+            statistics: &study.statistics,
+            n_random: others.n_random,
+            n_split_rows,
+            n_learning_rows,
+        };
+        let sink = SubjectSink::open(&options.out, &subject.name, &plan.models, sizes)?;
+        let budget = tile_budget(options, plan);
+        let (device, n_threads) = (&options.device, options.n_threads);
+        let (n_voxels, other) = (subject.n_voxels, other.as_ref());
+        let width = tile_width(problem, device, n_voxels, n_threads, budget, other)?;
+        let block = problem.settings.block_voxels;
+        let missing = sink.missing(n_voxels, width, block, n_workers(device, n_threads));
+        let n_missing: usize = missing.iter().map(std::ops::Range::len).sum();
+        if n_missing < subject.n_voxels {
+            let done = subject.n_voxels - n_missing;
+            reporter.note(&format!("{}: {done} voxels were done before", subject.name));
+        }
+        reporter.start(&subject.name, n_missing as u64);
+        let progress = |n: usize| reporter.advance(n as u64);
+        let note = |text: &str| reporter.note(text);
+        let run = TileRun { device, n_threads, cancel, progress: &progress, note: &note, other };
+        let source = SubjectSource { subject, split };
+        let stages = run_tiles(problem, &source, &sink, &missing, &run)?;
+        reporter.finish();
+        let found = sink.finish()?;
+        write_json(&done, &found)?;
+        Ok((found, stages))
     }
-    let sizes = Sizes {
-        n_voxels: subject.n_voxels,
-        n_test_stories: split.test.len(),
-        alphas: study.alphas.values(),
-        weights: study.weights,
-    };
-    let sink = SubjectSink::open(&options.out, &subject.name, &plan.models, sizes)?;
-    let budget = tile_budget(options, plan);
-    let (device, n_threads) = (&options.device, options.n_threads);
-    let width = tile_width(problem, device, subject.n_voxels, n_threads, budget)?;
-    let block = problem.settings.block_voxels;
-    let missing = sink.missing(subject.n_voxels, width, block, n_workers(device, n_threads));
-    let n_missing: usize = missing.iter().map(std::ops::Range::len).sum();
-    if n_missing < subject.n_voxels {
-        let done = subject.n_voxels - n_missing;
-        reporter.note(&format!("{}: {done} voxels were done before", subject.name));
-    }
-    reporter.start(&subject.name, n_missing as u64);
-    let progress = |n: usize| reporter.advance(n as u64);
-    let note = |text: &str| reporter.note(text);
-    let run = TileRun { device, n_threads, cancel, progress: &progress, note: &note };
-    let source = SubjectSource { subject, split };
-    let stages = run_tiles(problem, &source, &sink, &missing, &run)?;
-    reporter.finish();
-    let found = sink.finish()?;
-    write_json(&done, &found)?;
-    Ok((found, stages))
 }
 
 /// Memory that tiles may take: what the matrices leave, at most a gibibyte, since wider tiles gain

@@ -17,8 +17,11 @@ use crate::backend::VoxelCounts;
 use crate::error::{Error, Result};
 use crate::io::npy::{self, NpyColumnsWriter, NpyFile};
 use crate::io::safetensors::ColumnsWriter;
+use crate::pipeline::output::write_or_remove;
 use crate::pipeline::tiles::{SolvedTile, TileSink, tiles};
 use crate::ridge::edges::AlphaEdges;
+use crate::scoring::significance::{fdr_threshold, p_value, significant};
+use crate::study::Statistics;
 
 /// A finished tile, one line of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,21 +41,28 @@ struct ModelFiles {
     folder: PathBuf,
     cv_scores: NpyColumnsWriter<f32>,
     story_correlation: NpyColumnsWriter<f32>,
-    /// Rows: best alpha, test correlation.
+    /// Rows: best alpha, test correlation, p-value.
     scalars: NpyColumnsWriter<f64>,
     weights: Option<ColumnsWriter>,
+    /// r of every random split: over all its test TRs, then within each of its test stories.
+    stability: Option<NpyColumnsWriter<f32>>,
+    /// r at every point of the learning curve.
+    learning: Option<NpyColumnsWriter<f32>>,
 }
 
 /// Rows of `scalars`.
 const BEST_ALPHA: usize = 0;
 const TEST_CORRELATION: usize = 1;
-const N_SCALARS: usize = 2;
+const P_VALUE: usize = 2;
+const N_SCALARS: usize = 3;
 
 /// Where a subject's tiles go.
 pub struct SubjectSink {
     models: Vec<ModelFiles>,
     partial: PathBuf,
     alphas: Vec<f64>,
+    statistics: Statistics,
+    n_random: usize,
     journal: Mutex<(File, Vec<Line>)>,
 }
 
@@ -82,7 +92,20 @@ pub struct Sizes<'a> {
     pub alphas: &'a [f64],
     /// Write weights.
     pub weights: bool,
+    /// How scores are held against chance.
+    pub statistics: &'a Statistics,
+    /// Other fits that are random splits; the first ones.
+    pub n_random: usize,
+    /// Rows of their scores.
+    pub n_split_rows: usize,
+    /// Rows of the learning curve's scores.
+    pub n_learning_rows: usize,
 }
+
+/// File of the random splits' scores, and of the learning curve's.
+pub const STABILITY: &str = "stability_correlation.npy";
+/// See [`STABILITY`].
+pub const LEARNING: &str = "learning_correlation.npy";
 
 impl SubjectSink {
     /// Opens the files of a subject, those of an unfinished run included.
@@ -90,7 +113,7 @@ impl SubjectSink {
     /// `Error::Write`; files of another shape.
     pub fn open(out: &Path, subject: &str, models: &[ModelPlan], sizes: Sizes<'_>) -> Result<Self> {
         let partial = out.join(".partial").join(subject);
-        discard_torn(&partial, models, sizes.weights)?;
+        discard_torn(&partial, models, &sizes)?;
         let mut files = Vec::new();
         for model in models {
             let folder = out.join("models").join(subject).join(model.folder());
@@ -109,7 +132,13 @@ impl SubjectSink {
                     v,
                 )
             });
+            let rows = |name: &str, n_rows: usize| match n_rows {
+                0 => write_or_remove(&folder.join(name), None).map(|()| None),
+                n_rows => resume(&unfinished, &folder, name, n_rows, v).map(Some),
+            };
             files.push(ModelFiles {
+                stability: rows(STABILITY, sizes.n_split_rows)?,
+                learning: rows(LEARNING, sizes.n_learning_rows)?,
                 cv_scores: resume(&unfinished, &folder, "cv_scores.npy", n_alphas, v)?,
                 story_correlation: resume(
                     &unfinished,
@@ -135,7 +164,9 @@ impl SubjectSink {
             file.write_all(b"\n").map_err(fail)?;
         }
         let journal = Mutex::new((file, lines));
-        Ok(Self { models: files, partial, alphas: sizes.alphas.to_vec(), journal })
+        let (alphas, statistics) = (sizes.alphas.to_vec(), sizes.statistics.clone());
+        let n_random = sizes.n_random;
+        Ok(Self { models: files, partial, alphas, statistics, n_random, journal })
     }
 
     /// Tiles of at most `width` voxels over what is not done yet. Done tiles stay as they are,
@@ -165,10 +196,22 @@ impl SubjectSink {
             let test: Vec<f32> = scalars.row(TEST_CORRELATION).iter().map(|&r| r as f32).collect();
             npy::write(&model.folder.join("best_alpha.npy"), &[best.len()], &best)?;
             npy::write(&model.folder.join("test_correlation.npy"), &[test.len()], &test)?;
+            if self.statistics.permutations > 0 {
+                let p: Vec<f64> = scalars.row(P_VALUE).to_vec();
+                let found = significant(&p, fdr_threshold(&p, self.statistics.q));
+                npy::write(&model.folder.join("p_values.npy"), &[p.len()], &p)?;
+                npy::write(&model.folder.join("significant.npy"), &[p.len()], &found)?;
+            } else {
+                write_or_remove(&model.folder.join("p_values.npy"), None)?;
+                write_or_remove(&model.folder.join("significant.npy"), None)?;
+            }
             model.cv_scores.finish()?;
             model.story_correlation.finish()?;
             if let Some(weights) = model.weights {
                 weights.finish()?;
+            }
+            for others in [model.stability, model.learning].into_iter().flatten() {
+                others.finish()?;
             }
         }
         fs::remove_dir_all(&self.partial)
@@ -207,9 +250,13 @@ fn gaps(
 
 /// Forgets the tiles of a subject whose files are not all there: a run that was cut while files
 /// got their names (or were removed) leaves a journal of tiles whose data have moved away.
-fn discard_torn(partial: &Path, models: &[ModelPlan], weights: bool) -> Result<()> {
+fn discard_torn(partial: &Path, models: &[ModelPlan], sizes: &Sizes<'_>) -> Result<()> {
     let needed = ["cv_scores.npy", "story_correlation.npy", "scalars.npy"];
-    let needed = needed.into_iter().chain(weights.then_some("weights.safetensors"));
+    let needed = needed
+        .into_iter()
+        .chain(sizes.weights.then_some("weights.safetensors"))
+        .chain((sizes.n_split_rows > 0).then_some(STABILITY))
+        .chain((sizes.n_learning_rows > 0).then_some(LEARNING));
     let is_whole = models.iter().all(|model| {
         let folder = partial.join(model.folder());
         needed.clone().all(|name| folder.join(name).is_file())
@@ -233,7 +280,7 @@ fn resume<T: npy::Element>(
 
 impl TileSink for SubjectSink {
     fn write(&self, tile: SolvedTile<'_>) -> Result<()> {
-        let SolvedTile { voxels, models, tests, counts } = tile;
+        let SolvedTile { voxels, models, tests, others, counts } = tile;
         let VoxelCounts { n_not_finite, n_constant } = counts;
         let width = voxels.len();
         let mut line = Line {
@@ -245,13 +292,30 @@ impl TileSink for SubjectSink {
             basis_rank: 0,
             basis_error: 0.0,
         };
-        for ((files, model), test) in self.models.iter().zip(models).zip(tests) {
+        for (index, ((files, model), test)) in self.models.iter().zip(models).zip(tests).enumerate()
+        {
+            let (random, points) = others.split_at(self.n_random.min(others.len()));
+            if let Some(file) = &files.stability {
+                let rows = random.iter().flat_map(|tests| {
+                    let test = &tests[index];
+                    test.correlation.iter().chain(&test.block_correlation).copied()
+                });
+                file.write_columns(voxels.clone(), &rows.collect::<Vec<f32>>())?;
+            }
+            if let Some(file) = &files.learning {
+                let rows = points.iter().flat_map(|tests| tests[index].correlation.iter().copied());
+                file.write_columns(voxels.clone(), &rows.collect::<Vec<f32>>())?;
+            }
             files.cv_scores.write_columns(voxels.clone(), &model.cv_scores)?;
             files.story_correlation.write_columns(voxels.clone(), &test.block_correlation)?;
             let mut scalars = vec![f64::NAN; N_SCALARS * width];
             let mut edges = AlphaEdges::default();
             for v in 0..width {
-                scalars[TEST_CORRELATION * width + v] = f64::from(test.correlation[v]);
+                let r = test.correlation[v];
+                scalars[TEST_CORRELATION * width + v] = f64::from(r);
+                if let Some(&n) = test.n_at_least.get(v) {
+                    scalars[P_VALUE * width + v] = p_value(r, n, self.statistics.permutations);
+                }
                 if let Some(best) = model.best[v] {
                     scalars[BEST_ALPHA * width + v] = self.alphas[best];
                     let scores = (0..self.alphas.len()).map(|a| model.cv_scores[a * width + v]);

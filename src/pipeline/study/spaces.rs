@@ -168,21 +168,30 @@ pub fn word_spaces(
     Ok(made)
 }
 
-/// Every fitted space's designs for TR counts given story by story: `[space][story]`, empty for a
-/// space that is only part of others.
+/// Designs of the fitted spaces that are `wanted`, for TR counts given story by story:
+/// `[space][story]`, empty for all others.
 ///
 /// # Errors
 /// Those of Lanczos, trim and z-score, with the story's name.
 pub fn designs(
     study: &Study,
     stories: &[Story],
-    spaces: &[Option<WordSpace>],
+    spaces: &[Option<&WordSpace>],
     split: &Split,
     n_feature_trs: &[usize],
+    wanted: &dyn Fn(usize) -> bool,
 ) -> Result<Vec<Vec<StoryDesign>>> {
+    let is_wanted = |index: usize| study.spaces[index].fit && wanted(index);
+    let is_part = |part: usize| {
+        let combines = |index: &usize| match &study.spaces[*index].kind {
+            SpaceKind::Combine(parts) => is_wanted(*index) && parts.contains(&part),
+            _ => false,
+        };
+        (0..spaces.len()).any(|index| combines(&index))
+    };
     let mut made: HashMap<usize, Vec<StoryDesign>> = HashMap::new();
     for (index, space) in spaces.iter().enumerate() {
-        if let Some(space) = space {
+        if let Some(space) = space.filter(|_| is_wanted(index) || is_part(index)) {
             made.insert(index, space_designs(study, stories, space, split, n_feature_trs)?);
         }
     }
@@ -191,16 +200,16 @@ pub fn designs(
         StoryDesign::hstack(&parts)
     };
     let mut all: Vec<Vec<StoryDesign>> = Vec::new();
-    for space in &study.spaces {
+    for (index, space) in study.spaces.iter().enumerate() {
         all.push(match &space.kind {
-            SpaceKind::Combine(parts) if space.fit => {
+            SpaceKind::Combine(parts) if is_wanted(index) => {
                 same_storage((0..stories.len()).map(|s| combined(parts, s)).collect())
             }
             _ => Vec::new(),
         });
     }
     for (index, designs) in made {
-        if study.spaces[index].fit {
+        if is_wanted(index) {
             all[index] = designs;
         }
     }

@@ -1,0 +1,269 @@
+//! Other splits of a study, and fewer training stories, fitted from the same pass over BOLD.
+
+use std::sync::Arc;
+
+use faer::Par;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::inputs::{Inputs, Subject};
+use super::load::{Known, load_problem, load_spaces, path_settings};
+use super::plan::{StudyPlan, plan};
+use super::spaces::{WordSpace, designs, word_space};
+use super::split::Split;
+use crate::backend::{Block, Fit, OtherFits, Problem, Space};
+use crate::design::zscore::ZScoreMode;
+use crate::error::{Error, Result};
+use crate::matrix::StoryDesign;
+use crate::ridge::Route;
+use crate::ridge::folds::deal;
+use crate::ridge::gram::lag_products;
+use crate::study::{Folds, SpaceKind, Study};
+
+/// The other fits of a study: random splits, then points of the learning curve.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Others {
+    /// All of them, in that order.
+    pub splits: Vec<Split>,
+    /// How many are random splits; the first has the study's seed plus 1.
+    pub n_random: usize,
+}
+
+impl Others {
+    /// Those that `[stability]` asks for.
+    ///
+    /// A random split has as many test stories as the study's own; its folds are as many, dealt
+    /// round-robin (or one a story). A point of the learning curve has the study's test stories and
+    /// the first of its training stories, j/(points + 1) of them, at least one a fold.
+    /// # Errors
+    /// `Error::Usage` from dealing folds.
+    pub fn new(study: &Study, own: &Split) -> Result<Self> {
+        let n_stories = own.train.len() + own.test.len();
+        let mut splits = Vec::new();
+        for i in 1..=study.stability.splits as u64 {
+            let mut order: Vec<usize> = (0..n_stories).collect();
+            order.shuffle(&mut ChaCha8Rng::seed_from_u64(study.seed.wrapping_add(i)));
+            let train = order.split_off(own.test.len());
+            splits.push(dealt(study, own, train, order)?);
+        }
+        let n_random = splits.len();
+        let least = if study.folds == Folds::LeaveOneStoryOut { 2 } else { own.n_folds };
+        let (n_train, points) = (own.train.len(), study.stability.learning_curve);
+        let mut sizes: Vec<usize> =
+            (1..=points).map(|j| (n_train * j / (points + 1)).max(least)).collect();
+        sizes.dedup();
+        for size in sizes.into_iter().filter(|&size| size < n_train) {
+            splits.push(dealt(study, own, own.train[..size].to_vec(), own.test.clone())?);
+        }
+        Ok(Self { splits, n_random })
+    }
+
+    /// Rows that the fits' scores take: of a random split r over all test TRs and within each test
+    /// story; of a point of the learning curve r over all test TRs.
+    pub fn n_rows(&self) -> (usize, usize) {
+        let of_splits = self.splits[..self.n_random].iter().map(|split| 1 + split.test.len());
+        (of_splits.sum(), self.splits.len() - self.n_random)
+    }
+}
+
+fn dealt(study: &Study, own: &Split, train: Vec<usize>, test: Vec<usize>) -> Result<Split> {
+    let n_folds = match study.folds {
+        Folds::LeaveOneStoryOut => train.len(),
+        _ => own.n_folds,
+    };
+    Ok(Split { fold_of_train: deal(train.len(), n_folds)?, train, test, n_folds })
+}
+
+/// Everything of the other fits that does not depend on BOLD, for one subject's TR counts.
+///
+/// # Errors
+/// Those of features and eigenproblems; `Error::TooLarge` if the fits do not fit half the memory.
+pub fn load_others(
+    study: &Study,
+    inputs: &Inputs,
+    subject: &Subject,
+    own: (&Split, &StudyPlan),
+    words: &[Option<WordSpace>],
+    others: &Others,
+    (n_threads, memory_bytes): (usize, u64),
+) -> Result<OtherFits> {
+    let (own_split, own_plan) = own;
+    let slots: Vec<usize> = own_split.train.iter().chain(&own_split.test).copied().collect();
+    let order = slots.clone();
+    let slot_of = |story: &usize| order.iter().position(|slot| slot == story);
+    let words: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
+    let varies = varying(study);
+    let trs = &subject.n_feature_trs;
+    let stories = &inputs.stories;
+    let same = designs(study, stories, &words, own_split, trs, &|space| !varies[space])?;
+    let slots = slot_problem(study, subject, own_plan, same.clone(), slots)?;
+    let known = match products_bytes(&slots) as u64 <= memory_bytes / 8 {
+        true => known_products(study, own_plan, &varies, &slots, &slot_of),
+        false => Known::new(),
+    };
+    let load = |split: &Split| -> Result<Fit> {
+        let own_words = split_words(study, inputs, split)?;
+        let words: Vec<Option<&WordSpace>> =
+            own_words.iter().zip(&words).map(|(own, same)| own.as_ref().or(*same)).collect();
+        let mut made = designs(study, stories, &words, split, trs, &|space| varies[space])?;
+        for (made, same) in made.iter_mut().zip(&same) {
+            if made.is_empty() {
+                made.clone_from(same);
+            }
+        }
+        // Each model's route is that of the study's own fit.
+        let mut its_plan = plan(study, inputs, split, &words, n_threads, memory_bytes)?;
+        for (model, own) in its_plan.models.iter_mut().zip(&own_plan.models) {
+            model.route = own.route;
+        }
+        let (mut problem, _) = load_problem(study, made, subject, split, &its_plan, Some(&known))?;
+        let shared = share(study, own_plan, &varies, &mut problem);
+        let at = |stories: &[usize]| stories.iter().filter_map(slot_of).collect();
+        Ok(Fit { problem, train: at(&split.train), test: at(&split.test), shared })
+    };
+    let mut fits: Vec<Fit> = Vec::new();
+    let mut bytes = products_bytes(&slots);
+    for splits in others.splits.chunks(n_threads.max(1)) {
+        fits.extend(splits.par_iter().map(load).collect::<Result<Vec<_>>>()?);
+        bytes +=
+            fits.iter().rev().take(splits.len()).map(|f| problem_bytes(&f.problem)).sum::<usize>();
+        if bytes as u64 > memory_bytes / 2 {
+            return Err(Error::TooLarge {
+                what: format!("{} of {} other fits", fits.len(), others.splits.len()),
+                needed: format!("{} MiB so far", bytes >> 20),
+                available: format!("{} MiB, half of the memory", memory_bytes >> 21),
+                hint: "raise --memory, or lower splits or learning_curve in [stability]".into(),
+            });
+        }
+    }
+    Ok(OtherFits { slots, fits })
+}
+
+/// Whether a space's designs depend on which stories are trained on.
+fn varying(study: &Study) -> Vec<bool> {
+    let own = |kind: &SpaceKind| matches!(kind, SpaceKind::Bow(_));
+    let all = study.zscore == ZScoreMode::Train || study.delays_cross_stories;
+    let varies = |kind: &SpaceKind| match kind {
+        SpaceKind::Combine(parts) => parts.iter().any(|&part| own(&study.spaces[part].kind)),
+        kind => own(kind),
+    };
+    study.spaces.iter().map(|space| all || varies(&space.kind)).collect()
+}
+
+/// Word rows of the spaces whose vocabulary is that of a split's training stories.
+fn split_words(study: &Study, inputs: &Inputs, split: &Split) -> Result<Vec<Option<WordSpace>>> {
+    let made = study.spaces.iter().map(|space| match &space.kind {
+        SpaceKind::Bow(_) => word_space(&space.kind, &study.folder, &inputs.stories, &split.train),
+        _ => Ok(None),
+    });
+    made.collect()
+}
+
+/// Which of a fit's spaces have their XᵀY from the slots, and which space there: those with equal
+/// designs and a model on the Gram route. Their training rows are let go.
+fn share(
+    study: &Study,
+    plan: &StudyPlan,
+    varies: &[bool],
+    problem: &mut Problem,
+) -> Vec<Option<usize>> {
+    let mut shared = vec![None; problem.spaces.len()];
+    let fitted = (0..study.spaces.len()).filter(|&space| study.spaces[space].fit);
+    let mut next = 0;
+    for (at, space) in fitted.enumerate().filter(|_| !study.delays_cross_stories) {
+        if is_shared(plan, varies, space) {
+            shared[at] = Some(next);
+            problem.spaces[at].train.clear();
+            problem.spaces[at].products.clear();
+            next += 1;
+        }
+    }
+    shared
+}
+
+fn is_shared(plan: &StudyPlan, varies: &[bool], space: usize) -> bool {
+    let on_gram =
+        |model: &super::plan::ModelPlan| model.space == space && model.route == Route::Gram;
+    !varies[space] && plan.models.iter().any(on_gram)
+}
+
+/// What the shared spaces' Gram matrices are made of, story by story: 2·n·d² flops for each
+/// difference of delays, once for all fits.
+fn known_products(
+    study: &Study,
+    plan: &StudyPlan,
+    varies: &[bool],
+    slots: &Problem,
+    slot_of: &(dyn Fn(&usize) -> Option<usize> + Sync),
+) -> Known {
+    let fitted = (0..study.spaces.len()).filter(|&space| study.spaces[space].fit);
+    let shared = fitted.filter(|&space| is_shared(plan, varies, space));
+    let of_space = |(index, space): (usize, &Space)| {
+        let product = |story: usize| {
+            let design = slot_of(&story).map(|slot| &space.train[slot]);
+            let design = design.expect("every story is a slot");
+            Arc::new(lag_products(design, space.n_features, &space.delays, Par::Seq))
+        };
+        (index, (0..slots.blocks.len()).into_par_iter().map(product).collect())
+    };
+    shared.zip(&slots.spaces).map(of_space).collect()
+}
+
+/// Bytes of [`known_products`].
+fn products_bytes(slots: &Problem) -> usize {
+    let of_space = |space: &Space| {
+        let n = space.delays.len();
+        let differences: std::collections::BTreeSet<u64> =
+            (0..n * n).map(|i| space.delays[i / n].abs_diff(space.delays[i % n])).collect();
+        differences.len() * space.n_features * space.n_features
+    };
+    let all: usize = slots.spaces.iter().map(of_space).sum();
+    all * slots.blocks.len() * size_of::<f64>()
+}
+
+/// Every story as a fold of its own, over the shared spaces.
+fn slot_problem(
+    study: &Study,
+    subject: &Subject,
+    plan: &StudyPlan,
+    mut designs: Vec<Vec<StoryDesign>>,
+    slots: Vec<usize>,
+) -> Result<Problem> {
+    let varies = varying(study);
+    for (space, designs) in designs.iter_mut().enumerate() {
+        if !is_shared(plan, &varies, space) {
+            designs.clear();
+        }
+    }
+    let (n_trs, n_folds) = (subject.n_trs(), slots.len());
+    let fold = |(fold, &story): (usize, &usize)| Block { fold, n_rows: n_trs[story] };
+    let blocks = slots.iter().enumerate().map(fold).collect();
+    let split = Split { train: slots, test: vec![], fold_of_train: vec![], n_folds };
+    let (spaces, _) = load_spaces(study, designs, &split, plan, None)?;
+    Ok(Problem {
+        n_folds,
+        blocks,
+        test_blocks: vec![],
+        spaces,
+        models: vec![],
+        settings: path_settings(study),
+        permutations: None,
+    })
+}
+
+/// Bytes of a prepared fit: matrices of its models, and designs.
+fn problem_bytes(problem: &Problem) -> usize {
+    let cells = |design: &StoryDesign| {
+        (design.density() * design.n_trs() as f64 * design.n_features() as f64) as usize
+    };
+    let designs = problem.spaces.iter().flat_map(|space| space.train.iter().chain(&space.test));
+    let models = problem.models.iter().map(|model| {
+        let folds: usize = model.folds.iter().map(|f| 2 * f.n_components * f.n_components).sum();
+        let full = &model.full;
+        let test: usize = full.test_rows.iter().map(|rows| rows.rows() * rows.depth()).sum();
+        folds + full.into.rows() * full.into.depth() + full.back.rows() * full.back.depth() + test
+    });
+    (designs.map(cells).sum::<usize>() + models.sum::<usize>()) * size_of::<f32>()
+}
