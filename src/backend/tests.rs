@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 use super::device::{Device, Precision, choose};
-use super::{Block, Engine, Loaded, PathSettings, Problem, Scorer, Space};
+use super::{Block, Engine, Loaded, PathSettings, Permutations, Problem, Scorer, Space};
 use crate::error::Error;
 use crate::matrix::{SparseRows, StoryDesign};
 use crate::ridge::{ModelSpec, Route, prepare};
@@ -163,7 +163,9 @@ impl Case {
         settings.block_voxels = self.block_voxels;
         let test_blocks = self.test_blocks.clone();
         let prepared = prepare(vec![space], &[spec], blocks, test_blocks, self.n_folds(), settings);
-        (prepared.expect("it converges").0, bold)
+        let (mut problem, _) = prepared.expect("it converges");
+        problem.permutations = Some(Permutations::new(problem.n_test(), 4, 99, self.seed));
+        (problem, bold)
     }
 }
 
@@ -251,6 +253,11 @@ fn compare(case: &Case, a: &Found, b: &Found, bound: f64) -> Apart {
         }
         apart.n_equal += 1;
         apart.test = apart.test.max(off(a.test.correlation[v], b.test.correlation[v]));
+        if !a.test.correlation[v].is_nan() {
+            // One takes dot products in f32, the other in f64: a permutation may tie in one alone.
+            let counts = (a.test.n_at_least[v], b.test.n_at_least[v]);
+            assert!(counts.0.abs_diff(counts.1) <= 1, "voxel {v} {counts:?}: {case:?}");
+        }
         for block in 0..case.test_blocks.len() {
             let at = block * w + v;
             let blocks = (&a.test.block_correlation, &b.test.block_correlation);

@@ -72,7 +72,7 @@ fn for_a_person(found: &BenchResults) -> String {
         "{} TRs × {} features × {} voxels, {} folds, {} alphas, {} threads; {}\n{}\n\
          {:.3} s{repeats}, {:.0} voxels/s; GEMM ratio {:.2}\n\
          one XᵀY {:.3} s, {:.0} GFLOP/s ({}); peaks {:.0} GFLOP/s in f32, {:.0} in f64\n\
-         alpha basis of {} vectors; mean best CV score {:.4}\n\
+         products by {}; alpha basis of {} vectors; mean best CV score {:.4}\n\
          peak memory {:.2} GiB, of it {:.2} GiB the problem\n",
         problem.n_trs,
         problem.n_features,
@@ -90,6 +90,7 @@ fn for_a_person(found: &BenchResults) -> String {
         found.xty_form,
         found.peak_gflop_per_s,
         found.peak_f64_gflop_per_s,
+        found.products,
         found.basis_rank,
         found.mean_cv_score,
         gib(found.peak_memory_bytes),

@@ -30,6 +30,9 @@ pub struct GpuEngine<'p> {
     pub(super) tests: Vec<TestTile>,
     pub(super) n_test_rows: usize,
     pub(super) pred_rows: Vec<f32>,
+    /// For the permutation test: `(n_test, width)` rows of BOLD, and of each model's prediction.
+    pub(super) kept_bold: Vec<f32>,
+    pub(super) kept_pred: Vec<Vec<f32>>,
     pub(super) clock: Clock,
 }
 
@@ -87,6 +90,8 @@ impl<'p> GpuEngine<'p> {
             tests: (0..n_models).map(|_| TestTile::default()).collect(),
             n_test_rows: 0,
             pred_rows: Vec::new(),
+            kept_bold: Vec::new(),
+            kept_pred: vec![Vec::new(); n_models],
             clock: Clock::default(),
         })
     }
@@ -155,6 +160,8 @@ impl Engine for GpuEngine<'_> {
         self.width = width;
         self.is_started = false;
         self.n_test_rows = 0;
+        self.kept_bold.clear();
+        self.kept_pred.iter_mut().for_each(Vec::clear);
         let b = self.buffers.as_mut().ok_or_else(not_begun)?;
         let lane = &self.lane;
         lane.zero(&mut b.flags.first_mut(width))?;
@@ -275,6 +282,7 @@ impl Engine for GpuEngine<'_> {
 
     fn results(&mut self) -> Result<(&[ModelTile], &[TestTile])> {
         self.read_scores()?;
+        self.permute()?;
         self.clock.read(&self.lane)?;
         Ok((&self.models, &self.tests))
     }

@@ -2,6 +2,7 @@
 
 use super::engine::{GpuEngine, Tile, design_tile, not_begun};
 use super::launch::{DelayShape, Gemm, add_voxels, pearson_block, pearson_sums, pearson_total};
+use super::permute::permutation_counts;
 use crate::backend::TakePrediction;
 use crate::error::Result;
 
@@ -20,7 +21,8 @@ impl GpuEngine<'_> {
             return Ok(());
         }
         let slot = self.send(bold)?;
-        let Self { gpu, lane, buffers, clock, pred_rows, intercepts, .. } = self;
+        let Self { gpu, lane, buffers, clock, pred_rows, intercepts, kept_bold, kept_pred, .. } =
+            self;
         let b = buffers.as_mut().ok_or_else(not_begun)?;
         clock.time(lane, 0, || {
             add_voxels(
@@ -34,6 +36,11 @@ impl GpuEngine<'_> {
                 (n_rows, width),
             )
         })?;
+        let keeps = problem.permutations.is_some();
+        if keeps {
+            lane.read_vec(&b.y.first(n_rows * width), n_rows * width, pred_rows)?;
+            kept_bold.extend_from_slice(pred_rows);
+        }
         for (index, model) in problem.models.iter().enumerate() {
             let space = &problem.spaces[model.space];
             let n_inner = problem.n_fitted(model);
@@ -75,13 +82,37 @@ impl GpuEngine<'_> {
                     (n_rows, width),
                 )
             })?;
-            if let Some(hand_out) = predictions.as_mut() {
+            if keeps || predictions.is_some() {
                 lane.read_vec(&b.pred.first(n_rows * width), n_rows * width, pred_rows)?;
+            }
+            if keeps {
+                kept_pred[index].extend_from_slice(pred_rows);
+            }
+            if let Some(hand_out) = predictions.as_mut() {
                 for row in pred_rows.chunks_exact_mut(width) {
                     row.iter_mut().zip(&intercepts[index]).for_each(|(p, i)| *p += i);
                 }
                 hand_out(index, pred_rows);
             }
+        }
+        Ok(())
+    }
+
+    /// The permutation test of every model.
+    pub(super) fn permute(&mut self) -> Result<()> {
+        let Some(permutations) = &self.gpu.problem.permutations else { return Ok(()) };
+        let (n_rows, width) = (permutations.n_moved_rows(), self.width);
+        for (pred, test) in self.kept_pred.iter().zip(&mut self.tests) {
+            test.n_at_least = match n_rows * width {
+                0 => vec![permutations.n as u32; width],
+                n => permutation_counts(
+                    &self.gpu.card,
+                    (&pred[..n], &self.kept_bold[..n]),
+                    &permutations.table,
+                    permutations.block_rows,
+                    (n_rows, width),
+                )?,
+            };
         }
         Ok(())
     }

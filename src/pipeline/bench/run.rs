@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::work::{Work, path_flop, work};
 use super::yardstick::{Form, best_xty, peak_f32, peak_f64};
 use super::{BenchProblem, Synthetic};
+use crate::backend::amx;
 use crate::backend::device::Device;
 use crate::backend::{PathSettings, n_workers};
 use crate::error::Result;
@@ -67,7 +68,9 @@ pub struct BenchResults {
     pub seconds: f64,
     /// Every repeat.
     pub all_seconds: Vec<f64>,
-    /// One XᵀY of the same size, all threads, at its best.
+    /// What the solver's f32 products are made of.
+    pub products: &'static str,
+    /// One XᵀY of the same size in f32 units, all threads, at its best.
     pub xty_seconds: f64,
     /// The form that was quickest.
     pub xty_form: String,
@@ -75,7 +78,7 @@ pub struct BenchResults {
     pub gemm_ratio: f64,
     /// Voxels over `seconds`.
     pub voxels_per_s: f64,
-    /// f32 products: the best of those that stay in cache and of XᵀY.
+    /// f32 products, whatever they are made of: the best of those that stay in cache and of XᵀY.
     pub peak_gflop_per_s: f64,
     /// f64 products.
     pub peak_f64_gflop_per_s: f64,
@@ -132,6 +135,10 @@ pub fn run(job: &BenchJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         solver,
         seconds: solved.seconds,
         all_seconds,
+        products: match job.device {
+            Device::Cpu if amx::is_available() => "bf16 tiles (AMX), f32 in three parts",
+            _ => "f32 units",
+        },
         xty_seconds,
         xty_form,
         gemm_ratio: solved.seconds / xty_seconds,

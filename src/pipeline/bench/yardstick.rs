@@ -54,7 +54,7 @@ const TRIAL_VOXELS: usize = 4096;
 const REPEATS: usize = 5;
 const ENOUGH_S: f64 = 20.0;
 
-/// The best of several f32 XᵀY of all of `x` `(n, p)` and `y` `(n, V)`: seconds and the form.
+/// The best of several f32 XᵀY, multiplied in f32 units, of all of `x` `(n, p)` and `y` `(n, V)`: seconds and the form.
 ///
 /// Every form is tried on some voxels, the quickest is repeated on all. A tile's sums stay a tile,
 /// as the solver keeps them.
@@ -179,7 +179,7 @@ fn own_xty(
 }
 
 /// GFLOP/s of f32 products on all threads at once, each with its own: the best of general products
-/// of several sizes and of the solver's product on one panel.
+/// of several sizes and of the solver's product on one panel, whatever units it takes.
 pub fn peak_f32(n_threads: usize) -> f64 {
     let general = |size: usize| {
         let (a, b) = (vec![0.5f32; size * size], vec![0.25f32; size * size]);
@@ -191,8 +191,9 @@ pub fn peak_f32(n_threads: usize) -> f64 {
         }
     };
     let own = |size: usize| {
-        let (arch, left) =
-            (Arch::new(), Packed::from_fn_in(Layout::Strips, size, size, |_, _| 0.5));
+        let (arch, mut left) = (Arch::new(), Packed::from_fn(size, size, |_, _| 0.5));
+        // With the digits that long sums have.
+        left.set_terms(usize::MAX);
         let right = vec![[0.25f32; PANEL]; size];
         let mut out = vec![[0f32; PANEL]; size];
         move || (0..size / PANEL).for_each(|_| multiply_all(arch, &left, &right, &mut out))
