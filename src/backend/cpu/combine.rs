@@ -62,7 +62,9 @@ impl WithSimd for Combine<'_> {
                     false => (rows.start * FEW_ROWS + t, FEW_ROWS),
                 };
                 let out = &mut out[first..=first + (rows.len() - 1) * step];
-                if S::F32_LANES >= 16 {
+                if S::F32_LANES >= 16 && rows.len() <= 6 {
+                    put::<S, 6, 2>(simd, left, right, (0, 0), out, (step, square));
+                } else if S::F32_LANES >= 16 {
                     put::<S, 12, 2>(simd, left, right, (0, 0), out, (step, square));
                 } else {
                     for row in [0, 6] {

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::combine::{
     Combined, FEW_ROWS, Few, add_pairs, add_squared, add_squares, combine, n_few, n_pairs,
@@ -123,8 +123,27 @@ pub fn add_fold_scores(
         multiply_all(arch, inverses, z, offsets);
     }
     path_squares(rotation, basis, z, scratch, n_alphas, arch);
-    let PathScratch { numerators, offsets, squares, .. } = &*scratch;
-    arch.dispatch(|| {
+    arch.dispatch(AddScores { rotation, basis, settings, bold, scratch, sums });
+}
+
+/// Scores from numerators and squared norms, onto `sums`.
+struct AddScores<'a> {
+    rotation: &'a Rotation,
+    basis: &'a AlphaBasis,
+    settings: &'a PathSettings,
+    bold: &'a FoldBold,
+    scratch: &'a PathScratch,
+    sums: &'a mut [[f64; PANEL]],
+}
+
+impl WithSimd for AddScores<'_> {
+    type Output = ();
+
+    // A closure of this size would be compiled without the wide registers.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { rotation, basis, settings, bold, scratch, sums } = self;
+        let PathScratch { numerators, offsets, squares, .. } = scratch;
         for (a, sums) in sums.iter_mut().enumerate() {
             let (numerators, squares, offsets) = (&numerators[a], &squares[a], &offsets[a]);
             let norm_square = basis.norms[a] * basis.norms[a];
@@ -132,7 +151,7 @@ pub fn add_fold_scores(
                 let val_square = bold.val_square[v];
                 let pred_square = norm_square * f64::from(squares[v].max(0.0));
                 let numerator = f64::from(numerators[v]);
-                let score = match settings.scorer {
+                sums[v] += match settings.scorer {
                     Scorer::Correlation => {
                         let product = pred_square * val_square;
                         if product > 0.0 { numerator / product.sqrt() } else { 0.0 }
@@ -145,10 +164,9 @@ pub fn add_fold_scores(
                         if val_square > 0.0 { 1.0 - residual / val_square } else { 0.0 }
                     }
                 };
-                sums[v] += score;
             }
         }
-    });
+    }
 }
 
 /// A training design without any variance predicts the training mean: correlation 0.
