@@ -8,6 +8,8 @@ pub mod batch;
 pub mod config;
 pub mod model;
 mod ops;
+#[cfg(test)]
+mod tests;
 
 pub use adamw::{AdamW, AdamWSettings};
 pub use batch::{Batch, Targets};
