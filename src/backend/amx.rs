@@ -102,11 +102,11 @@ pub fn left_chunk(mut value: impl FnMut(usize, usize) -> f32) -> Chunk {
     chunk
 }
 
-/// The left factor whose *columns* are `rows`.
+/// The left factor whose columns are `column(0)`, `column(1)`, ….
 #[inline(always)]
-pub fn left_from_columns(rows: &[[f32; SIDE]; SIDE], chunk: &mut Chunk) {
-    for (k, [even, odd]) in rows.as_chunks::<2>().0.iter().enumerate() {
-        for (part, words) in pairs(even, odd).iter().enumerate() {
+pub fn left_from_columns(column: impl Fn(usize) -> [f32; SIDE], chunk: &mut Chunk) {
+    for k in 0..SIDE / 2 {
+        for (part, words) in pairs(&column(2 * k), &column(2 * k + 1)).iter().enumerate() {
             for (tile, words) in words.as_chunks::<16>().0.iter().enumerate() {
                 let tile = &mut chunk[2 * part + tile].0;
                 for (row, &word) in words.iter().enumerate() {
@@ -117,20 +117,13 @@ pub fn left_from_columns(rows: &[[f32; SIDE]; SIDE], chunk: &mut Chunk) {
     }
 }
 
-/// The left factor whose rows are the first of `rows`, from column `column` on; what they lack is
-/// zero.
+/// The left factor whose rows are `row(0)`, `row(1)`, ….
 #[inline(always)]
-pub fn left_from_rows<'a>(rows: impl Iterator<Item = &'a [f32]>, column: usize, chunk: &mut Chunk) {
-    *chunk = ZEROS;
-    for (i, row) in rows.take(SIDE).enumerate() {
-        let row = &row[column.min(row.len())..];
-        let mut cells = [0.0; SIDE];
-        match row.first_chunk() {
-            Some(row) => cells = *row,
-            None => cells[..row.len()].copy_from_slice(row),
-        }
-        let even: [f32; SIDE / 2] = std::array::from_fn(|k| cells[2 * k]);
-        let odd: [f32; SIDE / 2] = std::array::from_fn(|k| cells[2 * k + 1]);
+pub fn left_from_rows(row: impl Fn(usize) -> [f32; SIDE], chunk: &mut Chunk) {
+    for i in 0..SIDE {
+        let row = row(i);
+        let even: [f32; SIDE / 2] = std::array::from_fn(|k| row[2 * k]);
+        let odd: [f32; SIDE / 2] = std::array::from_fn(|k| row[2 * k + 1]);
         for (part, words) in pairs(&even, &odd).iter().enumerate() {
             chunk[2 * part + i / 16].0[i % 16 * 16..][..16].copy_from_slice(words);
         }
@@ -451,9 +444,9 @@ mod tests {
         let mut chunk = left_chunk(|i, k| noise(i * SIDE + k));
         let value = |chunk: &Chunk, i: usize, k: usize| left_value(chunk, i, k);
         assert!((0..1024).all(|n| value(&chunk, n / SIDE, n % SIDE) == noise(n)));
-        let columns = std::array::from_fn(|k| std::array::from_fn(|i| noise(i * SIDE + k)));
+        let column = |k| std::array::from_fn(|i| noise(i * SIDE + k));
         let by_rows = std::mem::replace(&mut chunk, ZEROS);
-        left_from_columns(&columns, &mut chunk);
+        left_from_columns(column, &mut chunk);
         assert_eq!(chunk, by_rows);
         for x in [0.0, -0.0, 1.0, f32::MIN_POSITIVE, 3.0e38, -1.0 / 3.0] {
             let sum: f32 =

@@ -260,12 +260,33 @@ impl WithSimd for Rows<'_> {
         let Self { data, stride, rows, cols, chunks } = self;
         for (s, strip) in chunks.chunks_exact_mut(cols.div_ceil(SIDE)).enumerate() {
             for (c, chunk) in strip.iter_mut().enumerate() {
-                let rows = s * SIDE..rows.min((s + 1) * SIDE);
-                let rows = rows.map(|i| &data[i * stride..][..cols]);
-                amx::left_from_rows(rows, c * SIDE, chunk);
+                let row = |i: usize| &data[(s * SIDE + i) * stride..][..cols][c * SIDE..];
+                if s * SIDE + SIDE <= rows && c * SIDE + SIDE <= cols {
+                    amx::left_from_rows(|i| cells(row(i)), chunk);
+                } else {
+                    let there = |i: usize| s * SIDE + i < rows;
+                    let row = |i: usize| if there(i) { some_cells(row(i)) } else { [0.0; SIDE] };
+                    amx::left_from_rows(row, chunk);
+                }
             }
         }
     }
+}
+
+/// The first 32 of a row that has as many.
+#[inline(always)]
+fn cells(row: &[f32]) -> [f32; SIDE] {
+    let mut cells = [0.0; SIDE];
+    cells.copy_from_slice(&row[..SIDE]);
+    cells
+}
+
+/// The first 32 of a row, zeros behind its end.
+fn some_cells(row: &[f32]) -> [f32; SIDE] {
+    let mut cells = [0.0; SIDE];
+    let live = SIDE.min(row.len());
+    cells[..live].copy_from_slice(&row[..live]);
+    cells
 }
 
 /// Columns of a row-major matrix as rows of a left factor.
@@ -286,11 +307,15 @@ impl WithSimd for Columns<'_> {
             let first = s * SIDE;
             let live = SIDE.min(cols - first);
             for (chunk, rows) in strip.iter_mut().zip(data.chunks((SIDE * cols).max(1))) {
-                let mut columns = [[0.0; SIDE]; SIDE];
-                for (column, row) in columns.iter_mut().zip(rows.chunks_exact(cols)) {
-                    column[..live].copy_from_slice(&row[first..first + live]);
+                let column = |k: usize| &rows[k * cols..][..cols][first..];
+                if live == SIDE && rows.len() == SIDE * cols {
+                    amx::left_from_columns(|k| cells(column(k)), chunk);
+                } else {
+                    let there = |k: usize| k * cols < rows.len();
+                    let column =
+                        |k: usize| if there(k) { some_cells(column(k)) } else { [0.0; SIDE] };
+                    amx::left_from_columns(column, chunk);
                 }
-                amx::left_from_columns(&columns, chunk);
             }
         }
     }
