@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 pub use crate::io::input::InputError;
+pub use crate::io::nifti::NiftiError;
 pub use crate::io::npy::NpyError;
 pub use crate::io::pickle::PickleError;
 pub use crate::io::table::TableError;
@@ -55,6 +56,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         source: NpyError,
+    },
+    /// A NIfTI image that lies, is cut short, or does not fit its mask.
+    #[error("{path}: {source}")]
+    Nifti {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: NiftiError,
     },
     /// A pickle that is damaged or asks for more than plain data.
     #[error("{path}: {source}")]
@@ -238,6 +247,7 @@ impl Error {
             Error::Read { .. }
             | Error::Input { .. }
             | Error::Npy { .. }
+            | Error::Nifti { .. }
             | Error::Pickle { .. }
             | Error::Table { .. }
             | Error::Vectors { .. }

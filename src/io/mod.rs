@@ -9,12 +9,14 @@
 //! | [`input`] | plain, gzip, one member of a zip | |
 //! | [`output`] | | any file, under a temporary name first |
 //! | [`npy`] | NumPy arrays, whole or in column tiles | the same |
+//! | [`nifti`] | NIfTI-1 and -2, plain or gzip: masks, 4-D BOLD through a mask | one volume |
 //! | [`safetensors`] | | f32 matrices in column tiles |
 //! | [`pickle`] | the lab's `raw_text.pkl`, nothing executed | |
 //! | [`table`] | TSV and CSV of timed words | |
 //! | [`word_vectors`] | word2vec binary and text, GloVe text | |
 
 pub mod input;
+pub mod nifti;
 pub mod npy;
 pub mod output;
 pub mod pickle;

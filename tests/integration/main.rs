@@ -8,6 +8,7 @@
 //! | `ridge_refusals` | what `voxelcast ridge` refuses: exit code, message, nothing written |
 //! | `solvers` | gram, svd and dual against each other and the oracle; when gram is not trusted |
 //! | `bench_command` | `voxelcast bench`: what it prints, its flags |
+//! | `formats` | files of other programs: nibabel |
 //! | `golden` | values of other programs (himalaya, scikit-learn, NumPy, gensim) |
 //! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
 //! | `statistics` | what a study computes beyond scores: significance, comparisons, other splits |
@@ -25,6 +26,7 @@ mod architecture;
 mod bench_command;
 mod devices;
 mod fold_flags;
+mod formats;
 mod golden;
 mod hostile;
 mod memory;
