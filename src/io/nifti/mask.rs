@@ -110,6 +110,11 @@ impl MaskedBold {
         Ok(MaskedBold { file, mask: Arc::clone(mask) })
     }
 
+    /// The image, as it was given to `open`.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
     /// Volumes.
     pub fn n_rows(&self) -> usize {
         self.file.n_volumes()
