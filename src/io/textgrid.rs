@@ -478,6 +478,15 @@ mod tests {
     }
 
     #[test]
+    fn a_grid_cut_anywhere_is_refused() {
+        let last_quote = SHORT.trim_end().len();
+        for cut in 0..last_quote {
+            assert!(parse(&SHORT[..cut]).is_err(), "cut at {cut}");
+        }
+        assert!(parse(&SHORT[..last_quote]).is_ok());
+    }
+
+    #[test]
     fn the_word_tier_is_the_named_one_or_the_second_of_two() {
         let tier = |name: &str| Tier { name: name.into(), intervals: Vec::new() };
         let chosen =

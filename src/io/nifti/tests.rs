@@ -231,6 +231,30 @@ fn gzip_that_is_cut_or_short_is_told_apart() {
 }
 
 #[test]
+fn no_changed_byte_of_a_header_ends_in_a_panic() {
+    let folder = Folder::new();
+    let whole = nifti(&[4, 2, 3, 2, 3, 1, 1, 1], 36);
+    let (mut n_read, mut n_refused) = (0, 0);
+    for at in 0..352 {
+        for value in [0x00, 0x01, 0x7f, 0x80, 0xff] {
+            let mut bytes = whole.clone();
+            bytes[at] = value;
+            let file = NiftiFile::open(&folder.write("bad.nii", &bytes));
+            let read = file
+                .and_then(|file| file.each_volume(0..file.n_volumes(), &[0], &mut |_, _| Ok(())));
+            match read {
+                Ok(()) => n_read += 1,
+                Err(error) => {
+                    assert_eq!(error.exit_code(), 3);
+                    n_refused += 1;
+                }
+            }
+        }
+    }
+    assert!(n_read > 100 && n_refused > 50, "{n_read} {n_refused}");
+}
+
+#[test]
 fn masks_that_are_none_and_images_beside_their_mask_are_refused() {
     let folder = Folder::new();
     let mask = |bytes: &[u8]| Mask::read(&folder.write("mask.nii", bytes));

@@ -183,7 +183,7 @@ fn design(dataset: Dataset, has_tr_times: bool) -> String {
     let mut text = String::from("\n[design]\n");
     if !has_tr_times {
         text += "tr_s = 2.0               # s\n\
-                 first_tr_s = -9.0        # middle of the first TR: the sound starts 10 s after it\n";
+                 first_tr_s = -9.0        # s, middle of the first TR: the sound starts 10 s after the first trigger\n";
     }
     text += match dataset {
         Dataset::Lab => {
@@ -217,7 +217,7 @@ fn spaces(text: &mut String, plan: &Plan, base: &Path) -> Result<()> {
     let _ = write!(
         text,
         "[[space]]\nname = \"bow\"             # counts of words\nkind = \"bow\"\n\
-         max_words = 1000         # the most frequent; without it the whole vocabulary, and hours\n\n\
+         max_words = 1000         # the most frequent; without it the whole vocabulary\n\n\
          [[space]]\nname = \"word_rate\"       # words per TR: the low-level control\n\
          kind = \"word_rate\"\n\n\
          # [[space]]\n# name = \"both\"\n# combine = [\"{combined}\", \"word_rate\"]\n"
