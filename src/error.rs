@@ -5,10 +5,14 @@
 
 use std::path::PathBuf;
 
+pub use crate::io::hdf5::Hdf5Error;
 pub use crate::io::input::InputError;
+pub use crate::io::nifti::NiftiError;
 pub use crate::io::npy::NpyError;
+pub use crate::io::npz::NpzError;
 pub use crate::io::pickle::PickleError;
 pub use crate::io::table::TableError;
+pub use crate::io::textgrid::TextGridError;
 pub use crate::io::word_vectors::VectorsError;
 pub use crate::stimuli::StoriesError;
 
@@ -56,6 +60,30 @@ pub enum Error {
         /// What is wrong.
         source: NpyError,
     },
+    /// A `.npz` that is damaged or does not hold the array.
+    #[error("{path}: {source}")]
+    Npz {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: NpzError,
+    },
+    /// An HDF5 file that lies, is too new, or does not hold the matrix.
+    #[error("{path}: {source}")]
+    Hdf5 {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Hdf5Error,
+    },
+    /// A NIfTI image that lies, is cut short, or does not fit its mask.
+    #[error("{path}: {source}")]
+    Nifti {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: NiftiError,
+    },
     /// A pickle that is damaged or asks for more than plain data.
     #[error("{path}: {source}")]
     Pickle {
@@ -71,6 +99,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong, with its line.
         source: TableError,
+    },
+    /// A TextGrid that cannot be understood.
+    #[error("{path}: {source}")]
+    TextGrid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with its line.
+        source: TextGridError,
     },
     /// A file of word vectors that lies, is cut short or damaged.
     #[error("{path}: {source}")]
@@ -246,8 +282,12 @@ impl Error {
             Error::Read { .. }
             | Error::Input { .. }
             | Error::Npy { .. }
+            | Error::Npz { .. }
+            | Error::Hdf5 { .. }
+            | Error::Nifti { .. }
             | Error::Pickle { .. }
             | Error::Table { .. }
+            | Error::TextGrid { .. }
             | Error::Vectors { .. }
             | Error::Stories { .. }
             | Error::Shape { .. }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::io::table::WordTable;
-use crate::io::{input, pickle, table};
+use crate::io::{input, pickle, table, textgrid};
 use crate::warning::Warning;
 
 /// HuthLab's transcript marks that are no words, compared without `{}` and in lower case.
@@ -18,7 +18,10 @@ const BAD_WORDS: [&str; 8] = ["", "sentence_start", "sentence_end", "br", "lg", 
 #[non_exhaustive]
 pub enum StoriesError {
     /// A folder without a table.
-    #[error("the folder holds no .tsv, .csv or .txt tables (plain or .gz), expected one a story")]
+    #[error(
+        "the folder holds no .tsv, .csv or .txt tables and no TextGrids (plain or .gz), expected \
+         one a story"
+    )]
     NoTables,
     /// A file with a header and nothing else.
     #[error("the file holds no stories, expected at least one; check the path")]
@@ -124,12 +127,13 @@ pub struct Story {
     pub tr_times_s: Option<Vec<f64>>,
 }
 
-/// Reads stories from one table, a lab pickle, or a folder with one table a story.
+/// Reads stories from one table, a lab pickle, a TextGrid, or a folder with one table or TextGrid
+/// a story.
 ///
-/// A `.pkl` or `.pickle` (or `.gz` of one) is a pickle, any other file a table: stories in the
-/// order of first appearance, and without a column `story` the file's stem is the story. In a
-/// folder the `.tsv` and `.csv` files are read, `.txt` only where there are none of those; the
-/// stem is the story, and stories are sorted by name. Empty words and HuthLab's marks
+/// A `.pkl` or `.pickle` (or `.gz` of one) is a pickle, a `.TextGrid` a TextGrid, any other file a
+/// table: stories in the order of first appearance, and without a column `story` the file's stem is
+/// the story. In a folder the `.tsv` and `.csv` files are read; where there are none the TextGrids,
+/// where there are none of those either the `.txt` files; the stem is the story, and stories are sorted by name. Empty words and HuthLab's marks
 /// (`BAD_WORDS`) are dropped. Words out of order are sorted stably and give a warning.
 /// # Errors
 /// `Error::Stories` for what [`StoriesError`] lists, `Error::Table` and `Error::Pickle` for the
@@ -141,8 +145,7 @@ pub fn read_stories(path: &Path) -> Result<(Vec<Story>, Vec<Warning>)> {
     } else if matches!(input::extension(path).as_str(), "pkl" | "pickle") {
         read_pickle(path, &mut warnings)?
     } else {
-        let table = table::read(path)?;
-        from_table(table, &input::stem(path), &mut warnings).map_err(|e| at(path, e))?
+        from_table(read_words(path)?, &input::stem(path), &mut warnings).map_err(|e| at(path, e))?
     };
     if stories.is_empty() {
         return Err(at(path, StoriesError::NoStories));
@@ -157,6 +160,7 @@ fn at(path: &Path, source: StoriesError) -> Error {
 fn read_folder(folder: &Path, warnings: &mut Vec<Warning>) -> Result<Vec<Story>> {
     let read_error = |source| Error::Read { path: folder.to_owned(), source };
     let mut tables = Vec::new();
+    let mut grids = Vec::new();
     let mut texts = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(read_error)? {
         let path = entry.map_err(read_error)?.path();
@@ -165,14 +169,13 @@ fn read_folder(folder: &Path, warnings: &mut Vec<Warning>) -> Result<Vec<Story>>
         }
         match input::extension(&path).as_str() {
             "tsv" | "csv" => tables.push(path),
+            "textgrid" => grids.push(path),
             "txt" => texts.push(path),
             _ => {}
         }
     }
-    let mut files = if tables.is_empty() { texts } else { tables };
-    if files.is_empty() {
-        return Err(at(folder, StoriesError::NoTables));
-    }
+    let found = [tables, grids, texts].into_iter().find(|files| !files.is_empty());
+    let mut files = found.ok_or_else(|| at(folder, StoriesError::NoTables))?;
     files.sort_by_cached_key(|path| (input::stem(path), path.clone()));
     for pair in files.windows(2) {
         let story = input::stem(&pair[0]);
@@ -183,7 +186,7 @@ fn read_folder(folder: &Path, warnings: &mut Vec<Warning>) -> Result<Vec<Story>>
     }
     let mut stories = Vec::with_capacity(files.len());
     for path in &files {
-        let mut table = table::read(path)?;
+        let mut table = read_words(path)?;
         let n_stories = table.story_names.as_ref().map_or(1, Vec::len);
         if n_stories > 1 {
             let file = file_name(path);
@@ -194,6 +197,13 @@ fn read_folder(folder: &Path, warnings: &mut Vec<Warning>) -> Result<Vec<Story>>
         stories.extend(read.map_err(|e| at(path, e))?);
     }
     Ok(stories)
+}
+
+fn read_words(path: &Path) -> Result<WordTable> {
+    match input::extension(path).as_str() {
+        "textgrid" => textgrid::read_words(path),
+        _ => table::read(path),
+    }
 }
 
 fn file_name(path: &Path) -> String {

@@ -51,7 +51,9 @@ pub enum Command {
     Run(RunArgs),
     /// Read every header and check every count of a study; compute nothing
     Check(CheckArgs),
-    /// Cross-validated ridge with one alpha per voxel, from .npy files
+    /// Write a ready, commented STUDY.toml from what lies in a folder
+    Init(InitArgs),
+    /// Cross-validated ridge with one alpha per voxel, from .npy, .npz or HDF5 files
     Ridge(RidgeArgs),
     /// Lanczos-resample the rows of an array from word times to TR times
     Resample(ResampleArgs),
@@ -65,6 +67,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// List the devices that can be used, and say why one cannot
     Devices,
+    /// Scores, alphas and weights of a finished run as one .npz
+    Export(ExportArgs),
     /// The report of a finished run again, and its figures as files
     Report(ReportArgs),
 }
@@ -73,10 +77,10 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("which rows").args(["fold_ids", "groups"]).required(true)))]
 pub struct RidgeArgs {
-    /// Design, (n, p) .npy, f32 or f64
+    /// Design, (n, p) .npy, .npz or HDF5 (dataset data), f32 or f64
     #[arg(long, value_name = "X.npy")]
     pub x: PathBuf,
-    /// BOLD, (n, V) .npy, f32 or f64
+    /// BOLD, (n, V) .npy, .npz or HDF5 (dataset data), f32 or f64
     #[arg(long, value_name = "Y.npy")]
     pub y: PathBuf,
     /// Fold of each row, (n) .npy, any integers
@@ -151,6 +155,20 @@ pub struct CheckArgs {
     pub study: PathBuf,
 }
 
+/// `voxelcast init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The dataset's folder; it is searched, 6 folders deep
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Its layout: ds003020 (TextGrids, respdict.json, .hf5) or lab (raw_text.pkl, subject*/*.npy)
+    #[arg(long, value_name = "DATASET")]
+    pub dataset: String,
+    /// The new file; never overwritten
+    #[arg(long, value_name = "STUDY.toml", default_value = "STUDY.toml")]
+    pub out: PathBuf,
+}
+
 /// `voxelcast demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -205,7 +223,7 @@ pub struct DelayArgs {
 /// `voxelcast features`.
 #[derive(Debug, Args)]
 pub struct FeaturesArgs {
-    /// Timed words: a table, raw_text.pkl, or a folder of tables
+    /// Timed words: a table, raw_text.pkl, a TextGrid, or a folder of tables or TextGrids
     #[arg(long, value_name = "PATH")]
     pub stories: PathBuf,
     /// bow, word2vec, glove or word_rate
@@ -246,7 +264,7 @@ pub struct FeaturesArgs {
 /// `voxelcast simulate`.
 #[derive(Debug, Args)]
 pub struct SimulateArgs {
-    /// Timed words: a table, raw_text.pkl, or a folder of tables
+    /// Timed words: a table, raw_text.pkl, a TextGrid, or a folder of tables or TextGrids
     #[arg(long, value_name = "PATH")]
     pub stories: PathBuf,
     /// Features that drive the voxels: bow, word2vec, glove or word_rate
@@ -324,6 +342,20 @@ pub struct BenchArgs {
     /// Times that the whole is solved; the quickest counts
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub repeats: usize,
+}
+
+/// `voxelcast export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Output folder of a finished run
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The new file: SUBJECT/MODEL/scores, best_alphas, cv_scores, …, coef_ where weights were saved
+    #[arg(long, value_name = "OUT.npz")]
+    pub npz: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `voxelcast report`.

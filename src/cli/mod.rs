@@ -6,8 +6,10 @@ mod bench;
 mod console;
 mod demo;
 mod devices;
+mod export;
 mod features;
 mod heap;
+mod init;
 mod report;
 mod ridge;
 mod settings;
@@ -75,6 +77,7 @@ fn dispatch(cli: &Cli) -> Result<()> {
         Command::Run(args) => study::run_study(args, &context)?,
         Command::Check(args) => study::check_study(args, &context)?,
         Command::Demo(args) => demo::run_demo(args, &context)?,
+        Command::Init(args) => init::init_study(args)?,
         Command::Ridge(args) => ridge::ridge(args, &context)?,
         Command::Resample(args) => arrays::resample(args)?,
         Command::Delay(args) => arrays::delay(args)?,
@@ -82,6 +85,7 @@ fn dispatch(cli: &Cli) -> Result<()> {
         Command::Simulate(args) => features::simulate(args, &context)?,
         Command::Bench(args) => bench::bench(args, &context)?,
         Command::Devices => devices::devices(&context),
+        Command::Export(args) => export::export(args)?,
         Command::Report(args) => report::report(args)?,
     };
     if context.settings.json {

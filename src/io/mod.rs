@@ -7,19 +7,29 @@
 //! | module | reads | writes |
 //! |---|---|---|
 //! | [`input`] | plain, gzip, one member of a zip | |
+//! | [`hdf5`] | one matrix of an HDF5 file | |
+//! | [`matrix_file`] | a matrix in any of these formats, in column tiles | |
 //! | [`output`] | | any file, under a temporary name first |
 //! | [`npy`] | NumPy arrays, whole or in column tiles | the same |
+//! | [`nifti`] | NIfTI-1 and -2, plain or gzip: masks, 4-D BOLD through a mask | one volume |
+//! | [`npz`] | one array of a `.npz` | |
 //! | [`safetensors`] | | f32 matrices in column tiles |
 //! | [`pickle`] | the lab's `raw_text.pkl`, nothing executed | |
 //! | [`table`] | TSV and CSV of timed words | |
+//! | [`textgrid`] | Praat's TextGrid text files | |
 //! | [`word_vectors`] | word2vec binary and text, GloVe text | |
 
+pub mod hdf5;
 pub mod input;
+pub mod matrix_file;
+pub mod nifti;
 pub mod npy;
+pub mod npz;
 pub mod output;
 pub mod pickle;
 pub mod safetensors;
 pub mod table;
+pub mod textgrid;
 pub mod word_vectors;
 
 #[cfg(test)]

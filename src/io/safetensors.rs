@@ -10,6 +10,59 @@ use serde_json::{Map, json};
 use super::output::PartialFile;
 use crate::error::{Error, Result};
 
+/// One tensor of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    /// Its name.
+    pub name: String,
+    /// Rows and columns.
+    pub shape: Vec<usize>,
+    /// Byte of the file where it starts.
+    pub start: u64,
+    /// Its length.
+    pub n_bytes: u64,
+}
+
+/// The f32 tensors of a file that [`ColumnsWriter`] wrote, in its order.
+/// # Errors
+/// `Error::Read`; `Error::Values` for a header that does not fit the file.
+pub fn read_header(path: &Path) -> Result<Vec<Tensor>> {
+    /// Names and sizes of a few matrices.
+    const MAX_HEADER_BYTES: u64 = 1 << 20;
+    let read_error = |source| Error::Read { path: path.to_owned(), source };
+    let broken = |problem: &str| Error::Values {
+        place: path.display().to_string(),
+        problem: format!("is no safetensors file of f32 matrices: {problem}"),
+        hint: "run the study again".into(),
+    };
+    let file = File::open(path).map_err(read_error)?;
+    let n_file = file.metadata().map_err(read_error)?.len();
+    let mut length = [0u8; 8];
+    file.read_exact_at(&mut length, 0).map_err(read_error)?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER_BYTES.min(n_file.saturating_sub(8)) {
+        return Err(broken("its header is longer than the file"));
+    }
+    let mut text = vec![0u8; length as usize];
+    file.read_exact_at(&mut text, 8).map_err(read_error)?;
+    let header: Map<String, serde_json::Value> =
+        serde_json::from_slice(&text).map_err(|_| broken("its header is not JSON"))?;
+    let mut tensors = Vec::new();
+    for (name, about) in header.into_iter().filter(|(name, _)| name != "__metadata__") {
+        let shape: Vec<usize> = serde_json::from_value(about["shape"].clone())
+            .map_err(|_| broken("a shape is missing"))?;
+        let [from, to]: [u64; 2] = serde_json::from_value(about["data_offsets"].clone())
+            .map_err(|_| broken("offsets are missing"))?;
+        let n_values = shape.iter().try_fold(4u64, |n, &size| n.checked_mul(size as u64));
+        let is_inside = to.checked_add(8 + length).is_some_and(|end| end <= n_file);
+        if about["dtype"] != "F32" || to.checked_sub(from) != n_values || !is_inside {
+            return Err(broken("a tensor does not fit its shape or the file"));
+        }
+        tensors.push(Tensor { name, shape, start: 8 + length + from, n_bytes: to - from });
+    }
+    Ok(tensors)
+}
+
 /// f32 matrices `(rows, n_cols)` in one file, written in column tiles from any thread.
 ///
 /// Layout (huggingface/safetensors, README, "Format"): 8 bytes with the length of the header,

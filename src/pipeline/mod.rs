@@ -3,7 +3,9 @@
 pub mod arrays;
 pub mod bench;
 pub mod demo;
+pub mod export;
 pub mod features;
+pub mod init;
 pub mod memory;
 pub mod output;
 pub mod report;

@@ -14,7 +14,8 @@ use super::tiles::{BoldSource, SolvedTile, TileRun, TileSink, run_tiles, tile_wi
 use crate::backend::device::Device;
 use crate::backend::{Block, PathSettings, Problem, Scorer, VoxelCounts, n_workers};
 use crate::error::{Error, Result};
-use crate::io::npy::{self, NpyColumnsWriter, NpyFile};
+use crate::io::matrix_file::{MatrixFile, Which};
+use crate::io::npy::{self, NpyColumnsWriter};
 use crate::ridge::conditioning::Conditioning;
 use crate::ridge::edges::AlphaEdges;
 use crate::ridge::folds::Dealt;
@@ -125,10 +126,10 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     let mut mark = |name: &str, since: Instant| {
         seconds.push((name.to_string(), since.elapsed().as_secs_f64()));
     };
-    let y = open_matrix(&job.y)?;
+    let mut y = open_matrix(&job.y)?;
     let labels_path = job.folds.path();
     let labels = npy::read_labels(labels_path)?;
-    let x_file = open_matrix(&job.x)?;
+    let mut x_file = open_matrix(&job.x)?;
     let (n, p) = (x_file.n_rows(), x_file.n_cols());
     same_rows(&job.x, n, &job.y, y.n_rows())?;
     same_rows(&job.x, n, labels_path, labels.len())?;
@@ -137,14 +138,14 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         RowFolds::Ids(_) => folds::from_labels(&labels, &place)?,
         RowFolds::Groups(_, dealt) => folds::from_groups(&labels, dealt, &place)?,
     };
-    let test_y = job.test.as_ref().map(|(_, path)| open_matrix(path)).transpose()?;
-    let test_x = job.test.as_ref().map(|(path, _)| open_matrix(path)).transpose()?;
+    let mut test_y = job.test.as_ref().map(|(_, path)| open_matrix(path)).transpose()?;
+    let mut test_x = job.test.as_ref().map(|(path, _)| open_matrix(path)).transpose()?;
     if let (Some((x_path, y_path)), Some(x), Some(y_test)) = (&job.test, &test_x, &test_y) {
         same_rows(x_path, x.n_rows(), y_path, y_test.n_rows())?;
         same_columns(&job.x, p, x_path, x.n_cols())?;
         same_columns(&job.y, y.n_cols(), y_path, y_test.n_cols())?;
     }
-    let n_test = test_x.as_ref().map_or(0, NpyFile::n_rows);
+    let n_test = test_x.as_ref().map_or(0, MatrixFile::n_rows);
 
     let n_folds = fold_names.len();
     let sizes = Sizes { n_rows: n, n_test, n_coefs: p, n_voxels: y.n_cols(), n_folds };
@@ -158,9 +159,13 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     settings.fit_intercept = job.fit_intercept;
     settings.alpha_tolerance = job.alpha_tolerance;
     settings.basis_tolerance = job.basis_tolerance;
+    let files = [&mut x_file, &mut y].into_iter().chain(&mut test_x).chain(&mut test_y);
+    unpack(files, &job.out)?;
+    let x_tiles = x_file.expect_tiles()?;
+    let test_tiles = test_x.as_ref().map(MatrixFile::expect_tiles).transpose()?;
     let mut load = |route: Route| -> Result<(Problem, Conditioning, Vec<f64>)> {
         let clock = Instant::now();
-        let design = ridge_design(&x_file, test_x.as_ref(), &runs, route, job.fit_intercept)?;
+        let design = ridge_design(x_tiles, test_tiles, &runs, route, job.fit_intercept)?;
         mark("read X", clock);
         let clock = Instant::now();
         let spec = ModelSpec { space: 0, delays: vec![0], route, wants_coef: true };
@@ -257,14 +262,23 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     Ok(summary)
 }
 
-fn open_matrix(path: &Path) -> Result<NpyFile> {
-    let file = NpyFile::open(path)?;
-    file.check_matrix()?;
+fn open_matrix(path: &Path) -> Result<MatrixFile> {
+    let file = MatrixFile::open(path, &Which::default())?;
     check_not_empty(&file)?;
     Ok(file)
 }
 
-fn check_not_empty(file: &NpyFile) -> Result<()> {
+/// Unpacks compressed files beside the results, into files without a name.
+fn unpack<'a>(files: impl Iterator<Item = &'a mut MatrixFile>, out: &Path) -> Result<()> {
+    for file in files.filter(|file| file.tiles().is_none()) {
+        std::fs::create_dir_all(out)
+            .map_err(|source| Error::Write { path: out.to_owned(), source })?;
+        file.unpack(out, true)?;
+    }
+    Ok(())
+}
+
+fn check_not_empty(file: &MatrixFile) -> Result<()> {
     let (n, p) = (file.n_rows(), file.n_cols());
     if n > 0 && p > 0 {
         return Ok(());
@@ -321,9 +335,9 @@ fn blocks_by_fold(fold_of_row: &[usize], n_folds: usize) -> (Vec<Block>, Vec<Run
 }
 
 struct MatrixSource {
-    y: NpyFile,
+    y: MatrixFile,
     runs: Vec<Runs>,
-    test_y: Option<NpyFile>,
+    test_y: Option<MatrixFile>,
 }
 
 impl BoldSource for MatrixSource {

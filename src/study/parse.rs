@@ -7,7 +7,8 @@ use toml::{Table, Value};
 use super::keys::nearest;
 use super::section::Section;
 use super::settings::{
-    Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
+    BoldFiles, Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics,
+    Study, WordTime,
 };
 use crate::backend::Scorer;
 use crate::design::delays::check_delays;
@@ -15,6 +16,7 @@ use crate::design::trim::Trim;
 use crate::design::zscore::ZScoreMode;
 use crate::error::{Error, Result};
 use crate::features::bow::BowSettings;
+use crate::io::matrix_file::{DATASET, is_hdf5, is_nifti};
 use crate::ridge::{AlphaGrid, Solver};
 
 /// Reads a study from a file.
@@ -63,8 +65,8 @@ pub fn from_text(text: &str, folder: &Path, name: &str) -> Result<Study> {
     parser.study(folder)
 }
 
-/// A subject and its BOLD; its single measurements.
-type SubjectBold = ((String, String), Option<String>);
+/// A subject's name, its BOLD, its single measurements, what to take of the files.
+type SubjectBold = ((String, String), (Option<String>, BoldFiles));
 
 struct Parser<'a> {
     name: &'a str,
@@ -95,7 +97,8 @@ impl<'a> Parser<'a> {
         let ridge = self.section("ridge")?;
         let output = self.section("output")?;
         let spaces = self.spaces()?;
-        let (bold, repeats) = self.bold()?.into_iter().unzip();
+        let (bold, more): (_, Vec<_>) = self.bold()?.into_iter().unzip();
+        let (repeats, bold_files) = more.into_iter().unzip();
         let study = Study {
             folder: folder.to_owned(),
             stories: PathBuf::from(stories.required_text("path")?),
@@ -104,6 +107,7 @@ impl<'a> Parser<'a> {
             exclude: stories.texts("exclude")?.unwrap_or_default(),
             bold,
             repeats,
+            bold_files,
             split: split_how(&split)?,
             seed: split.count("seed")?.unwrap_or(214) as u64,
             tr_s: positive(&design, "tr_s")?.unwrap_or(2.0),
@@ -195,14 +199,8 @@ impl<'a> Parser<'a> {
                     format!("{path:?}"),
                 ));
             }
-            let repeats = section.text("repeats")?.map(str::to_owned);
-            if let Some(path) =
-                repeats.as_ref().filter(|p| !p.contains("{story}") || !p.contains("{repeat}"))
-            {
-                let expected = "a path with {story} and {repeat} in it";
-                return Err(section.error("repeats", expected, format!("{path:?}")));
-            }
-            subjects.push(((subject.clone(), path.to_owned()), repeats));
+            let more = (repeats(&section, path)?, bold_files(&section, path)?);
+            subjects.push(((subject.clone(), path.to_owned()), more));
         }
         if subjects.is_empty() {
             return Err(self.error("[bold.SUBJECT]", none, hint));
@@ -496,3 +494,26 @@ fn stability(section: &Section<'_>) -> Result<Stability> {
 #[cfg(test)]
 #[path = "parse_tests.rs"]
 mod tests;
+
+/// Single measurements: files of their own, or a dataset of the HDF5 files of `path`.
+fn repeats(section: &Section<'_>, path: &str) -> Result<Option<String>> {
+    let Some(text) = section.text("repeats")? else { return Ok(None) };
+    let is_dataset = is_hdf5(Path::new(path)) && !text.contains(['{', '.']) && !text.is_empty();
+    if !is_dataset && (!text.contains("{story}") || !text.contains("{repeat}")) {
+        let expected = "a path with {story} and {repeat} in it, or a dataset of the HDF5 files";
+        return Err(section.error("repeats", expected, format!("{text:?}")));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+fn bold_files(section: &Section<'_>, path: &str) -> Result<BoldFiles> {
+    let mask = section.text("mask")?.map(PathBuf::from);
+    if mask.is_none() && is_nifti(Path::new(path)) {
+        return Err(section.error("mask", "a NIfTI mask for NIfTI images", "nothing"));
+    }
+    let dataset = section.text("dataset")?.unwrap_or(DATASET).to_owned();
+    if dataset.is_empty() {
+        return Err(section.error("dataset", "the name of a dataset or array", "nothing"));
+    }
+    Ok(BoldFiles { dataset, mask })
+}

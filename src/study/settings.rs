@@ -25,8 +25,11 @@ pub struct Study {
     pub exclude: Vec<String>,
     /// Subjects and their BOLD, `{story}` in the path.
     pub bold: Vec<(String, String)>,
-    /// Per subject, its single measurements: `{story}` and `{repeat}` in the path.
+    /// Per subject, its single measurements: `{story}` and `{repeat}` in the path, or the name of
+    /// an HDF5 dataset `(n_repeats, n_trs, n_voxels)` in the story's own file.
     pub repeats: Vec<Option<String>>,
+    /// Per subject, what to take of its files.
+    pub bold_files: Vec<BoldFiles>,
     /// How test stories are taken.
     pub split: SplitHow,
     /// Seed of the shuffle.
@@ -75,6 +78,15 @@ pub struct Study {
     pub statistics: Statistics,
     /// Other splits, fewer stories.
     pub stability: Stability,
+}
+
+/// What to take of a subject's BOLD files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoldFiles {
+    /// Dataset of HDF5, array of `.npz`.
+    pub dataset: String,
+    /// NIfTI mask: its voxels are the columns of NIfTI images, and where results belong.
+    pub mask: Option<PathBuf>,
 }
 
 /// How test scores are held against chance.

@@ -8,6 +8,8 @@
 //! | `ridge_refusals` | what `voxelcast ridge` refuses: exit code, message, nothing written |
 //! | `solvers` | gram, svd and dual against each other and the oracle; when gram is not trusted |
 //! | `bench_command` | `voxelcast bench`: what it prints, its flags |
+//! | `datasets` | studies on HDF5, NIfTI, `.npz`, TextGrids; `init` and `export` |
+//! | `formats` | files of other programs: nibabel, h5py, PyTables, NumPy, TextGrid writers |
 //! | `golden` | values of other programs (himalaya, scikit-learn, NumPy, gensim) |
 //! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
 //! | `statistics` | what a study computes beyond scores: significance, comparisons, other splits |
@@ -23,8 +25,10 @@
 
 mod architecture;
 mod bench_command;
+mod datasets;
 mod devices;
 mod fold_flags;
+mod formats;
 mod golden;
 mod hostile;
 mod memory;

@@ -282,6 +282,11 @@ impl Parser<'_> {
 
 /// Magic bytes, version 1.0 and a C-order header, padded to 64 bytes as NumPy pads it.
 pub(super) fn format(dtype: Dtype, shape: &[usize]) -> Vec<u8> {
+    format_descr(&dtype.to_string(), shape)
+}
+
+/// The same for a dtype that is written and never read, such as text.
+pub(super) fn format_descr(descr: &str, shape: &[usize]) -> Vec<u8> {
     let sizes = match shape {
         [size] => format!("({size},)"),
         sizes => {
@@ -289,7 +294,7 @@ pub(super) fn format(dtype: Dtype, shape: &[usize]) -> Vec<u8> {
             format!("({})", sizes.join(", "))
         }
     };
-    let mut text = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {sizes}, }}");
+    let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {sizes}, }}");
     // NumPy leaves room for the first size to grow to 21 digits.
     if let Some(first) = shape.first() {
         text.push_str(&" ".repeat(21usize.saturating_sub(first.to_string().len())));

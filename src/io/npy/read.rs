@@ -1,7 +1,7 @@
 //! Reads tiles of a `.npy` file into the caller's slices, by position.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -36,30 +36,82 @@ impl NpyFile {
     /// # Errors
     /// `Error::Read` if it cannot be opened, `Error::Npy` for everything wrong inside.
     pub fn open(path: &Path) -> Result<NpyFile> {
-        let npy_error = |source| Error::Npy { path: path.to_owned(), source };
+        NpyFile::open_part(path, 0, None)
+    }
+
+    /// The same for a `.npy` file that lies inside another one: `n_bytes` from byte `start` on.
+    pub(in crate::io) fn open_part(
+        path: &Path,
+        start: u64,
+        n_bytes: Option<u64>,
+    ) -> Result<NpyFile> {
         let read_error = |source| Error::Read { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(read_error)?;
         let n_file = file.metadata().map_err(read_error)?.len();
-        let mut prefix = Vec::with_capacity(12);
-        file.by_ref().take(12).read_to_end(&mut prefix).map_err(read_error)?;
-        let (n_prefix, n_header) = header_length(&prefix, n_file).map_err(npy_error)?;
-        let data_start = (n_prefix + n_header) as u64;
-        if n_file < data_start {
-            let (n_bytes, expected) = (n_file, data_start);
-            return Err(npy_error(NpyError::TruncatedHeader { n_bytes, expected }));
-        }
-        let mut text = vec![0; n_header];
-        file.read_exact_at(&mut text, n_prefix as u64).map_err(read_error)?;
-        let header = header::parse(&text).map_err(npy_error)?;
-        let expected = header.n_data_bytes().map_err(npy_error)?;
-        let got = n_file - data_start;
-        if got != expected {
+        let n_left = n_file.saturating_sub(start);
+        file.seek(SeekFrom::Start(start)).map_err(read_error)?;
+        let n_part = n_bytes.unwrap_or(n_left);
+        let (header, n_header) = read_header(path, n_part, &mut file.by_ref().take(n_part))?;
+        if n_part > n_left {
             let (shape, dtype) = (header.shape, header.dtype.to_string());
-            return Err(npy_error(if got < expected {
-                NpyError::Truncated { shape, dtype, expected, got }
-            } else {
-                NpyError::TrailingBytes { shape, dtype, expected, got }
-            }));
+            let (expected, got) = (n_part - n_header, n_left.saturating_sub(n_header));
+            let source = NpyError::Truncated { shape, dtype, expected, got };
+            return Err(Error::Npy { path: path.to_owned(), source });
+        }
+        Ok(NpyFile { file, path: path.to_owned(), header, data_start: start + n_header })
+    }
+
+    /// Rows and columns of a `.npy` file of `n_bytes` that comes as a stream, from its header.
+    pub(in crate::io) fn peek(
+        path: &Path,
+        n_bytes: u64,
+        stream: &mut dyn Read,
+    ) -> Result<(usize, usize)> {
+        let (header, _) = read_header(path, n_bytes, stream)?;
+        let n_cols = header.shape.iter().skip(1).product();
+        Ok((header.shape.first().copied().unwrap_or(1), n_cols))
+    }
+
+    /// A whole `.npy` file without a name of its own; errors name `path`, where it came from.
+    pub(in crate::io) fn of_scratch(mut file: File, path: &Path) -> Result<NpyFile> {
+        let read_error = |source| Error::Read { path: path.to_owned(), source };
+        let n_file = file.metadata().map_err(read_error)?.len();
+        file.seek(SeekFrom::Start(0)).map_err(read_error)?;
+        let (header, data_start) = read_header(path, n_file, &mut file)?;
+        Ok(NpyFile { file, path: path.to_owned(), header, data_start })
+    }
+
+    /// Elements without a header, in C order from byte `data_start` of the file at `path` on.
+    /// # Errors
+    /// `Error::Read`; `NpyError::Truncated` if they reach past the file's end.
+    pub(in crate::io) fn at(
+        path: &Path,
+        data_start: u64,
+        dtype: Dtype,
+        shape: Vec<usize>,
+    ) -> Result<NpyFile> {
+        let file =
+            File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        NpyFile::of_elements(file, path, data_start, dtype, shape)
+    }
+
+    /// As [`NpyFile::at`], of an open file; errors name `path`.
+    pub(in crate::io) fn of_elements(
+        file: File,
+        path: &Path,
+        data_start: u64,
+        dtype: Dtype,
+        shape: Vec<usize>,
+    ) -> Result<NpyFile> {
+        let n_file =
+            file.metadata().map_err(|source| Error::Read { path: path.to_owned(), source })?.len();
+        let header = Header { dtype, is_fortran: false, shape };
+        let at = |source| Error::Npy { path: path.to_owned(), source };
+        let expected = header.n_data_bytes().map_err(at)?;
+        let got = n_file.saturating_sub(data_start);
+        if expected > got {
+            let (shape, dtype) = (header.shape, header.dtype.to_string());
+            return Err(at(NpyError::Truncated { shape, dtype, expected, got }));
         }
         Ok(NpyFile { file, path: path.to_owned(), header, data_start })
     }
@@ -351,6 +403,41 @@ impl NpyFile {
     }
 }
 
+/// The header of a file of `n_file` bytes, checked against that length, and where its data start.
+fn read_header(path: &Path, n_file: u64, stream: &mut dyn Read) -> Result<(Header, u64)> {
+    let npy_error = |source| Error::Npy { path: path.to_owned(), source };
+    let read_error = |source| Error::Read { path: path.to_owned(), source };
+    let mut prefix = Vec::with_capacity(12);
+    stream.take(12).read_to_end(&mut prefix).map_err(read_error)?;
+    let (n_prefix, n_header) = header_length(&prefix, n_file).map_err(npy_error)?;
+    let data_start = (n_prefix + n_header) as u64;
+    if n_file < data_start {
+        let (n_bytes, expected) = (n_file, data_start);
+        return Err(npy_error(NpyError::TruncatedHeader { n_bytes, expected }));
+    }
+    // Version 1.0 has two bytes of its text among the twelve.
+    let mut text = prefix.split_off(n_prefix);
+    text.truncate(n_header);
+    let n_rest = (n_header - text.len()) as u64;
+    stream.take(n_rest).read_to_end(&mut text).map_err(read_error)?;
+    if text.len() < n_header {
+        let (n_bytes, expected) = ((n_prefix + text.len()) as u64, data_start);
+        return Err(npy_error(NpyError::TruncatedHeader { n_bytes, expected }));
+    }
+    let header = header::parse(&text).map_err(npy_error)?;
+    let expected = header.n_data_bytes().map_err(npy_error)?;
+    let got = n_file - data_start;
+    if got != expected {
+        let (shape, dtype) = (header.shape, header.dtype.to_string());
+        return Err(npy_error(if got < expected {
+            NpyError::Truncated { shape, dtype, expected, got }
+        } else {
+            NpyError::TrailingBytes { shape, dtype, expected, got }
+        }));
+    }
+    Ok((header, data_start))
+}
+
 /// Lengths of magic bytes with version and size field, and of the header's text.
 fn header_length(prefix: &[u8], n_file: u64) -> Result<(usize, usize), NpyError> {
     let n_magic = prefix.len().min(MAGIC.len());
@@ -388,7 +475,7 @@ fn element<T: bytemuck::Pod>(bytes: &[u8], big_endian: bool) -> T {
 }
 
 /// Elements of any dtype as f32.
-fn decode(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
+pub(in crate::io) fn decode(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
     macro_rules! convert {
         ($type:ty) => {{
             const N: usize = size_of::<$type>();

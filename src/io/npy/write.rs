@@ -41,6 +41,16 @@ pub fn write<T: Element>(path: &Path, shape: &[usize], data: &[T]) -> Result<()>
     partial.finish()
 }
 
+/// The header of a C-order `.npy` file, for a file that is written elsewhere.
+pub fn header(dtype: Dtype, shape: &[usize]) -> Vec<u8> {
+    header::format(dtype, shape)
+}
+
+/// The same with NumPy's own name of the dtype, such as `<U12`.
+pub fn header_of(descr: &str, shape: &[usize]) -> Vec<u8> {
+    header::format_descr(descr, shape)
+}
+
 fn check_length(path: &Path, expected: Option<usize>, got: usize) -> Result<()> {
     if expected == Some(got) {
         return Ok(());

@@ -6,7 +6,8 @@ use super::analysis::{Rows, ScoredModel, named};
 use super::inputs::{Inputs, Subject};
 use super::split::Split;
 use crate::error::{Error, Result};
-use crate::io::npy::{self, NpyFile};
+use crate::io::matrix_file::MatrixFile;
+use crate::io::npy;
 use crate::pipeline::output::write_or_remove;
 use crate::scoring::Summary;
 use crate::scoring::ceiling::{MIN_CEILING, Power, noise_ceiling, normalised};
@@ -46,7 +47,7 @@ pub fn write_ceiling(
         let voxels = first..(first + WIDTH).min(subject.n_voxels);
         let power = |&slot: &usize| -> Result<Power> {
             let story = split.test[slot];
-            let read = |file: &NpyFile| -> Result<Vec<f32>> {
+            let read = |file: &MatrixFile| -> Result<Vec<f32>> {
                 let mut rows = vec![0f32; file.n_rows() * voxels.len()];
                 file.read_columns(0..file.n_rows(), voxels.clone(), &mut rows)?;
                 Ok(rows)

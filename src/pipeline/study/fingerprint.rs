@@ -87,11 +87,17 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs) -> Result<Vec<InputHash>> {
             add(path)?;
         }
     }
+    for mask in study.bold_files.iter().filter_map(|files| files.mask.as_ref()) {
+        add(mask)?;
+    }
     for (subject, (_, pattern)) in inputs.subjects.iter().zip(&study.bold) {
         for (story, file) in inputs.stories.iter().zip(&subject.files) {
             hashes.push(hash_file(file.path(), &pattern.replace("{story}", &story.name))?);
         }
-        for file in subject.repeats.iter().flatten() {
+        let repeats = subject.repeats.iter().zip(&subject.files);
+        let own = repeats
+            .flat_map(|(repeats, mean)| repeats.iter().filter(|file| file.path() != mean.path()));
+        for file in own {
             let path = file.path();
             let label = path.strip_prefix(&study.folder).unwrap_or(path).display().to_string();
             hashes.push(hash_file(path, &label)?);

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::design::tr_times::check_pairing;
 use crate::error::{Error, Result};
-use crate::io::npy::NpyFile;
+use crate::io::hdf5::has_dataset;
+use crate::io::matrix_file::{MatrixFile, Which};
+use crate::io::nifti::Mask;
 use crate::stimuli::{Story, read_stories};
 use crate::study::Study;
 use crate::warning::Warning;
@@ -25,9 +28,9 @@ pub struct Subject {
     /// Name in tables and folders.
     pub name: String,
     /// One open file a story, in the order of the stories.
-    pub files: Vec<NpyFile>,
+    pub files: Vec<MatrixFile>,
     /// Single measurements of each story; none for a story heard once.
-    pub repeats: Vec<Vec<NpyFile>>,
+    pub repeats: Vec<Vec<MatrixFile>>,
     /// Columns, the same in every file.
     pub n_voxels: usize,
     /// TRs of each story's features before the trim.
@@ -37,7 +40,7 @@ pub struct Subject {
 impl Subject {
     /// BOLD rows of each story.
     pub fn n_trs(&self) -> Vec<usize> {
-        self.files.iter().map(NpyFile::n_rows).collect()
+        self.files.iter().map(MatrixFile::n_rows).collect()
     }
 }
 
@@ -72,14 +75,22 @@ pub fn read_inputs(study: &Study) -> Result<Inputs> {
             hint: "two folds to train on and one story to test".into(),
         });
     }
-    let open = |((name, pattern), repeats): (&(String, String), &Option<String>)| {
-        let mut subject = open_subject(study, name, pattern, &stories, respdict.as_ref())?;
-        if let Some(pattern) = repeats {
-            subject.repeats = open_repeats(study, &subject, pattern, &stories)?;
+    let open = |index: usize| {
+        let files = &study.bold_files[index];
+        let mask = files.mask.as_ref().map(|path| Mask::read(&study.path(path))).transpose()?;
+        let mask = mask.map(Arc::new);
+        let which = Which { dataset: &files.dataset, mask: mask.as_ref() };
+        let mut subject = open_subject(study, index, &which, &stories, respdict.as_ref())?;
+        match &study.repeats[index] {
+            Some(pattern) if pattern.contains("{story}") => {
+                subject.repeats = open_repeats(study, &subject, pattern, &which, &stories)?;
+            }
+            Some(dataset) => subject.repeats = open_repeat_dataset(&subject, dataset, &stories)?,
+            None => {}
         }
         Ok(subject)
     };
-    let subjects = study.bold.iter().zip(&study.repeats).map(open).collect::<Result<_>>()?;
+    let subjects = (0..study.bold.len()).map(open).collect::<Result<_>>()?;
     Ok(Inputs { stories, subjects, warnings })
 }
 
@@ -157,18 +168,18 @@ fn stories_on_disk(pattern: &Path) -> Vec<String> {
 
 fn open_subject(
     study: &Study,
-    name: &str,
-    pattern: &str,
+    index: usize,
+    which: &Which<'_>,
     stories: &[Story],
     respdict: Option<&BTreeMap<String, usize>>,
 ) -> Result<Subject> {
-    let mut files: Vec<NpyFile> = Vec::with_capacity(stories.len());
+    let (name, pattern) = &study.bold[index];
+    let mut files: Vec<MatrixFile> = Vec::with_capacity(stories.len());
     let mut n_feature_trs = Vec::with_capacity(stories.len());
     for story in stories {
         let path = study.bold_path(pattern, &story.name);
-        let file = NpyFile::open(&path)?;
-        file.check_matrix()?;
-        let first = files.first().map_or(file.n_cols(), NpyFile::n_cols);
+        let file = MatrixFile::open(&path, which)?;
+        let first = files.first().map_or(file.n_cols(), MatrixFile::n_cols);
         if file.n_cols() != first || first == 0 || file.n_rows() == 0 {
             return Err(Error::Shape {
                 what: format!("BOLD of {name}, story {:?} ({})", story.name, path.display()),
@@ -191,21 +202,11 @@ fn open_subject(
             }
         };
         check_pairing(&story.name, n_trs, study.trim, &path, file.n_rows())?;
-        if !has_finite_value(&file)? {
-            return Err(Error::Values {
-                place: format!("story {:?}", story.name),
-                problem: format!(
-                    "expected BOLD of {name}, got {} rows of nothing but NaN or infinities in {}",
-                    file.n_rows(),
-                    path.display()
-                ),
-                hint: "make the file again, or name the story in [stories] exclude".into(),
-            });
-        }
+        check_has_values(&file, name, &story.name)?;
         files.push(file);
         n_feature_trs.push(n_trs);
     }
-    let n_voxels = files.first().map_or(0, NpyFile::n_cols);
+    let n_voxels = files.first().map_or(0, MatrixFile::n_cols);
     let repeats = files.iter().map(|_| Vec::new()).collect();
     Ok(Subject { name: name.to_owned(), files, repeats, n_voxels, n_feature_trs })
 }
@@ -215,8 +216,9 @@ fn open_repeats(
     study: &Study,
     subject: &Subject,
     pattern: &str,
+    which: &Which<'_>,
     stories: &[Story],
-) -> Result<Vec<Vec<NpyFile>>> {
+) -> Result<Vec<Vec<MatrixFile>>> {
     let mut all = Vec::with_capacity(stories.len());
     for (story, mean) in stories.iter().zip(&subject.files) {
         let mut files = Vec::new();
@@ -226,16 +228,8 @@ fn open_repeats(
             if !path.is_file() {
                 break;
             }
-            let file = NpyFile::open(&path)?;
-            file.check_matrix()?;
-            if (file.n_rows(), file.n_cols()) != (mean.n_rows(), mean.n_cols()) {
-                return Err(Error::Shape {
-                    what: format!("repeat {repeat} of story {:?} ({})", story.name, path.display()),
-                    expected: format!("({}, {}) as in path", mean.n_rows(), mean.n_cols()),
-                    got: format!("({}, {})", file.n_rows(), file.n_cols()),
-                    hint: "path holds the mean of the repeats: same rows, same voxels".into(),
-                });
-            }
+            let file = MatrixFile::open(&path, which)?;
+            check_repeat(&file, mean, repeat, &story.name)?;
             files.push(file);
         }
         all.push(files);
@@ -253,8 +247,65 @@ fn open_repeats(
     Ok(all)
 }
 
+/// The repeats that stand beside each story's mean in its HDF5 file.
+fn open_repeat_dataset(
+    subject: &Subject,
+    dataset: &str,
+    stories: &[Story],
+) -> Result<Vec<Vec<MatrixFile>>> {
+    let mut all = Vec::with_capacity(stories.len());
+    for (story, mean) in stories.iter().zip(&subject.files) {
+        let mut files = Vec::new();
+        if has_dataset(mean.path(), dataset) {
+            files = MatrixFile::open_slabs(mean.path(), dataset)?;
+        }
+        for (repeat, file) in (1..).zip(&files) {
+            check_repeat(file, mean, repeat, &story.name)?;
+        }
+        all.push(files);
+    }
+    if all.iter().all(|files| files.len() < 2) {
+        return Err(Error::Values {
+            place: format!("[bold.{}], repeats", subject.name),
+            problem: format!("no file has a dataset {dataset:?} of 2 or more repeats"),
+            hint: "leave repeats out, or name the dataset (n_repeats, n_trs, n_voxels)".into(),
+        });
+    }
+    Ok(all)
+}
+
+fn check_repeat(file: &MatrixFile, mean: &MatrixFile, repeat: usize, story: &str) -> Result<()> {
+    if (file.n_rows(), file.n_cols()) == (mean.n_rows(), mean.n_cols()) {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        what: format!("repeat {repeat} of story {story:?} ({})", file.path().display()),
+        expected: format!("({}, {}) as in path", mean.n_rows(), mean.n_cols()),
+        got: format!("({}, {})", file.n_rows(), file.n_cols()),
+        hint: "path holds the mean of the repeats: same rows, same voxels".into(),
+    })
+}
+
+/// Asks that a story's BOLD is not all NaN; a packed file is asked once it is unpacked.
+/// # Errors
+/// `Error::Values`; those of reading.
+pub fn check_has_values(file: &MatrixFile, subject: &str, story: &str) -> Result<()> {
+    if file.tiles().is_none() || has_finite_value(file)? {
+        return Ok(());
+    }
+    Err(Error::Values {
+        place: format!("story {story:?}"),
+        problem: format!(
+            "expected BOLD of {subject}, got {} rows of nothing but NaN or infinities in {}",
+            file.n_rows(),
+            file.path().display()
+        ),
+        hint: "make the file again, or name the story in [stories] exclude".into(),
+    })
+}
+
 /// Whether any value is a number; one short read for a file that is as it should be.
-fn has_finite_value(file: &NpyFile) -> Result<bool> {
+fn has_finite_value(file: &MatrixFile) -> Result<bool> {
     const COLUMNS: usize = 256;
     let mut values = vec![0f32; COLUMNS.min(file.n_cols())];
     for row in 0..file.n_rows() {

@@ -19,6 +19,7 @@ mod sink;
 mod source;
 mod spaces;
 mod split;
+mod unpack;
 
 pub use fingerprint::{InputHash, hash_file};
 pub use inputs::{Inputs, RESPDICT_EXTRA, Subject, read_inputs, read_respdict};

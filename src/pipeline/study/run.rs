@@ -20,6 +20,7 @@ use super::sink::{Sizes, SubjectFound, SubjectSink};
 use super::source::SubjectSource;
 use super::spaces::{WordSpace, designs, word_spaces};
 use super::split::{Split, split};
+use super::unpack::unpack;
 use crate::backend::device::Device;
 use crate::backend::{OtherFits, Problem, n_workers};
 use crate::error::Result;
@@ -87,7 +88,7 @@ pub fn run(
         reporter.step(&format!("{name}: {seconds:.2} s, peak memory {peak} MiB"));
         timings.push((name.to_owned(), seconds));
     };
-    let inputs = read_inputs(study)?;
+    let mut inputs = read_inputs(study)?;
     let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
     let split = split(study, &names)?;
     let mut warnings = inputs.warnings.clone();
@@ -122,6 +123,12 @@ pub fn run(
     }
     mark("features", reporter);
 
+    start_partial(&options.out, &fingerprint)?;
+    let scratch = options.out.join(".partial");
+    if unpack(&mut inputs.subjects, &inputs.stories, &scratch, reporter, cancel)? {
+        mark("unpack", reporter);
+    }
+
     let checked = match study.alignment_check {
         true => alignment::check(study, &inputs, &split, &words, options.n_threads, cancel)?,
         false => None,
@@ -131,7 +138,6 @@ pub fn run(
     warnings.iter().for_each(|warning| reporter.warn(warning));
     mark("alignment", reporter);
 
-    start_partial(&options.out, &fingerprint)?;
     let mut prepared: Option<Prepared> = None;
     let mut is_warned = false;
     let (mut stages, mut found) = (StageSeconds::new(), Vec::new());

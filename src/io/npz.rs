@@ -1,0 +1,179 @@
+//! One array of NumPy's `.npz`: a zip of `.npy` files, stored (`savez`) or deflated
+//! (`savez_compressed`).
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::DeflateDecoder;
+use zip::{CompressionMethod, ZipArchive};
+
+use super::npy::NpyFile;
+use crate::error::{Error, Result};
+
+/// Why a `.npz` is refused; `Error::Npz` adds the path.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NpzError {
+    /// The zip's directory is damaged, or the file is none.
+    #[error("the .npz cannot be read ({reason}); write it again with numpy.savez")]
+    Zip {
+        /// What the zip reader said.
+        reason: String,
+    },
+    /// The array is not there, or it is not said which one is meant.
+    #[error(
+        "no array {name:?}, the file holds {}; name the one that is meant (key dataset in \
+         [bold.SUBJECT])", if members.is_empty() { "none".to_owned() } else { members.join(", ") }
+    )]
+    NoArray {
+        /// As wanted.
+        name: String,
+        /// Arrays of the file.
+        members: Vec<String>,
+    },
+    /// Encrypted, or packed in a way that NumPy does not.
+    #[error("array {name:?} is {how}; write it again with numpy.savez")]
+    Member {
+        /// The array.
+        name: String,
+        /// Why it cannot be read.
+        how: String,
+    },
+    /// The unpacked array has not the length or the CRC that the zip says.
+    #[error("array {name:?} is damaged ({what}); copy the file again")]
+    Damaged {
+        /// The array.
+        name: String,
+        /// What does not fit.
+        what: String,
+    },
+}
+
+/// One array.
+#[derive(Debug)]
+pub enum Found {
+    /// Stored: read by position.
+    Stored(NpyFile),
+    /// Deflated: unpacked first.
+    Deflated(Deflated),
+}
+
+/// A deflated array whose header was read.
+#[derive(Debug, Clone)]
+pub struct Deflated {
+    path: PathBuf,
+    name: String,
+    start: u64,
+    n_packed: u64,
+    n_bytes: u64,
+    crc: u32,
+    /// Rows and columns, as its header says.
+    pub shape: (usize, usize),
+}
+
+/// Opens the array `name`; `data` also means the only array of a file, whatever its name.
+/// # Errors
+/// `Error::Read`, `Error::Npz`, and `Error::Npy` for the array itself.
+pub fn open(path: &Path, name: &str) -> Result<Found> {
+    let read_error = |source| Error::Read { path: path.to_owned(), source };
+    let at = |source| Error::Npz { path: path.to_owned(), source };
+    let zip_error = |e: zip::result::ZipError| at(NpzError::Zip { reason: e.to_string() });
+    let file = BufReader::new(File::open(path).map_err(read_error)?);
+    let mut zip = ZipArchive::new(file).map_err(zip_error)?;
+    let mut members: Vec<String> =
+        zip.file_names().filter_map(|file| file.strip_suffix(".npy")).map(str::to_owned).collect();
+    members.sort();
+    let name = match &members[..] {
+        [only] if name == "data" => only.clone(),
+        _ if members.iter().any(|member| member == name) => name.to_owned(),
+        _ => return Err(at(NpzError::NoArray { name: name.to_owned(), members })),
+    };
+    let index = zip.index_for_name(&format!("{name}.npy")).expect("it is on the list");
+    let entry = zip.by_index_raw(index).map_err(zip_error)?;
+    let (n_packed, n_bytes, crc) = (entry.compressed_size(), entry.size(), entry.crc32());
+    let (method, is_encrypted, start) =
+        (entry.compression(), entry.encrypted(), entry.data_start());
+    drop(entry);
+    let member = |how: String| at(NpzError::Member { name: name.clone(), how });
+    let start = start.ok_or_else(|| member("without data".into()))?;
+    match method {
+        _ if is_encrypted => Err(member("encrypted".into())),
+        CompressionMethod::Stored => {
+            NpyFile::open_part(path, start, Some(n_bytes)).map(Found::Stored)
+        }
+        CompressionMethod::Deflated => {
+            let mut found = Deflated {
+                path: path.to_owned(),
+                name,
+                start,
+                n_packed,
+                n_bytes,
+                crc,
+                shape: (0, 0),
+            };
+            found.shape = found.peek()?;
+            Ok(Found::Deflated(found))
+        }
+        other => Err(member(format!("compressed with {other}"))),
+    }
+}
+
+impl Deflated {
+    fn reader(&self) -> Result<impl Read> {
+        let read_error = |source| Error::Read { path: self.path.clone(), source };
+        let mut file = File::open(&self.path).map_err(read_error)?;
+        file.seek(SeekFrom::Start(self.start)).map_err(read_error)?;
+        let packed = BufReader::with_capacity(512 << 10, file).take(self.n_packed);
+        Ok(DeflateDecoder::new(packed))
+    }
+
+    fn damaged(&self, what: String) -> Error {
+        let source = NpzError::Damaged { name: self.name.clone(), what };
+        Error::Npz { path: self.path.clone(), source }
+    }
+
+    /// As it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Rows and columns that the header says, after its length was compared with the zip's.
+    fn peek(&self) -> Result<(usize, usize)> {
+        NpyFile::peek(&self.path, self.n_bytes, &mut self.reader()?)
+    }
+
+    /// Unpacks the array into `scratch` and opens it there; errors go on naming the `.npz`.
+    /// # Errors
+    /// `NpzError::Damaged`; `Error::Write` if the disk is full.
+    pub fn unpack(&self, scratch: File) -> Result<NpyFile> {
+        let write_error = |source| Error::Write { path: self.path.clone(), source };
+        let mut crc = flate2::Crc::new();
+        let (mut n_read, mut buffer) = (0u64, vec![0u8; 256 << 10]);
+        let mut reader = self.reader()?;
+        let mut out = BufWriter::new(&scratch);
+        loop {
+            let n = match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(error) => return Err(self.damaged(error.to_string())),
+            };
+            n_read += n as u64;
+            if n_read > self.n_bytes {
+                break;
+            }
+            crc.update(&buffer[..n]);
+            out.write_all(&buffer[..n]).map_err(write_error)?;
+        }
+        out.flush().map_err(write_error)?;
+        drop(out);
+        if n_read != self.n_bytes {
+            let what = format!("expected {} bytes, got {n_read} or more", self.n_bytes);
+            return Err(self.damaged(what));
+        }
+        if crc.sum() != self.crc {
+            return Err(self.damaged("its CRC-32 does not match".into()));
+        }
+        NpyFile::of_scratch(scratch, &self.path)
+    }
+}

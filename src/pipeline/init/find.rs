@@ -1,0 +1,221 @@
+//! Walks a folder: words, BOLD by subject, counts, vectors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::Dataset;
+use crate::error::{Error, Result};
+use crate::io::hdf5::has_dataset;
+use crate::io::input;
+use crate::io::matrix_file::is_hdf5;
+
+/// Folders below the given one that are looked into.
+const MAX_DEPTH: usize = 6;
+/// Entries that are looked at.
+const MAX_ENTRIES: usize = 500_000;
+/// Measurements of a repeated story, in ds003020's HDF5 files.
+pub const REPEATS: &str = "individual_repeats";
+
+/// What lies in a folder.
+#[derive(Debug)]
+pub struct Files {
+    /// A folder of TextGrids, a pickle or a table.
+    pub words: PathBuf,
+    /// Raw TR counts.
+    pub respdict: Option<PathBuf>,
+    /// Sorted by name.
+    pub subjects: Vec<SubjectFiles>,
+    /// GloVe text, word2vec.
+    pub glove: Option<PathBuf>,
+    /// See `glove`.
+    pub word2vec: Option<PathBuf>,
+    /// Sentences about what is not there.
+    pub not_found: Vec<String>,
+}
+
+/// One folder with a file a story.
+#[derive(Debug)]
+pub struct SubjectFiles {
+    /// Of the folder.
+    pub folder: PathBuf,
+    /// With its dot.
+    pub extension: String,
+    /// Names of the files without extension.
+    pub stories: BTreeSet<String>,
+    /// Stories whose file holds its repeats too.
+    pub repeated: Vec<String>,
+}
+
+/// Looks for everything a study of this kind of dataset needs.
+/// # Errors
+/// `Error::Read` for a folder that cannot be read; `Error::Values` without words or BOLD.
+pub fn find_files(dataset: Dataset, folder: &Path) -> Result<Files> {
+    let walked = walk(folder)?;
+    let mut not_found = Vec::new();
+    if walked.n_dangling > 0 {
+        not_found.push(format!(
+            "{} files are links to data that are not here (git-annex, DataLad): get them with \
+             `datalad get` first",
+            walked.n_dangling
+        ));
+    }
+    let words = match dataset {
+        Dataset::Ds003020 => textgrids(&walked.files),
+        Dataset::Lab => lab_words(folder, &walked.files)?,
+    };
+    let missing = |what: &str, hint: &str| {
+        let links = not_found.first().map_or(String::new(), |links| format!(" ({links})"));
+        Error::Values {
+            place: folder.display().to_string(),
+            problem: format!("found no {what}{links}"),
+            hint: hint.into(),
+        }
+    };
+    let words = words.ok_or_else(|| match dataset {
+        Dataset::Ds003020 => missing("TextGrids", "they are in derivative/TextGrids"),
+        Dataset::Lab => missing(
+            "raw_text.pkl and no words.tsv",
+            "give the folder that holds it and the subjects' folders",
+        ),
+    })?;
+    let subjects = subjects(dataset, &walked.files);
+    if subjects.is_empty() {
+        return Err(match dataset {
+            Dataset::Ds003020 => missing(
+                "folder of .hf5 files",
+                "BOLD is in derivative/preprocessed_data/SUBJECT: download one at least",
+            ),
+            Dataset::Lab => {
+                missing("folder of .npy files", "BOLD is in subject2/ and subject3/: copy it there")
+            }
+        });
+    }
+    let named = |is_it: &dyn Fn(&str) -> bool| {
+        let name = |path: &&PathBuf| is_it(&file_name(path).to_lowercase());
+        walked.files.iter().find(name).cloned()
+    };
+    let is_text = |name: &str| name.ends_with(".txt") || name.ends_with(".txt.gz");
+    let is_binary = |name: &str| name.ends_with(".bin") || name.ends_with(".bin.gz");
+    let respdict = named(&|name| name == "respdict.json");
+    let glove = named(&|name| name.contains("glove") && is_text(name));
+    let word2vec = named(&|name| {
+        (name.contains("word2vec") || name.starts_with("googlenews")) && is_binary(name)
+    });
+    if dataset == Dataset::Ds003020 && respdict.is_none() {
+        let what = "respdict.json: TRs are counted from the rows of the BOLD and the trim";
+        not_found.push(what.into());
+    }
+    if glove.is_none() && word2vec.is_none() {
+        let what = "word vectors (glove*.txt, GoogleNews*.bin): their spaces are commented out";
+        not_found.push(what.into());
+    }
+    Ok(Files { words, respdict, subjects, glove, word2vec, not_found })
+}
+
+struct Walked {
+    /// Sorted.
+    files: Vec<PathBuf>,
+    /// Links to nothing.
+    n_dangling: usize,
+}
+
+fn walk(folder: &Path) -> Result<Walked> {
+    let mut walked = Walked { files: Vec::new(), n_dangling: 0 };
+    let mut folders = vec![(folder.to_owned(), 0)];
+    let mut n_entries = 0;
+    while let Some((folder, depth)) = folders.pop() {
+        let read_error = |source| Error::Read { path: folder.clone(), source };
+        for entry in std::fs::read_dir(&folder).map_err(read_error)? {
+            let path = entry.map_err(read_error)?.path();
+            n_entries += 1;
+            if n_entries > MAX_ENTRIES {
+                return Err(Error::Values {
+                    place: folder.display().to_string(),
+                    problem: format!("looked at {MAX_ENTRIES} files and is not through"),
+                    hint: "give the dataset's own folder".into(),
+                });
+            }
+            if file_name(&path).starts_with('.') {
+                continue;
+            }
+            if path.is_file() {
+                walked.files.push(path);
+            } else if path.is_dir() {
+                // Links to folders could lead round in circles.
+                if depth < MAX_DEPTH && (depth == 0 || !path.is_symlink()) {
+                    folders.push((path, depth + 1));
+                }
+            } else {
+                walked.n_dangling += 1;
+            }
+        }
+    }
+    walked.files.sort();
+    Ok(walked)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The folder with most TextGrids.
+fn textgrids(files: &[PathBuf]) -> Option<PathBuf> {
+    let mut n_of_folder: BTreeMap<&Path, usize> = BTreeMap::new();
+    for path in files.iter().filter(|path| input::extension(path) == "textgrid") {
+        *n_of_folder.entry(path.parent()?).or_default() += 1;
+    }
+    n_of_folder.into_iter().max_by_key(|&(_, n)| n).map(|(folder, _)| folder.to_owned())
+}
+
+/// raw_text.pkl, else a table of words, else the only pickle.
+fn lab_words(folder: &Path, files: &[PathBuf]) -> Result<Option<PathBuf>> {
+    let named = |wanted: &[&str]| {
+        let is_it = |path: &&PathBuf| wanted.contains(&file_name(path).to_lowercase().as_str());
+        files.iter().find(is_it).cloned()
+    };
+    if let Some(path) = named(&["raw_text.pkl", "raw_text.pickle", "raw_text.pkl.gz"]) {
+        return Ok(Some(path));
+    }
+    if let Some(path) = named(&["words.tsv", "words.tsv.gz", "words.csv", "words.csv.gz"]) {
+        return Ok(Some(path));
+    }
+    let is_pickle = |path: &&PathBuf| matches!(input::extension(path).as_str(), "pkl" | "pickle");
+    let pickles: Vec<&PathBuf> = files.iter().filter(is_pickle).collect();
+    match pickles[..] {
+        [] => Ok(None),
+        [only] => Ok(Some(only.clone())),
+        _ => Err(Error::Values {
+            place: folder.display().to_string(),
+            problem: format!("found {} pickles and no raw_text.pkl", pickles.len()),
+            hint: "name the one with the words raw_text.pkl".into(),
+        }),
+    }
+}
+
+/// Folders with a file a story: HDF5 for ds003020, `.npy` for the lab.
+fn subjects(dataset: Dataset, files: &[PathBuf]) -> Vec<SubjectFiles> {
+    let is_bold = |path: &&PathBuf| match dataset {
+        Dataset::Ds003020 => is_hdf5(path),
+        Dataset::Lab => path.extension().is_some_and(|extension| extension == "npy"),
+    };
+    let mut of_folder: BTreeMap<(PathBuf, String), SubjectFiles> = BTreeMap::new();
+    for path in files.iter().filter(is_bold) {
+        let (Some(folder), Some(extension)) = (path.parent(), path.extension()) else { continue };
+        let extension = format!(".{}", extension.to_string_lossy());
+        let subject =
+            of_folder.entry((folder.to_owned(), extension.clone())).or_insert_with(|| {
+                SubjectFiles {
+                    folder: folder.to_owned(),
+                    extension,
+                    stories: BTreeSet::new(),
+                    repeated: Vec::new(),
+                }
+            });
+        let story = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if is_hdf5(path) && has_dataset(path, REPEATS) {
+            subject.repeated.push(story.clone());
+        }
+        subject.stories.insert(story);
+    }
+    of_folder.into_values().collect()
+}
