@@ -65,6 +65,20 @@ pub const KEYS: &[Key] = &[
         "each measurement of a story that was heard several times, repeat 1, 2, …, in another folder than path, which holds their mean",
     ),
     key(
+        "bold",
+        "mask",
+        "none",
+        ".nii or .nii.gz",
+        "image whose voxels that are not 0 are the BOLD's columns, in C order over (x, y, z), for pictures and `report --nifti`",
+    ),
+    key(
+        "bold",
+        "pixels",
+        "none",
+        ".npy, (n_pixels, 3)",
+        "row, column and voxel of each pixel of a flat map, counted from 0; drawn in place of the mask's slices",
+    ),
+    key(
         "split",
         "test_fraction",
         "0.2",

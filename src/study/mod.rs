@@ -7,5 +7,6 @@ pub mod settings;
 
 pub use parse::{from_text, read};
 pub use settings::{
-    Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
+    BrainFiles, Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics,
+    Study, WordTime,
 };

@@ -7,7 +7,8 @@ use toml::{Table, Value};
 use super::keys::nearest;
 use super::section::Section;
 use super::settings::{
-    Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
+    BrainFiles, Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics,
+    Study, WordTime,
 };
 use crate::backend::Scorer;
 use crate::design::delays::check_delays;
@@ -63,8 +64,8 @@ pub fn from_text(text: &str, folder: &Path, name: &str) -> Result<Study> {
     parser.study(folder)
 }
 
-/// A subject and its BOLD; its single measurements.
-type SubjectBold = ((String, String), Option<String>);
+/// A subject and its BOLD; its single measurements, and where its voxels are.
+type SubjectBold = ((String, String), (Option<String>, BrainFiles));
 
 struct Parser<'a> {
     name: &'a str,
@@ -95,7 +96,7 @@ impl<'a> Parser<'a> {
         let ridge = self.section("ridge")?;
         let output = self.section("output")?;
         let spaces = self.spaces()?;
-        let (bold, repeats) = self.bold()?.into_iter().unzip();
+        let (bold, (repeats, brain)) = self.bold()?.into_iter().unzip();
         let study = Study {
             folder: folder.to_owned(),
             stories: PathBuf::from(stories.required_text("path")?),
@@ -104,6 +105,7 @@ impl<'a> Parser<'a> {
             exclude: stories.texts("exclude")?.unwrap_or_default(),
             bold,
             repeats,
+            brain,
             split: split_how(&split)?,
             seed: split.count("seed")?.unwrap_or(214) as u64,
             tr_s: positive(&design, "tr_s")?.unwrap_or(2.0),
@@ -170,7 +172,7 @@ impl<'a> Parser<'a> {
         Ok(study)
     }
 
-    /// Subjects with their BOLD, and their single measurements.
+    /// Subjects with their BOLD, and what belongs to it.
     fn bold(&self) -> Result<Vec<SubjectBold>> {
         let none = "no subject; the study needs BOLD".to_owned();
         let hint = "write [bold.SUBJECT] with path = \"SUBJECT/{story}.npy\"";
@@ -202,7 +204,9 @@ impl<'a> Parser<'a> {
                 let expected = "a path with {story} and {repeat} in it";
                 return Err(section.error("repeats", expected, format!("{path:?}")));
             }
-            subjects.push(((subject.clone(), path.to_owned()), repeats));
+            let file = |key| Ok::<_, Error>(section.text(key)?.map(PathBuf::from));
+            let brain = BrainFiles { mask: file("mask")?, pixels: file("pixels")? };
+            subjects.push(((subject.clone(), path.to_owned()), (repeats, brain)));
         }
         if subjects.is_empty() {
             return Err(self.error("[bold.SUBJECT]", none, hint));

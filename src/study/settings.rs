@@ -27,6 +27,8 @@ pub struct Study {
     pub bold: Vec<(String, String)>,
     /// Per subject, its single measurements: `{story}` and `{repeat}` in the path.
     pub repeats: Vec<Option<String>>,
+    /// Per subject, where its voxels are.
+    pub brain: Vec<BrainFiles>,
     /// How test stories are taken.
     pub split: SplitHow,
     /// Seed of the shuffle.
@@ -75,6 +77,15 @@ pub struct Study {
     pub statistics: Statistics,
     /// Other splits, fewer stories.
     pub stability: Stability,
+}
+
+/// Where a subject's voxels are, for pictures and NIfTI files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BrainFiles {
+    /// NIfTI image whose voxels that are not 0 are the BOLD's, in C order over (x, y, z).
+    pub mask: Option<PathBuf>,
+    /// `.npy` table of row, column and voxel.
+    pub pixels: Option<PathBuf>,
 }
 
 /// How test scores are held against chance.

@@ -7,6 +7,7 @@
 //! | `ridge_command` | `voxelcast ridge` against the oracle; its flags and its files |
 //! | `ridge_refusals` | what `voxelcast ridge` refuses: exit code, message, nothing written |
 //! | `solvers` | gram, svd and dual against each other and the oracle; when gram is not trusted |
+//! | `brain` | masks and flat maps: pictures in the report, NIfTI files, refusals |
 //! | `bench_command` | `voxelcast bench`: what it prints, its flags |
 //! | `formats` | files of other programs: nibabel |
 //! | `golden` | values of other programs (himalaya, scikit-learn, NumPy, gensim) |
@@ -24,6 +25,7 @@
 
 mod architecture;
 mod bench_command;
+mod brain;
 mod devices;
 mod fold_flags;
 mod formats;

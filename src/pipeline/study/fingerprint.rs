@@ -87,6 +87,9 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs) -> Result<Vec<InputHash>> {
             add(path)?;
         }
     }
+    for path in study.brain.iter().flat_map(|files| [&files.mask, &files.pixels]).flatten() {
+        hashes.push(hash_file(&study.path(path), &path.display().to_string())?);
+    }
     for (subject, (_, pattern)) in inputs.subjects.iter().zip(&study.bold) {
         for (story, file) in inputs.stories.iter().zip(&subject.files) {
             hashes.push(hash_file(file.path(), &pattern.replace("{story}", &story.name))?);

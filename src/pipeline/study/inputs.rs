@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::design::tr_times::check_pairing;
 use crate::error::{Error, Result};
 use crate::io::npy::NpyFile;
+use crate::pipeline::brain;
 use crate::stimuli::{Story, read_stories};
 use crate::study::Study;
 use crate::warning::Warning;
@@ -79,7 +80,11 @@ pub fn read_inputs(study: &Study) -> Result<Inputs> {
         }
         Ok(subject)
     };
-    let subjects = study.bold.iter().zip(&study.repeats).map(open).collect::<Result<_>>()?;
+    let subjects: Vec<Subject> =
+        study.bold.iter().zip(&study.repeats).map(open).collect::<Result<_>>()?;
+    for (at, subject) in subjects.iter().enumerate() {
+        brain::check(study, at, subject.n_voxels)?;
+    }
     Ok(Inputs { stories, subjects, warnings })
 }
 
