@@ -22,14 +22,17 @@ mod loaded;
 pub mod packed;
 pub mod permutations;
 pub mod problem;
+pub mod tridiagonal;
 
 pub use fits::{Fit, OtherFits};
 pub use loaded::{Loaded, n_workers};
 pub use packed::Packed;
 pub use permutations::Permutations;
 pub use problem::{
-    Block, FoldPath, FullFit, Model, PathSettings, Problem, Rotate, Rotation, Scorer, Space,
+    Block, FewFit, FewFold, FoldPath, FullFit, Model, PathSettings, Problem, Rotate, Rotation,
+    Scorer, Space,
 };
+pub use tridiagonal::Tridiagonal;
 
 use crate::error::Result;
 

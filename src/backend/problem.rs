@@ -8,6 +8,7 @@ use ndarray::Array2;
 use super::basis::{AlphaGroups, FactorShape};
 use super::packed::Packed;
 use super::permutations::Permutations;
+use super::tridiagonal::Tridiagonal;
 use crate::error::Result;
 use crate::matrix::StoryDesign;
 
@@ -52,7 +53,12 @@ pub struct Space {
 /// One block's products of un-delayed rows, one `(n_features, n_features)` for each difference of a
 /// space's delays: all that is large in the Gram matrix of the delayed rows.
 #[derive(Debug)]
-pub struct LagProducts(pub Vec<Mat<f64>>);
+pub struct LagProducts {
+    /// One a difference.
+    pub products: Vec<Mat<f64>>,
+    /// `(n_features)` column sums.
+    pub sums: Vec<f64>,
+}
 
 impl Space {
     /// Columns of the design over all of this space's delays.
@@ -158,7 +164,7 @@ impl FoldPath {
 }
 
 /// The refit on all training rows.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FullFit {
     /// `(n_components)` eigenvalues of the centred Gram (or kernel).
     pub eigvals: Vec<f64>,
@@ -174,6 +180,41 @@ pub struct FullFit {
     pub test_rows: Vec<Packed>,
 }
 
+/// A primal model without eigenvectors, for few voxels: `folds`, `paths` and the eigenvectors of
+/// `full` are empty then.
+#[derive(Debug)]
+pub struct FewFit {
+    /// One a fold.
+    pub folds: Vec<FewFold>,
+    /// The centred Gram matrix of all training rows.
+    pub full: Tridiagonal,
+}
+
+impl FewFit {
+    /// Bytes it holds.
+    pub fn bytes(&self) -> usize {
+        let fold = |fold: &FewFold| {
+            fold.train.bytes() + fold.factor.rows() * fold.factor.depth() * size_of::<f32>()
+        };
+        self.full.bytes() + self.folds.iter().map(fold).sum::<usize>()
+    }
+}
+
+/// One fold of a [`FewFit`]: the training side is Q T Qᵀ.
+#[derive(Debug)]
+pub struct FewFold {
+    /// The centred Gram matrix of the training rows.
+    pub train: Tridiagonal,
+    /// `(_, n_coefs)`: F Q with FᵀF the second moments of the centred validation rows.
+    pub factor: Packed,
+    /// `(n_coefs)` column sums over the validation rows.
+    pub val_sums: Vec<f64>,
+    /// `(n_coefs)` Qᵀ (mean of the validation rows minus mean of the training rows); r2 needs it.
+    pub delta: Vec<f64>,
+    /// Validation rows.
+    pub n_val: usize,
+}
+
 /// One ridge model: a space with some of its delays.
 #[derive(Debug)]
 pub struct Model {
@@ -187,6 +228,8 @@ pub struct Model {
     pub paths: Vec<FoldPath>,
     /// All training rows.
     pub full: FullFit,
+    /// In place of eigenvectors, where few voxels are solved; the CPU's engine alone knows it.
+    pub few: Option<FewFit>,
     /// Whether weights are wanted; the dual route saves a product without them.
     pub wants_coef: bool,
 }
@@ -212,6 +255,7 @@ impl Model {
 /// | `fit_intercept` | true | centre by training means | |
 /// | `alpha_tolerance` | 0 | smallest alpha within this share of the best score | ≥ 0 |
 /// | `basis_tolerance` | 1e-5 | largest relative error of b in the alpha basis; below 1e-6 exact | 0…1 |
+/// | `few_voxels` | none | voxels to be solved in all, where they may be few enough for no eigenvectors | |
 /// | `block_voxels` | 512 | voxels that share an alpha basis; fixed borders | multiple of 32 |
 #[derive(Debug, Clone)]
 pub struct PathSettings {
@@ -225,6 +269,8 @@ pub struct PathSettings {
     pub alpha_tolerance: f64,
     /// Largest relative error of b in the alpha basis.
     pub basis_tolerance: f64,
+    /// Voxels to be solved in all, for an engine of the CPU.
+    pub few_voxels: Option<usize>,
     /// Voxels that share an alpha basis.
     pub block_voxels: usize,
 }
@@ -238,6 +284,7 @@ impl PathSettings {
             fit_intercept: true,
             alpha_tolerance: 0.0,
             basis_tolerance: 1e-5,
+            few_voxels: None,
             block_voxels: 512,
         }
     }

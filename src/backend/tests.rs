@@ -53,6 +53,8 @@ struct Case {
     wants_coef: bool,
     /// Features that never change.
     is_flat: bool,
+    /// Without eigenvectors.
+    is_few: bool,
 }
 
 impl Default for Case {
@@ -74,6 +76,7 @@ impl Default for Case {
             block_voxels: 512,
             wants_coef: true,
             is_flat: false,
+            is_few: false,
         }
     }
 }
@@ -161,6 +164,7 @@ impl Case {
         settings.alpha_tolerance = self.alpha_tolerance;
         settings.basis_tolerance = self.basis_tolerance;
         settings.block_voxels = self.block_voxels;
+        settings.few_voxels = self.is_few.then_some(0);
         let test_blocks = self.test_blocks.clone();
         let prepared = prepare(vec![space], &[spec], blocks, test_blocks, self.n_folds(), settings);
         let (mut problem, _) = prepared.expect("it converges");
@@ -434,4 +438,40 @@ fn a_tile_that_does_not_fit_is_an_error_with_numbers_and_leaves_the_engine_usabl
     let found = solve(engine.as_mut(), &problem, &bold, 33);
     let own = on(&Device::Cpu, &problem, &bold, 33);
     compare(&Case::default(), &own, &found, SCORES);
+}
+
+#[test]
+#[allow(clippy::print_stderr)]
+fn few_voxels_without_eigenvectors_score_the_same() {
+    let r2 = Scorer::R2;
+    let cases = [
+        Case::default(),
+        Case { fit_intercept: false, ..Case::default() },
+        Case { scorer: r2, ..Case::default() },
+        Case { scorer: r2, fit_intercept: false, is_sparse: true, ..Case::default() },
+        Case { alphas: vec![3.0], alpha_tolerance: 0.3, width: 1, ..Case::default() },
+        Case { is_flat: true, scorer: r2, ..Case::default() },
+        Case { n_features: 1, delays: vec![0], ..Case::default() },
+        Case { n_features: 150, delays: vec![1], ..Case::default() },
+        Case { width: 131, block_voxels: 64, ..with_basis() },
+        // Many small folds: the rotated rows themselves in place of a triangle.
+        Case { blocks: (0..20).map(|k| (k, 30)).collect(), ..with_basis() },
+    ];
+    let mut worst = Apart::default();
+    for case in cases {
+        let (eigen, bold) = case.make();
+        let (few, _) = Case { is_few: true, ..case.clone() }.make();
+        assert!(eigen.models[0].few.is_none() && few.models[0].few.is_some(), "{case:?}");
+        let run = |problem| on(&Device::Cpu, problem, &bold, case.width);
+        let apart = compare(&case, &run(&eigen), &run(&few), SCORES);
+        worst.cv = worst.cv.max(apart.cv);
+        worst.test = worst.test.max(apart.test);
+    }
+    eprintln!("without eigenvectors: worst {worst:?}");
+}
+
+#[test]
+fn an_ill_conditioned_design_keeps_its_eigenvectors() {
+    let case = Case { is_few: true, alphas: vec![1e-6, 1.0], ..Case::default() };
+    assert!(case.make().0.models[0].few.is_none());
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::Output;
 use super::args::ReportArgs;
 use crate::error::Result;
+use crate::pipeline::brain::write_nifti;
 use crate::pipeline::report::{write_figures, write_page};
 
 /// The page of a finished run again, and its figures as files.
@@ -13,9 +14,15 @@ pub fn report(args: &ReportArgs) -> Result<Output> {
     if let Some(folder) = &args.figures {
         written.figures = write_figures(&results, folder)?;
     }
+    if let Some(folder) = &args.nifti {
+        written.nifti = write_nifti(&args.dir, &results, folder)?;
+    }
     let mut text = format!("{}\n", written.report.display());
     if let Some(folder) = &args.figures {
         text += &format!("{} figures in {}\n", written.figures.len() / 2, folder.display());
+    }
+    if let Some(folder) = &args.nifti {
+        text += &format!("{} NIfTI files in {}\n", written.nifti.len(), folder.display());
     }
     let document = json!({ "schema": "voxelcast.report/1", "report": written });
     Ok(Output { document, text })

@@ -2,6 +2,7 @@
 
 pub mod arrays;
 pub mod bench;
+pub mod brain;
 pub mod demo;
 pub mod export;
 pub mod features;

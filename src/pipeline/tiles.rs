@@ -351,9 +351,10 @@ impl<'a> Worker<'a> {
     fn run_others(&mut self) -> Result<Vec<Vec<TestTile>>> {
         let clock = Instant::now();
         let mut scores = Vec::new();
-        if let Some((other, tile)) = &self.other {
-            for fit in &other.fits {
-                self.check_stopped()?;
+        let fits = self.other.as_ref().map_or(&[][..], |(other, _)| &other.fits);
+        for fit in fits {
+            self.check_stopped()?;
+            if let Some((_, tile)) = &mut self.other {
                 scores.push(tile.run(fit)?);
             }
         }

@@ -37,10 +37,16 @@ pub struct Results {
     pub properties: Vec<StoryProperties>,
     /// cv_curve.csv.
     pub cv_curve: Vec<CvPoint>,
+    /// Where the voxels of a subject are, for those that have a mask or a flat map.
+    pub brains: Vec<Brain>,
     /// train_log.csv, of each encoder trained.
     pub train_logs: Vec<(String, Vec<TrainStep>)>,
     /// sweep.csv: header and cells.
     pub sweep: Option<Cells>,
+    /// The same, as losses.
+    pub sweep_points: Vec<SweepEpoch>,
+    /// Loss of words guessed by their frequency alone, from baseline.json beside sweep.csv.
+    pub unigram_loss: Option<f64>,
 }
 
 /// A table of text, as in its file.
@@ -50,6 +56,32 @@ pub struct Cells {
     pub header: Vec<String>,
     /// Rows, as long as the header.
     pub rows: Vec<Vec<String>>,
+}
+
+/// Where a subject's voxels are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brain {
+    /// Subject.
+    pub subject: String,
+    /// Voxels in space.
+    pub place: Place,
+}
+
+/// Voxels in space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In a volume.
+    Volume {
+        /// x, y and z of each voxel.
+        positions: Vec<[u32; 3]>,
+        /// x grows to the subject's right.
+        x_is_right: bool,
+    },
+    /// On a flat map.
+    Flat {
+        /// Row, column and voxel of each pixel.
+        pixels: Vec<[u32; 3]>,
+    },
 }
 
 /// One model's score in each voxel.
@@ -315,13 +347,29 @@ pub struct CvPoint {
     pub n_best: usize,
 }
 
-/// A row of train_log.csv.
+/// A row of train_log.csv; a loss that was not taken at this step is missing.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[allow(missing_docs)]
 pub struct TrainStep {
     pub epoch: f64,
-    pub train_loss: f64,
-    pub val_loss: f64,
+    pub train_loss: Option<f64>,
+    pub val_loss: Option<f64>,
+}
+
+/// A row of sweep.csv: one epoch of one point.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[allow(missing_docs)]
+pub struct SweepEpoch {
+    pub point: String,
+    pub heads: u64,
+    pub layers: u64,
+    pub hidden: u64,
+    pub intermediate: u64,
+    pub p_mlm: f64,
+    pub epoch: f64,
+    pub train_loss: Option<f64>,
+    pub val_loss: Option<f64>,
+    pub best_val_loss: Option<f64>,
 }
 
 /// The folder of a model under models/SUBJECT/.

@@ -76,7 +76,7 @@ pub fn page(results: &Results) -> Result<String> {
             answer => Value::from(Serde(answer(results))),
             facts => Value::from(Serde(facts(results))),
             notes => Value::from(Serde(notes(&results.run.warnings))),
-            sections => sections.iter().map(shown).collect::<Vec<_>>(),
+            sections => sections.iter().map(shown).collect::<Result<Vec<_>>>()?,
             split => Value::from(Serde(split(&drawn))),
             settings => Value::from(Serde(settings(results))),
             version => results.run.version.as_str(),
@@ -92,30 +92,30 @@ fn scoped(style: &str) -> String {
 }
 
 /// A section as the template takes it.
-fn shown(section: &Section) -> Value {
-    let figure = |figure: &Figure| {
+fn shown(section: &Section) -> Result<Value> {
+    let figure = |figure: &Figure| -> Result<Value> {
         let [w, h] = [figure.size.0, figure.size.1].map(coord);
-        context! {
+        Ok(context! {
             id => figure.id.as_str(), label => figure.label.as_str(),
             note => figure.note.as_str(),
             width => w, height => h,
-            body => Value::from_safe_string(figure.body.clone()),
-        }
+            body => Value::from_safe_string(figure.marks()?),
+        })
     };
-    let group = |group: &Group| {
+    let group = |group: &Group| -> Result<Value> {
         let is_wide = group.figures.len() == 1 && group.figures[0].size.0 > 600.0;
-        context! {
+        Ok(context! {
             id => group.id.as_str(), title => group.title.as_str(),
             caption => group.caption.as_str(), is_wide => is_wide,
-            figures => group.figures.iter().map(figure).collect::<Vec<_>>(),
-        }
+            figures => group.figures.iter().map(figure).collect::<Result<Vec<_>>>()?,
+        })
     };
     let tables: &[Table] = &section.tables;
-    context! {
+    Ok(context! {
         id => section.id, title => section.title,
-        groups => section.groups.iter().map(group).collect::<Vec<_>>(),
+        groups => section.groups.iter().map(group).collect::<Result<Vec<_>>>()?,
         tables => Value::from(Serde(tables)),
-    }
+    })
 }
 
 fn title(results: &Results) -> String {

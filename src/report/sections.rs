@@ -2,7 +2,7 @@
 
 use super::data::Results;
 use super::figures::{
-    Drawn, Figure, Group, alignment, alphas, encoder, number_twins, performance, statistics,
+    Drawn, Figure, Group, alignment, alphas, brain, encoder, number_twins, performance, statistics,
     stories, voxels,
 };
 use super::tables::{self, Table};
@@ -50,6 +50,7 @@ pub fn sections(results: &Results) -> Vec<Section> {
                 statistics::stability(drawn),
                 statistics::learning(drawn),
                 statistics::overlap(drawn),
+                statistics::overlap_of_splits(drawn),
             ],
             [tables::noise_ceiling(drawn), tables::comparisons(results), tables::stability(drawn)]
                 .into_iter()
@@ -59,7 +60,12 @@ pub fn sections(results: &Results) -> Vec<Section> {
         section(
             "voxels",
             "Voxels",
-            vec![voxels::spaces(drawn), voxels::tails(drawn), voxels::pairs(drawn)],
+            vec![
+                brain::maps(drawn),
+                voxels::spaces(drawn),
+                voxels::tails(drawn),
+                voxels::pairs(drawn),
+            ],
             vec![],
         ),
         section("subjects", "Subjects", vec![subject_against_subject(drawn)], vec![]),
@@ -84,7 +90,11 @@ pub fn sections(results: &Results) -> Vec<Section> {
         section(
             "encoder",
             "Encoder",
-            vec![encoder::training(drawn)],
+            vec![
+                encoder::sweep_curves(drawn),
+                encoder::sweep_sizes(drawn),
+                encoder::training(drawn),
+            ],
             tables::sweep(results).into_iter().collect(),
         ),
     ];

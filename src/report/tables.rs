@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::ScoreRow;
-use super::data::{Results, folder};
+use super::data::{Cells, Results, folder};
 use super::figures::Drawn;
 use super::figures::scale::{count, group, power_of_ten, score, signed};
 
@@ -466,10 +466,21 @@ pub fn sweep(results: &Results) -> Option<Table> {
     Some(Table {
         id: "sweep".into(),
         title: "Encoder sweep".into(),
-        note: String::new(),
+        note: "the last epoch of each point".into(),
         file: "sweep.csv".into(),
         columns: columns.collect(),
-        rows: cells.rows.iter().map(|row| row.iter().map(|c| words(c)).collect()).collect(),
+        rows: last_of_each_point(cells).map(|row| row.iter().map(|c| words(c)).collect()).collect(),
         is_open: true,
     })
+}
+
+/// A sweep has a row for each epoch; the last one of a point says what became of it.
+fn last_of_each_point(cells: &Cells) -> impl Iterator<Item = &Vec<String>> {
+    let point = cells.header.iter().position(|name| name == "point");
+    let rows = cells.rows.iter().enumerate();
+    rows.filter(move |(at, row)| {
+        let next = cells.rows.get(at + 1);
+        point.is_none_or(|c| next.is_none_or(|next| next.get(c) != row.get(c)))
+    })
+    .map(|(_, row)| row)
 }

@@ -9,6 +9,7 @@ pub mod alignment;
 pub mod alphas;
 pub mod conditioning;
 pub mod edges;
+pub mod few;
 pub mod folds;
 pub mod gram;
 pub mod kernel;

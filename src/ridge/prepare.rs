@@ -6,12 +6,15 @@ use faer::{Mat, Par};
 use rayon::prelude::*;
 
 use super::conditioning::Conditioning;
+use super::few::{few_fit, few_fold, few_full, is_cheaper};
 use super::gram::{FoldMoments, fold_moments};
 use super::kernel::{dual_full, dual_rotation, kernel};
 use super::route::Route;
-use super::spectrum::{primal_full, primal_rotation};
+use super::spectrum::{primal_full, primal_rotation, x_means};
 use super::svd::{delayed_fold, factor_folds, solve_svd};
-use crate::backend::{Block, FoldPath, FullFit, Model, PathSettings, Problem, Rotation, Space};
+use crate::backend::{
+    Block, FewFit, FoldPath, FullFit, Model, PathSettings, Problem, Rotation, Space,
+};
 use crate::error::Result;
 use crate::matrix::StoryDesign;
 
@@ -75,12 +78,13 @@ pub fn prepare(
                 paths: paths(&folds, &settings)?,
                 folds,
                 full,
+                few: None,
                 wants_coef: spec.wants_coef,
             });
             spaces.push(factored.space);
             continue;
         }
-        let (folds, full) = match (spec.route, &moments[spec.space]) {
+        let Solved { folds, full, few } = match (spec.route, &moments[spec.space]) {
             (Route::Gram, Some(folds)) => solve_primal(folds, space, spec, &blocks, &settings)?,
             _ => solve_dual(space, spec, &blocks, n_folds, &settings)?,
         };
@@ -92,6 +96,7 @@ pub fn prepare(
             paths: paths(&folds, &settings)?,
             folds,
             full,
+            few,
             wants_coef: spec.wants_coef,
         });
     }
@@ -106,7 +111,12 @@ pub fn prepare(
     Ok((problem, Prepared { conditioning }))
 }
 
-type Solved = (Vec<(Rotation, Conditioning)>, FullFit);
+/// A model, solved in one of two ways: with eigenvectors, or `few` and nothing in `folds`.
+struct Solved {
+    folds: Vec<(Rotation, Conditioning)>,
+    full: FullFit,
+    few: Option<FewFit>,
+}
 
 /// The rotations, and the worst of what is known of them.
 fn parted(folds: Vec<(Rotation, Conditioning)>, n_alphas: usize) -> (Vec<Rotation>, Conditioning) {
@@ -130,17 +140,24 @@ fn solve_primal(
     };
     let all = total(&folds);
     let center = settings.fit_intercept;
-    let rotation = |k: usize, par: Par| {
+    let val_rows = |k: usize| {
         // Fewer rows than half the columns: they are the smaller factor.
         let is_short = 2 * folds[k].n_rows < all.gram.nrows();
-        let rows = is_short.then(|| delayed_fold(space, &spec.delays, blocks, k, 0));
-        primal_rotation(&all, &folds[k], rows, settings, par)
+        is_short.then(|| delayed_fold(space, &spec.delays, blocks, k, 0))
     };
+    if is_cheaper(settings, all.gram.nrows())
+        && let Some(few) = solve_few(&folds, &all, &val_rows, settings)?
+    {
+        let full = FullFit { x_means: x_means(&all), ..FullFit::default() };
+        return Ok(Solved { folds: Vec::new(), full, few: Some(few) });
+    }
+    let rotation =
+        |k: usize, par: Par| primal_rotation(&all, &folds[k], val_rows(k), settings, par);
     if all.gram.nrows() > SHARED_EIGEN {
         let par = Par::rayon(0);
         let full = primal_full(&all, center, par)?;
         let rotations = (0..folds.len()).map(|k| rotation(k, par)).collect::<Result<_>>()?;
-        return Ok((rotations, full));
+        return Ok(Solved { folds: rotations, full, few: None });
     }
     let (full, rotations) = rayon::join(
         || primal_full(&all, center, Par::Seq),
@@ -152,7 +169,22 @@ fn solve_primal(
                 .collect::<Result<Vec<_>>>()
         },
     );
-    Ok((rotations?, full?))
+    Ok(Solved { folds: rotations?, full: full?, few: None })
+}
+
+/// Without eigenvectors; `None` where they are needed.
+fn solve_few(
+    folds: &[FoldMoments],
+    all: &FoldMoments,
+    val_rows: &(dyn Fn(usize) -> Option<Mat<f64>> + Sync),
+    settings: &PathSettings,
+) -> Result<Option<FewFit>> {
+    let fold = |k: usize| few_fold(all, &folds[k], val_rows(k), settings, Par::Seq);
+    let (full, folds) = rayon::join(
+        || few_full(all, settings, Par::Seq),
+        || (0..folds.len()).into_par_iter().with_max_len(1).map(fold).collect::<Result<_>>(),
+    );
+    Ok(few_fit(folds?, full?))
 }
 
 fn paths(folds: &[Rotation], settings: &PathSettings) -> Result<Vec<FoldPath>> {
@@ -168,13 +200,16 @@ fn picked(space: &Space, spec: &ModelSpec) -> Vec<usize> {
 
 /// The moments of some of a space's delays, in the order given.
 fn select(union: &FoldMoments, picked: &[usize], d: usize) -> FoldMoments {
-    let column = |c: usize| picked[c / d.max(1)] * d + c % d.max(1);
     let p = picked.len() * d;
-    FoldMoments {
-        gram: Mat::from_fn(p, p, |i, j| union.gram[(column(i), column(j))]),
-        sums: (0..p).map(|c| union.sums[column(c)]).collect(),
-        n_rows: union.n_rows,
+    let mut gram = Mat::<f64>::zeros(p, p);
+    for (j, &from_j) in picked.iter().enumerate() {
+        for (i, &from_i) in picked.iter().enumerate() {
+            let block = union.gram.submatrix(from_i * d, from_j * d, d, d);
+            gram.as_mut().submatrix_mut(i * d, j * d, d, d).copy_from(block);
+        }
     }
+    let sums = picked.iter().flat_map(|&from| &union.sums[from * d..(from + 1) * d]);
+    FoldMoments { gram, sums: sums.copied().collect(), n_rows: union.n_rows }
 }
 
 fn total(folds: &[FoldMoments]) -> FoldMoments {
@@ -205,7 +240,7 @@ fn solve_dual(
     let test = space.test.iter().map(|x| kernel(&[x], &train, &spec.delays)).collect();
     let means = column_means(space, &spec.delays);
     let full = dual_full(all, test, means, center, par)?;
-    Ok((rotations, full))
+    Ok(Solved { folds: rotations, full, few: None })
 }
 
 /// Means of the delayed columns over all training rows, without a Gram.

@@ -11,7 +11,7 @@ use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatRef, Par};
 
 use super::conditioning::Conditioning;
-use super::gram::{FoldMoments, centered, mirror};
+use super::gram::{FoldMoments, center, mirror};
 use crate::backend::{FullFit, Packed, PathSettings, Rotate, Rotation};
 use crate::error::{Error, Result};
 
@@ -71,6 +71,17 @@ pub fn eigen(symmetric: MatRef<'_, f64>, par: Par, what: &str) -> Result<Eigen> 
 }
 
 /// R with RᵀR = `moments` (symmetric, positive semi-definite), upper triangular, f32.
+/// # Errors
+/// Those of [`lower_factor`].
+pub fn upper_factor(moments: Mat<f64>, par: Par) -> Result<Packed> {
+    let n = moments.nrows();
+    let lower = lower_factor(moments, par)?;
+    // Column i of L below the diagonal is row i of R.
+    Ok(Packed::from_fn(n, n, |i, j| if j < i { 0.0 } else { lower[(j, i)] as f32 }))
+}
+
+/// L with LLᵀ = `moments` (symmetric, positive semi-definite); what stands above its diagonal means
+/// nothing.
 ///
 /// Validation rows need not span every component (a word that no validation story holds), so
 /// n·eps of the largest entry, times 8, is added to the diagonal, and a hundred times more where
@@ -78,14 +89,14 @@ pub fn eigen(symmetric: MatRef<'_, f64>, par: Par, what: &str) -> Result<Eigen> 
 /// regularisation is not used: 0.24.4 gives pivots of 1e22 for exactly singular matrices.
 /// # Errors
 /// `Error::Numerical` if the matrix is not positive semi-definite beyond rounding.
-pub fn upper_factor(mut moments: Mat<f64>, par: Par) -> Result<Packed> {
+pub fn lower_factor(mut moments: Mat<f64>, par: Par) -> Result<Mat<f64>> {
     let n = moments.nrows();
     let diagonal: Vec<f64> = (0..n).map(|i| moments[(i, i)]).collect();
     let largest = diagonal.iter().copied().fold(0.0, f64::max);
     let most_negative = diagonal.iter().copied().fold(0.0, f64::min).abs();
     let mut added = (8.0 * largest * n as f64 * f64::EPSILON).max(2.0 * most_negative);
     if largest == 0.0 {
-        return Ok(Packed::from_fn(n, n, |_, _| 0.0));
+        return Ok(Mat::zeros(n, n));
     }
     let scratch = cholesky_in_place_scratch::<f64>(n, par, Default::default());
     let mut memory = MemBuffer::new(scratch);
@@ -119,8 +130,7 @@ pub fn upper_factor(mut moments: Mat<f64>, par: Par) -> Result<Packed> {
             }
         }
     }
-    // Column i of L below the diagonal is row i of R.
-    Ok(Packed::from_fn(n, n, |i, j| if j < i { 0.0 } else { moments[(j, i)] as f32 }))
+    Ok(moments)
 }
 
 /// The matrix, f32.
@@ -149,7 +159,7 @@ pub fn primal_rotation(
     let mut train = &all.gram - &fold.gram;
     let squares: Vec<f64> = (0..train.nrows()).map(|i| train[(i, i)].max(0.0)).collect();
     if fit_intercept {
-        train = centered(train.as_ref(), &train_sums, n_train);
+        center(train.as_mut(), &train_sums, n_train);
     }
     let Eigen { vectors, values } = eigen(train.as_ref(), par, "a training Gram matrix")?;
     drop(train);
@@ -194,7 +204,8 @@ fn triangle_factor(
     par: Par,
 ) -> Result<(Packed, Vec<f64>)> {
     let (p, m) = (vectors.nrows(), vectors.ncols());
-    let val = centered(fold.gram.as_ref(), &fold.sums, fold.n_rows);
+    let mut val = fold.gram.clone();
+    center(val.as_mut(), &fold.sums, fold.n_rows);
     let mut half = Mat::<f64>::zeros(p, m);
     matmul(half.as_mut(), Accum::Replace, val.as_ref(), vectors, 1.0, par);
     drop(val);
@@ -228,31 +239,38 @@ fn triangle_factor(
 
 /// Validation rows, centred, in the coordinates of the components, and their columns' norms.
 fn rows_factor(
-    mut rows: Mat<f64>,
+    rows: Mat<f64>,
     sums: &[f64],
     vectors: MatRef<'_, f64>,
     par: Par,
 ) -> (Packed, Vec<f64>) {
+    let rows = centered_rows(rows, sums);
     let (n, m) = (rows.nrows(), vectors.ncols());
-    let mut largest = 0f64;
-    for (c, sum) in sums.iter().enumerate() {
-        let mean = sum / n.max(1) as f64;
-        for x in rows.col_as_slice_mut(c) {
-            largest = largest.max(x.abs());
-            *x -= mean;
-        }
-    }
     let mut rotated = Mat::<f64>::zeros(n, m);
     matmul(rotated.as_mut(), Accum::Replace, rows.as_ref(), vectors, 1.0, par);
     let norm = |j| rotated.col_as_slice(j).iter().map(|x| x * x).sum::<f64>().sqrt();
-    let mut norms: Vec<f64> = (0..m).map(norm).collect();
-    // Validation rows that are all alike: what is left of them is rounding.
-    let rounding = 8.0 * f64::EPSILON * n as f64 * (sums.len() as f64).sqrt() * largest;
-    if norms.iter().all(|&norm| norm <= rounding) {
-        rotated.fill(0.0);
-        norms.fill(0.0);
-    }
+    let norms = (0..m).map(norm).collect();
     (packed(rotated.as_ref()), norms)
+}
+
+/// Validation rows without their means; zero where they are all alike, and only rounding is left.
+pub fn centered_rows(mut rows: Mat<f64>, sums: &[f64]) -> Mat<f64> {
+    let n = rows.nrows();
+    let (mut largest, mut most) = (0f64, 0f64);
+    for (c, sum) in sums.iter().enumerate() {
+        let mean = sum / n.max(1) as f64;
+        let mut square = 0.0;
+        for x in rows.col_as_slice_mut(c) {
+            largest = largest.max(x.abs());
+            *x -= mean;
+            square += *x * *x;
+        }
+        most = most.max(square);
+    }
+    if most.sqrt() <= 8.0 * f64::EPSILON * n as f64 * largest {
+        rows.fill(0.0);
+    }
+    rows
 }
 
 /// The refit of a primal model on all training rows.
@@ -261,7 +279,7 @@ fn rows_factor(
 pub fn primal_full(all: &FoldMoments, fit_intercept: bool, par: Par) -> Result<FullFit> {
     let mut gram = all.gram.clone();
     if fit_intercept {
-        gram = centered(gram.as_ref(), &all.sums, all.n_rows);
+        center(gram.as_mut(), &all.sums, all.n_rows);
     }
     mirror(gram.as_mut());
     let Eigen { vectors, values, .. } = eigen(gram.as_ref(), par, "the Gram matrix")?;

@@ -61,8 +61,15 @@ pub const KEYS: &[Key] = &[
         "bold",
         "mask",
         "required by NIfTI",
-        "file",
-        "3-D NIfTI image: its voxels that are not 0, in C order over (x, y, z), are the columns",
+        ".nii or .nii.gz",
+        "image whose voxels that are not 0 are the BOLD's columns, in C order over (x, y, z); also for pictures and `report --nifti`",
+    ),
+    key(
+        "bold",
+        "pixels",
+        "none",
+        ".npy, (n_pixels, 3)",
+        "row, column and voxel of each pixel of a flat map, counted from 0; drawn in place of the mask's slices",
     ),
     key("bold", "dataset", "\"data\"", "name", "dataset of HDF5 files, array of .npz files"),
     key(

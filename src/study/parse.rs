@@ -174,7 +174,7 @@ impl<'a> Parser<'a> {
         Ok(study)
     }
 
-    /// Subjects with their BOLD, and their single measurements.
+    /// Subjects with their BOLD, and what belongs to it.
     fn bold(&self) -> Result<Vec<SubjectBold>> {
         let none = "no subject; the study needs BOLD".to_owned();
         let hint = "write [bold.SUBJECT] with path = \"SUBJECT/{story}.npy\"";
@@ -515,5 +515,6 @@ fn bold_files(section: &Section<'_>, path: &str) -> Result<BoldFiles> {
     if dataset.is_empty() {
         return Err(section.error("dataset", "the name of a dataset or array", "nothing"));
     }
-    Ok(BoldFiles { dataset, mask })
+    let pixels = section.text("pixels")?.map(PathBuf::from);
+    Ok(BoldFiles { dataset, mask, pixels })
 }

@@ -80,13 +80,15 @@ pub struct Study {
     pub stability: Stability,
 }
 
-/// What to take of a subject's BOLD files.
+/// What to take of a subject's BOLD files, and where its voxels are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoldFiles {
     /// Dataset of HDF5, array of `.npz`.
     pub dataset: String,
-    /// NIfTI mask: its voxels are the columns of NIfTI images, and where results belong.
+    /// NIfTI image whose voxels that are not 0 are the BOLD's, in C order over (x, y, z).
     pub mask: Option<PathBuf>,
+    /// `.npy` table of row, column and voxel of a flat map.
+    pub pixels: Option<PathBuf>,
 }
 
 /// How test scores are held against chance.

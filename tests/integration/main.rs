@@ -7,6 +7,7 @@
 //! | `ridge_command` | `voxelcast ridge` against the oracle; its flags and its files |
 //! | `ridge_refusals` | what `voxelcast ridge` refuses: exit code, message, nothing written |
 //! | `solvers` | gram, svd and dual against each other and the oracle; when gram is not trusted |
+//! | `brain` | masks and flat maps: pictures in the report, NIfTI files, refusals |
 //! | `bench_command` | `voxelcast bench`: what it prints, its flags |
 //! | `datasets` | studies on HDF5, NIfTI, `.npz`, TextGrids; `init` and `export` |
 //! | `formats` | files of other programs: nibabel, h5py, PyTables, NumPy, TextGrid writers |
@@ -25,6 +26,7 @@
 
 mod architecture;
 mod bench_command;
+mod brain;
 mod datasets;
 mod devices;
 mod fold_flags;

@@ -1,5 +1,7 @@
 //! The permutation test on BOLD whose truth is known: chance alone, and planted voxels.
 
+use std::path::Path;
+
 use ndarray::Array2;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -11,7 +13,7 @@ use voxelcast::ridge::{ModelSpec, Route, prepare};
 use voxelcast::scoring::significance::p_value;
 
 use super::naive::kolmogorov_smirnov;
-use super::workbench::{normal, seeded};
+use super::workbench::{normal, read_vector, seeded};
 
 const N_TRAIN: usize = 400;
 const N_TEST: usize = 607;
@@ -130,5 +132,79 @@ fn planted_voxels_are_found_at_the_power_that_their_r_predicts() {
         // a few percent: 4 binomial standard deviations of half as many voxels, and 0.02.
         let bound = 4.0 * (power * (1.0 - power) / (n / 2.0)).sqrt() + 0.02;
         assert!((share - power).abs() < bound, "r {r}: {share} {power} ± {bound}");
+    }
+}
+
+/// The z that a share `p` of the standard normal distribution exceeds.
+fn upper_quantile(p: f64) -> f64 {
+    let (mut low, mut high) = (-8.0, 8.0);
+    for _ in 0..40 {
+        let middle = 0.5 * (low + high);
+        if upper_tail(middle) > p { low = middle } else { high = middle }
+    }
+    low
+}
+
+/// The demo's folder: the share of planted voxels with small p-values is what the simulation's own
+/// numbers predict, and noise voxels keep to the level.
+///
+/// A voxel was planted with r (`asked_r`). A model of p columns on n rows learns its signal up to
+/// a = √(n s/(n s + p)), s = r²/(1 − r²), and is tested at a · r. Under chance r has the standard
+/// deviation of two AR(1) series, √((1 + φφ')/(1 − φφ')/n_test): φ = 0.8 for a prediction (an HRF's),
+/// φ' that of signal and noise (0.3) in their shares.
+pub fn demo_finds_what_was_planted(out: &Path) {
+    const N_VOXELS: usize = 3000;
+    const COLUMNS: f64 = 4.0 * 32.0;
+    let run = std::fs::read_to_string(out.join("run.json")).expect("it is there");
+    let run: serde_json::Value = serde_json::from_str(&run).expect("JSON");
+    let n = |name: &str| run[name].as_f64().expect("a number");
+    let (n_train, n_test) = (n("n_train_trs"), n("n_test_trs"));
+    // The normal distribution once: steps of 0.01.
+    let tail: Vec<f64> = (0..=1600).map(|i| upper_tail(f64::from(i) / 100.0 - 8.0)).collect();
+    let tail = |z: f64| tail[((z.clamp(-8.0, 8.0) + 8.0) * 100.0).round() as usize];
+    let mut table = csv::Reader::from_path(out.join("significance.csv")).expect("it is there");
+    let rows: Vec<std::collections::HashMap<String, String>> =
+        table.deserialize().map(|row| row.expect("it is a table")).collect();
+    for subject in ["subject1", "subject2"] {
+        let truth = out.join("data/truth").join(subject);
+        let asked = read_vector(&truth.join("asked_r.npy"), N_VOXELS);
+        let is_noise = read_vector(&truth.join("is_noise.npy"), N_VOXELS);
+        let model = out.join("models").join(subject).join("glove-lagged");
+        let p = read_vector(&model.join("p_values.npy"), N_VOXELS);
+        let significant = read_vector(&model.join("significant.npy"), N_VOXELS);
+        let row = rows.iter().find(|row| {
+            row["subject"] == subject && row["space"] == "glove" && row["lagged"] == "true"
+        });
+        let threshold: f64 =
+            row.expect("the model is listed")["p_threshold"].parse().expect("a number");
+        let noise_voxels: Vec<usize> = (0..N_VOXELS).filter(|&v| is_noise[v] != 0.0).collect();
+        let signal_voxels: Vec<usize> = (0..N_VOXELS).filter(|&v| is_noise[v] == 0.0).collect();
+        for level in [0.05, threshold, 0.01] {
+            let z = upper_quantile(level);
+            let share = |voxels: &[usize]| {
+                let n_found = voxels.iter().filter(|&&v| p[v] <= level).count();
+                (n_found as f64 / voxels.len() as f64, voxels.len() as f64)
+            };
+            let power = |&v: &usize| {
+                let square = asked[v] * asked[v];
+                let information = n_train * square / (1.0 - square);
+                let r = asked[v] * (information / (information + COLUMNS)).sqrt();
+                let product = 0.8 * (0.8 * square + 0.3 * (1.0 - square));
+                let sd = ((1.0 + product) / (1.0 - product) / n_test).sqrt();
+                tail((z * sd - r) / (sd * (1.0 - r * r)))
+            };
+            let (found, n_signal) = share(&signal_voxels);
+            let predicted = signal_voxels.iter().map(power).sum::<f64>() / n_signal;
+            // Neighbours share most of their tuning, and all voxels the test stories: 3 binomial
+            // standard deviations of half as many voxels, and 0.02 for the formula.
+            let bound = 3.0 * (predicted * (1.0 - predicted) / (n_signal / 2.0)).sqrt() + 0.02;
+            assert!((found - predicted).abs() < bound, "{subject} {level}: {found} {predicted}");
+            let (alarms, n_noise) = share(&noise_voxels);
+            let bound = 3.0 * (level * (1.0 - level) / n_noise).sqrt() + 0.005;
+            assert!((alarms - level).abs() < bound, "{subject} {level}: {alarms} of noise voxels");
+        }
+        for v in 0..N_VOXELS {
+            assert_eq!(significant[v] != 0.0, p[v] <= threshold, "{subject} voxel {v}");
+        }
     }
 }

@@ -385,7 +385,14 @@ impl StudyBench {
                 }
             }
         }
-        text += "[bold.s1]\npath = \"s1/{story}.npy\"\n[bold.s2]\npath = \"s2/{story}.npy\"\n";
+        for subject in ["s1", "s2"] {
+            writeln!(text, "[bold.{subject}]\npath = \"{subject}/{{story}}.npy\"").expect("text");
+            for (key, value) in &keys {
+                if let Some(name) = key.strip_prefix(&format!("bold.{subject}.")) {
+                    writeln!(text, "{name} = {value}").expect("text");
+                }
+            }
+        }
         let spaces = keys.iter().find(|(key, _)| key == "spaces").map(|(_, value)| value.as_str());
         text += spaces.unwrap_or(
             "[[space]]\nname = \"glove\"\nkind = \"glove\"\nvectors = \"vectors.txt\"\n\

@@ -57,7 +57,7 @@ pub struct CpuEngine<'p> {
     kept_bold: Vec<PanelRow>,
     kept_pred: Vec<Vec<PanelRow>>,
     permute: PermuteScratch,
-    scratch: SolveScratch,
+    pub(super) scratch: SolveScratch,
     pub(super) seconds: [f64; STAGES.len()],
 }
 

@@ -2,6 +2,7 @@
 
 use super::CpuEngine;
 use super::product::PANEL;
+use super::solve::SolveScratch;
 use crate::backend::fits::{Fit, OtherFits};
 use crate::backend::{Engine, TestTile};
 use crate::error::Result;
@@ -15,6 +16,8 @@ pub struct FitTile<'p> {
     bold: Vec<Vec<f32>>,
     /// Per slot `(width)`: what tells live voxels from dead ones.
     seen: Vec<Seen>,
+    /// Buffers that one fit leaves to the next.
+    scratch: SolveScratch,
 }
 
 /// What a slot's rows of one voxel look like.
@@ -34,6 +37,7 @@ impl<'p> FitTile<'p> {
             slots: CpuEngine::of_spaces(&other.slots),
             bold: vec![Vec::new(); n_slots],
             seen: vec![Seen::default(); n_slots],
+            scratch: SolveScratch::default(),
         }
     }
 
@@ -67,8 +71,9 @@ impl<'p> FitTile<'p> {
     /// model.
     /// # Errors
     /// Those of the engine.
-    pub fn run(&self, fit: &'p Fit) -> Result<Vec<TestTile>> {
+    pub fn run(&mut self, fit: &'p Fit) -> Result<Vec<TestTile>> {
         let mut engine = CpuEngine::new(&fit.problem);
+        engine.scratch = std::mem::take(&mut self.scratch);
         engine.shared = fit.shared.iter().map(Option::is_some).collect();
         engine.begin(self.slots.width)?;
         engine.voxels.start_as(&self.slots.voxels);
@@ -88,7 +93,9 @@ impl<'p> FitTile<'p> {
         for (block, &slot) in fit.test.iter().enumerate() {
             engine.add_test(block, &self.bold[slot], None)?;
         }
-        Ok(engine.results()?.1.to_vec())
+        let found = engine.results()?.1.to_vec();
+        self.scratch = std::mem::take(&mut engine.scratch);
+        Ok(found)
     }
 
     /// XᵀY of one slot onto a fold of a fit.

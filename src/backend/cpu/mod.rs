@@ -3,6 +3,7 @@
 pub mod combine;
 pub mod correlation;
 mod engine;
+mod few;
 mod fits;
 pub mod panels;
 pub mod path;

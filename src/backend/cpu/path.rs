@@ -151,20 +151,33 @@ impl WithSimd for AddScores<'_> {
                 let val_square = bold.val_square[v];
                 let pred_square = norm_square * f64::from(squares[v].max(0.0));
                 let numerator = f64::from(numerators[v]);
-                sums[v] += match settings.scorer {
-                    Scorer::Correlation => {
-                        let product = pred_square * val_square;
-                        if product > 0.0 { numerator / product.sqrt() } else { 0.0 }
-                    }
-                    Scorer::R2 => {
-                        let shift = bold.delta[v] - f64::from(offsets[v]);
-                        let residual = val_square - 2.0 * numerator
-                            + pred_square
-                            + rotation.n_val as f64 * shift * shift;
-                        if val_square > 0.0 { 1.0 - residual / val_square } else { 0.0 }
-                    }
-                };
+                let shift = bold.delta[v] - f64::from(offsets[v]);
+                sums[v] += fold_score(
+                    settings.scorer,
+                    (numerator, pred_square, val_square),
+                    (rotation.n_val as f64, shift),
+                );
             }
+        }
+    }
+}
+
+/// One voxel's score at one alpha, over `n_val` validation rows: from b·t, ‖F b‖² and Σ(y − ȳ)²,
+/// and for r2 from ȳ_val − ȳ_train − δ·b.
+#[inline(always)]
+pub fn fold_score(
+    scorer: Scorer,
+    (numerator, pred_square, val_square): (f64, f64, f64),
+    (n_val, shift): (f64, f64),
+) -> f64 {
+    match scorer {
+        Scorer::Correlation => {
+            let product = pred_square * val_square;
+            if product > 0.0 { numerator / product.sqrt() } else { 0.0 }
+        }
+        Scorer::R2 => {
+            let residual = val_square - 2.0 * numerator + pred_square + n_val * shift * shift;
+            if val_square > 0.0 { 1.0 - residual / val_square } else { 0.0 }
         }
     }
 }

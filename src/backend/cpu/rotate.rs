@@ -110,28 +110,15 @@ impl CpuEngine<'_> {
     ) {
         let rotation = &model.folds[fold];
         let m = rotation.n_components;
-        let RotateScratch { total, train, val, z, t } = scratch;
-        let (z, t) = (sized(z, panels.n * m), sized(t, panels.n * m));
         let (into_z, into_t) = match &rotation.rotate {
             Rotate::Primal { q, val_sums } => {
-                let p = q.depth();
-                let (train, val) = (sized(train, panels.n * p), sized(val, panels.n * p));
-                for i in 0..panels.n {
-                    let rows = i * p..(i + 1) * p;
-                    self.center_xty(
-                        model,
-                        (fold, panels.first + i),
-                        (val_sums, &total[rows.clone()]),
-                        &mut train[rows.clone()],
-                        &mut val[rows],
-                    );
-                }
+                self.center_fold(model, fold, panels, val_sums, scratch);
                 (q, q)
             }
             Rotate::Dual { u, p } => {
                 let (n_train, n_val) = (u.depth(), p.depth());
-                let train = sized(train, panels.n * n_train);
-                let val = sized(val, panels.n * n_val);
+                let train = sized(&mut scratch.train, panels.n * n_train);
+                let val = sized(&mut scratch.val, panels.n * n_val);
                 for i in 0..panels.n {
                     self.center_rows(
                         fold,
@@ -144,8 +131,8 @@ impl CpuEngine<'_> {
             }
             Rotate::Stacked { to_z, to_t } => {
                 let (n_train, n_val) = (to_z.depth(), to_t.depth());
-                let train = sized(train, panels.n * n_train);
-                let val = sized(val, panels.n * n_val);
+                let train = sized(&mut scratch.train, panels.n * n_train);
+                let val = sized(&mut scratch.val, panels.n * n_val);
                 for i in 0..panels.n {
                     let panel = panels.first + i;
                     let means = self.train_means(Some(fold), panel);
@@ -157,8 +144,37 @@ impl CpuEngine<'_> {
                 (to_z, to_t)
             }
         };
+        let RotateScratch { train, val, z, t, .. } = scratch;
+        let (z, t) = (sized(z, panels.n * m), sized(t, panels.n * m));
+        let (train, val) = (&train[..panels.n * into_z.depth()], &val[..panels.n * into_t.depth()]);
         multiply_panels(self.arch, into_z, train, z, panels.n);
         multiply_panels(self.arch, into_t, val, t, panels.n);
+    }
+
+    /// XᵀY of the training and of the validation rows of one fold, both centred, `(n_coefs)` rows a
+    /// panel; `scratch.total` is there.
+    pub(super) fn center_fold<'s>(
+        &self,
+        model: &Model,
+        fold: usize,
+        panels: PanelRange,
+        val_sums: &[f64],
+        scratch: &'s mut RotateScratch,
+    ) -> (&'s [PanelRow], &'s [PanelRow]) {
+        let p = val_sums.len();
+        let RotateScratch { total, train, val, .. } = scratch;
+        let (train, val) = (sized(train, panels.n * p), sized(val, panels.n * p));
+        for i in 0..panels.n {
+            let rows = i * p..(i + 1) * p;
+            self.center_xty(
+                model,
+                (fold, panels.first + i),
+                (val_sums, &total[rows.clone()]),
+                &mut train[rows.clone()],
+                &mut val[rows],
+            );
+        }
+        (train, val)
     }
 
     /// XᵀY of the training and of the validation rows of one fold and panel, both centred.

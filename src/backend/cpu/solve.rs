@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::CpuEngine;
+use super::few::FewScratch;
 use super::panels::{PanelRows, to_rows};
 use super::path::{PathScratch, add_fold_scores, sized};
 use super::product::{PANEL, PanelRow, multiply_panels};
@@ -26,6 +27,7 @@ pub struct SolveScratch {
     /// A row a panel: folds in which a voxel could be scored.
     n_scored: Vec<[f64; PANEL]>,
     refit: Vec<PanelRow>,
+    few: FewScratch,
     coef: Vec<PanelRow>,
     packed: Packed,
 }
@@ -118,10 +120,10 @@ impl CpuEngine<'_> {
         tile: &mut ModelTile,
         scratch: &mut SolveScratch,
     ) -> Result<()> {
-        let (problem, width) = (self.problem, self.width);
+        let problem = self.problem;
         let settings = &problem.settings;
         let n_alphas = settings.alphas.len();
-        let SolveScratch { rotate, path, basis, weights, sums, n_scored, .. } = scratch;
+        let SolveScratch { rotate, path, basis, weights, sums, n_scored, few, .. } = scratch;
         sums.clear();
         sums.resize(panels.n * n_alphas, [0.0; PANEL]);
         n_scored.clear();
@@ -129,6 +131,9 @@ impl CpuEngine<'_> {
         let clock = Instant::now();
         if !model.is_dual() && !model.is_stacked() {
             self.total_xty(model, panels, &mut rotate.total);
+        }
+        if let Some(fit) = &model.few {
+            self.score_few(model, fit, panels, (rotate, few), (sums, n_scored));
         }
         self.seconds[2] += clock.elapsed().as_secs_f64();
         for (fold, rotation) in model.folds.iter().enumerate() {
@@ -165,6 +170,20 @@ impl CpuEngine<'_> {
             }
             self.seconds[3] += clock.elapsed().as_secs_f64();
         }
+        self.choose(panels, sums, n_scored, tile);
+        Ok(())
+    }
+
+    /// Mean scores over folds, and each voxel's best alpha.
+    fn choose(
+        &self,
+        panels: PanelRange,
+        sums: &[[f64; PANEL]],
+        n_scored: &[[f64; PANEL]],
+        tile: &mut ModelTile,
+    ) {
+        let (settings, width) = (&self.problem.settings, self.width);
+        let n_alphas = settings.alphas.len();
         let start = panels.first * PANEL;
         for voxel in start..width.min(start + panels.n * PANEL) {
             let (panel, v) = ((voxel - start) / PANEL, voxel % PANEL);
@@ -177,7 +196,6 @@ impl CpuEngine<'_> {
             let scores = (0..n_alphas).map(|a| tile.cv_scores[a * width + voxel]);
             tile.best[voxel] = best_index(scores, settings.alpha_tolerance);
         }
-        Ok(())
     }
 
     /// Weights of one block of panels into `inner`, and the intercepts.
@@ -190,9 +208,10 @@ impl CpuEngine<'_> {
         scratch: &mut SolveScratch,
     ) {
         let (problem, full) = (self.problem, &model.full);
-        let (m, depth) = (full.into.rows(), full.into.depth());
         let n_inner = problem.n_fitted(model);
-        let SolveScratch { rotate, refit, .. } = scratch;
+        let m = full.into.rows();
+        let depth = if model.few.is_some() { n_inner } else { full.into.depth() };
+        let SolveScratch { rotate, refit, few, .. } = scratch;
         // Of a primal model: as cross-validation left it.
         let train = sized(&mut rotate.total, panels.n * depth);
         for (i, train) in train.chunks_exact_mut(depth.max(1)).enumerate() {
@@ -212,6 +231,11 @@ impl CpuEngine<'_> {
                     }
                 }
             }
+        }
+        if let Some(fit) = &model.few {
+            self.refit_few(fit, panels, (tile, train), inner, few);
+            self.set_intercepts(model, panels, inner, tile);
+            return;
         }
         let z = sized(refit, panels.n * m);
         multiply_panels(self.arch, &full.into, train, z, panels.n);
@@ -237,6 +261,19 @@ impl CpuEngine<'_> {
             true => inner.copy_from_slice(z),
             false => multiply_panels(self.arch, &full.back, z, inner, panels.n),
         }
+        self.set_intercepts(model, panels, inner, tile);
+    }
+
+    /// Intercepts that go with the weights of one block of panels.
+    fn set_intercepts(
+        &self,
+        model: &Model,
+        panels: PanelRange,
+        inner: &[PanelRow],
+        tile: &mut ModelTile,
+    ) {
+        let (problem, full) = (self.problem, &model.full);
+        let n_inner = problem.n_fitted(model);
         for i in 0..panels.n {
             let inner = &inner[i * n_inner..(i + 1) * n_inner];
             let panel = panels.first + i;

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::io::npy::NpyFile;
+use crate::pipeline::brain;
 use crate::report::ScoreRow;
 use crate::report::data::{Cells, Extremes, Results, RunInfo, VoxelScores, folder};
 use crate::scoring::Summary;
@@ -36,9 +37,13 @@ pub fn load(out: &Path) -> Result<Results> {
         noise_ceiling: optional(&out.join("noise_ceiling.csv"))?,
         properties: optional(&out.join("story_properties.csv"))?,
         cv_curve: optional(&out.join("cv_curve.csv"))?,
-        sweep: optional_cells(&out.join("sweep.csv"))?,
         ..Results::default()
     };
+    if let Some(folder) = encoder_folders(out).into_iter().find(|f| f.join("sweep.csv").is_file()) {
+        results.sweep = optional_cells(&folder.join("sweep.csv"))?;
+        results.sweep_points = optional(&folder.join("sweep.csv"))?;
+        results.unigram_loss = read_baseline(&folder.join("baseline.json"))?;
+    }
     for path in train_logs(out) {
         let name = match path.parent() {
             Some(parent) if parent != out => {
@@ -51,6 +56,7 @@ pub fn load(out: &Path) -> Result<Results> {
     results.voxels =
         results.summary.iter().map(|row| read_voxels(out, row)).collect::<Result<_>>()?;
     results.extremes = extremes(out, &results)?;
+    results.brains = brain::read(out, &results)?;
     Ok(results)
 }
 
@@ -145,15 +151,34 @@ fn optional_cells(path: &Path) -> Result<Option<Cells>> {
     Ok(Some(Cells { header, rows }))
 }
 
-/// train_log.csv in the folder and one below, in the order of their names.
-fn train_logs(out: &Path) -> Vec<PathBuf> {
-    let mut found = vec![out.join("train_log.csv")];
-    for entry in std::fs::read_dir(out).into_iter().flatten().flatten() {
-        found.push(entry.path().join("train_log.csv"));
+/// Where encoders may have left their logs: the folder, those in it, and those of a run's encoders
+/// under models/encoder/; in the order of their names.
+fn encoder_folders(out: &Path) -> Vec<PathBuf> {
+    let mut found = vec![out.to_owned()];
+    for parent in [out.to_owned(), out.join("models").join("encoder")] {
+        let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+        found.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir()));
     }
-    found.retain(|path| path.is_file());
     found.sort();
     found
+}
+
+fn train_logs(out: &Path) -> Vec<PathBuf> {
+    let logs = encoder_folders(out).into_iter().map(|folder| folder.join("train_log.csv"));
+    logs.filter(|path| path.is_file()).collect()
+}
+
+/// `unigram_loss` of baseline.json; nothing where there is no such file.
+fn read_baseline(path: &Path) -> Result<Option<f64>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let value: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| broken(path, error.to_string()))?;
+    let loss = value["unigram_loss"].as_f64();
+    loss.map(Some).ok_or_else(|| broken(path, "has no number unigram_loss".into()))
 }
 
 fn model_folder(out: &Path, row: &ScoreRow) -> PathBuf {

@@ -24,6 +24,8 @@ pub struct Written {
     pub sections: Vec<String>,
     /// Figure files.
     pub figures: Vec<PathBuf>,
+    /// Results per voxel as NIfTI files.
+    pub nifti: Vec<PathBuf>,
 }
 
 /// Writes `report.html` into the folder of a finished run.
@@ -35,7 +37,7 @@ pub fn write_page(out: &Path) -> Result<(Written, Results)> {
     let report = out.join("report.html");
     write_bytes(&report, text.as_bytes())?;
     let titles = sections(&results).iter().map(|s| s.title.to_owned()).collect();
-    let written = Written { report, n_bytes: text.len(), sections: titles, figures: Vec::new() };
+    let written = Written { report, n_bytes: text.len(), sections: titles, ..Written::default() };
     Ok((written, results))
 }
 
@@ -48,12 +50,12 @@ pub fn write_figures(results: &Results, folder: &Path) -> Result<Vec<PathBuf>> {
     let painter = Painter::default();
     let mut paths = Vec::new();
     for (figure, title) in figures(&sections(results)) {
-        let svg = standalone::file(figure, title);
+        let svg = standalone::file(figure, title)?;
         let path = folder.join(format!("{}.svg", figure.id));
         write_bytes(&path, svg.as_bytes())?;
         paths.push(path);
         let path = folder.join(format!("{}.png", figure.id));
-        write_bytes(&path, &painter.png(&svg)?)?;
+        write_bytes(&path, &painter.png(&svg, &figure.rasters)?)?;
         paths.push(path);
     }
     Ok(paths)

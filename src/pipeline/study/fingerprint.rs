@@ -87,8 +87,8 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs) -> Result<Vec<InputHash>> {
             add(path)?;
         }
     }
-    for mask in study.bold_files.iter().filter_map(|files| files.mask.as_ref()) {
-        add(mask)?;
+    for path in study.bold_files.iter().flat_map(|files| [&files.mask, &files.pixels]).flatten() {
+        add(path)?;
     }
     for (subject, (_, pattern)) in inputs.subjects.iter().zip(&study.bold) {
         for (story, file) in inputs.stories.iter().zip(&subject.files) {

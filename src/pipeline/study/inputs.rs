@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::io::hdf5::has_dataset;
 use crate::io::matrix_file::{MatrixFile, Which};
 use crate::io::nifti::Mask;
+use crate::pipeline::brain;
 use crate::stimuli::{Story, read_stories};
 use crate::study::Study;
 use crate::warning::Warning;
@@ -90,7 +91,10 @@ pub fn read_inputs(study: &Study) -> Result<Inputs> {
         }
         Ok(subject)
     };
-    let subjects = (0..study.bold.len()).map(open).collect::<Result<_>>()?;
+    let subjects: Vec<Subject> = (0..study.bold.len()).map(open).collect::<Result<_>>()?;
+    for (at, subject) in subjects.iter().enumerate() {
+        brain::check(study, at, subject.n_voxels)?;
+    }
     Ok(Inputs { stories, subjects, warnings })
 }
 

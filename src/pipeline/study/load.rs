@@ -22,15 +22,15 @@ pub type Known = HashMap<usize, Vec<Arc<LagProducts>>>;
 
 /// Eigenproblems of every model from the designs `[space][story]` of one subject's TR counts.
 ///
-/// `known`: what is known of the Gram matrices; `None` for the study's own fit, which has weights
-/// and a permutation test if they are wanted.
+/// `known`: what is known of the Gram matrices, and the voxels of all subjects that the problem is
+/// for; `None` for the study's own fit, which has weights and a permutation test if they are wanted.
 pub fn load_problem(
     study: &Study,
     made: Vec<Vec<StoryDesign>>,
     subject: &Subject,
     split: &Split,
     plan: &StudyPlan,
-    known: Option<&Known>,
+    known: Option<(&Known, usize)>,
 ) -> Result<(Problem, Vec<Conditioning>)> {
     let n_trs = subject.n_trs();
     let blocks: Vec<Block> = split
@@ -41,10 +41,13 @@ pub fn load_problem(
         .collect();
     let test_blocks: Vec<usize> = split.test.iter().map(|&story| n_trs[story]).collect();
     let is_own = known.is_none();
-    let (spaces, mut specs) = load_spaces(study, made, split, plan, known)?;
+    let products = known.map(|(products, _)| products);
+    let (spaces, mut specs) = load_spaces(study, made, split, plan, products)?;
     specs.iter_mut().for_each(|spec| spec.wants_coef = is_own && study.weights);
+    let few_voxels = known.map(|(_, n_voxels)| n_voxels);
+    let settings = PathSettings { few_voxels, ..path_settings(study) };
     let (mut problem, prepared) =
-        prepare(spaces, &specs, blocks, test_blocks, split.n_folds, path_settings(study))?;
+        prepare(spaces, &specs, blocks, test_blocks, split.n_folds, settings)?;
     let Statistics { permutations, block_trs, seed, .. } = study.statistics;
     problem.permutations = (is_own && permutations > 0)
         .then(|| Permutations::new(problem.n_test(), block_trs, permutations, seed));

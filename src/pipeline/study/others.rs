@@ -13,7 +13,7 @@ use super::load::{Known, load_problem, load_spaces, path_settings};
 use super::plan::{StudyPlan, plan};
 use super::spaces::{WordSpace, designs, word_space};
 use super::split::Split;
-use crate::backend::{Block, Fit, OtherFits, Problem, Space};
+use crate::backend::{Block, FewFit, Fit, OtherFits, Problem, Space};
 use crate::design::zscore::ZScoreMode;
 use crate::error::{Error, Result};
 use crate::matrix::StoryDesign;
@@ -90,6 +90,8 @@ pub fn load_others(
     (n_threads, memory_bytes): (usize, u64),
 ) -> Result<OtherFits> {
     let (own_split, own_plan) = own;
+    let alike = inputs.subjects.iter().filter(|s| s.n_feature_trs == subject.n_feature_trs);
+    let n_voxels = alike.map(|s| s.n_voxels).sum();
     let slots: Vec<usize> = own_split.train.iter().chain(&own_split.test).copied().collect();
     let order = slots.clone();
     let slot_of = |story: &usize| order.iter().position(|slot| slot == story);
@@ -118,7 +120,8 @@ pub fn load_others(
         for (model, own) in its_plan.models.iter_mut().zip(&own_plan.models) {
             model.route = own.route;
         }
-        let (mut problem, _) = load_problem(study, made, subject, split, &its_plan, Some(&known))?;
+        let (mut problem, _) =
+            load_problem(study, made, subject, split, &its_plan, Some((&known, n_voxels)))?;
         let shared = share(study, own_plan, &varies, &mut problem);
         let at = |stories: &[usize]| stories.iter().filter_map(slot_of).collect();
         Ok(Fit { problem, train: at(&split.train), test: at(&split.test), shared })
@@ -263,7 +266,11 @@ fn problem_bytes(problem: &Problem) -> usize {
         let folds: usize = model.folds.iter().map(|f| 2 * f.n_components * f.n_components).sum();
         let full = &model.full;
         let test: usize = full.test_rows.iter().map(|rows| rows.rows() * rows.depth()).sum();
-        folds + full.into.rows() * full.into.depth() + full.back.rows() * full.back.depth() + test
+        let few: usize = model.few.iter().map(FewFit::bytes).sum::<usize>() / size_of::<f32>();
+        few + folds
+            + full.into.rows() * full.into.depth()
+            + full.back.rows() * full.back.depth()
+            + test
     });
     (designs.map(cells).sum::<usize>() + models.sum::<usize>()) * size_of::<f32>()
 }

@@ -24,6 +24,7 @@ use super::unpack::unpack;
 use crate::backend::device::Device;
 use crate::backend::{OtherFits, Problem, n_workers};
 use crate::error::Result;
+use crate::pipeline::brain;
 use crate::pipeline::memory::peak_bytes;
 use crate::pipeline::output::{write_bytes, write_json};
 use crate::pipeline::report::write_page;
@@ -195,6 +196,7 @@ pub fn run(
     let (summary, stories) = read_tables(&options.out, &inputs, &split, &plan)?;
     let more = (&others, checked.as_ref());
     write_tables(&options.out, study, &inputs, &split, &plan, more)?;
+    brain::keep(study, &options.out)?;
     mark("tables", reporter);
     let named = |list: &[usize]| list.iter().map(|&s| names[s]).collect::<Vec<_>>();
     let folds: Vec<Vec<&str>> = (0..split.n_folds)

@@ -21,12 +21,12 @@ fn percent(n: usize, of: usize) -> String {
     }
 }
 
-/// An alpha as the grid's axis shows it: its power of ten.
+/// An alpha as the grid's axis shows it: its power of ten, or one digit.
 fn power(alpha: f64) -> String {
     let power = alpha.log10();
     match (power - power.round()).abs() < 1e-6 {
         true => super::scale::power_of_ten(power.round() as i32),
-        false => super::scale::signed(&format!("{power:.1}")),
+        false => super::scale::signed(&format!("{alpha:.0e}")),
     }
 }
 
@@ -62,6 +62,7 @@ pub fn chosen(drawn: &Drawn<'_>) -> Option<Group> {
             rows: &rows,
             columns: &columns,
             values: &values,
+            shades: None,
             format: |share| format!("{:.1} % of voxels", 100.0 * share),
             beside: &beside,
             is_axis: true,
@@ -83,10 +84,10 @@ pub fn chosen(drawn: &Drawn<'_>) -> Option<Group> {
     )
 }
 
-/// Whole powers of ten keep their name; where there are none, all do.
+/// Whole powers of ten keep their name; where there are fewer than three, all do.
 fn sparse(columns: &[String]) -> Vec<String> {
     let is_whole = |name: &String| name.starts_with("10");
-    match columns.iter().any(is_whole) {
+    match columns.iter().filter(|name| is_whole(name)).count() > 2 {
         false => columns.to_vec(),
         true => columns
             .iter()

@@ -10,6 +10,8 @@ pub struct Heat<'a> {
     pub columns: &'a [String],
     /// Row by row; NaN is left empty.
     pub values: &'a [Vec<f64>],
+    /// Values of the palest and the darkest shade; from 0 to the largest size without them.
+    pub shades: Option<(f64, f64)>,
     /// Text in a cell, where it fits; also its tooltip.
     pub format: fn(f64) -> String,
     /// Text at the right of each row.
@@ -92,7 +94,10 @@ fn draw_cell(
     (cell, height): (f64, f64),
     is_detailed: bool,
 ) {
-    let share = (value.abs() / most).min(1.0);
+    let share = match heat.shades {
+        Some((pale, dark)) => ((value - pale) / (dark - pale)).clamp(0.0, 1.0),
+        None => (value.abs() / most).min(1.0),
+    };
     let class = if value < 0.0 { "c2" } else { "c1" };
     let text = (heat.format)(value);
     let tip = match is_detailed {

@@ -3,10 +3,12 @@
 pub mod alignment;
 pub mod alphas;
 pub mod axes;
+pub mod brain;
 pub mod encoder;
 pub mod heat;
 pub mod performance;
 pub mod png;
+pub mod raster;
 pub mod rows;
 pub mod scale;
 pub mod standalone;
@@ -17,6 +19,7 @@ pub mod voxels;
 
 use super::ScoreRow;
 use super::data::Results;
+use raster::Raster;
 use svg::Svg;
 
 /// Width of a drawing that stands beside another.
@@ -35,6 +38,8 @@ pub struct Figure {
     pub size: (f64, f64),
     /// The marks.
     pub body: String,
+    /// Pixels under them.
+    pub rasters: Vec<Raster>,
 }
 
 /// Drawings of one kind, one a subject or a pair.
@@ -66,7 +71,16 @@ impl Figure {
     /// A drawing; `parts` make its file name.
     pub fn new(parts: &[&str], label: &str, note: String, size: (f64, f64), svg: Svg) -> Self {
         let id = slug(&parts.join("-"));
-        Self { id, label: label.to_owned(), note, size, body: svg.into_string() }
+        let (label, body) = (label.to_owned(), svg.into_string());
+        Self { id, label, note, size, body, rasters: Vec::new() }
+    }
+
+    /// Everything between the drawing's tags.
+    /// # Errors
+    /// Those of its pixels.
+    pub fn marks(&self) -> crate::error::Result<String> {
+        let rasters = self.rasters.iter().map(Raster::mark);
+        Ok(rasters.collect::<crate::error::Result<String>>()? + &self.body)
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use resvg::tiny_skia::{Pixmap, Transform};
+use resvg::tiny_skia::{FilterQuality, Pixmap, PixmapPaint, Transform};
 use resvg::usvg::{Options, Tree, fontdb};
 
+use super::raster::Raster;
+use super::standalone::{HEAD, MARGIN};
 use crate::error::{Error, Result};
 
 /// Pixels for one unit of a drawing: 480 units are 1,440 pixels, a column of a printed page.
@@ -32,10 +34,10 @@ impl Default for Painter {
 }
 
 impl Painter {
-    /// The PNG of an SVG file, three pixels a unit.
+    /// The PNG of a drawing's SVG file and its pixels, three pixels a unit.
     /// # Errors
     /// `Error::Numerical` if the drawing cannot be read or is too large: a bug of ours.
-    pub fn png(&self, svg: &str) -> Result<Vec<u8>> {
+    pub fn png(&self, svg: &str, rasters: &[Raster]) -> Result<Vec<u8>> {
         let fail = |problem: String| Error::Numerical { what: "drawing a figure".into(), problem };
         let tree = Tree::from_str(svg, &self.options).map_err(|error| fail(error.to_string()))?;
         let size = tree.size();
@@ -44,6 +46,16 @@ impl Painter {
         let mut pixmap =
             Pixmap::new(width, height).ok_or_else(|| fail(format!("{width} × {height} pixels")))?;
         resvg::render(&tree, Transform::from_scale(SCALE, SCALE), &mut pixmap.as_mut());
+        // The SVG reader is built without decoders of pictures.
+        for raster in rasters {
+            let (columns, rows) = (raster.shape.0 as f32, raster.shape.1 as f32);
+            let (x, y) = (raster.at.0 + MARGIN, raster.at.1 + HEAD);
+            let (w, h) = (raster.size.0 as f32 * SCALE, raster.size.1 as f32 * SCALE);
+            let (x, y) = (x as f32 * SCALE, y as f32 * SCALE);
+            let place = Transform::from_row(w / columns, 0.0, 0.0, h / rows, x, y);
+            let paint = PixmapPaint { quality: FilterQuality::Nearest, ..Default::default() };
+            pixmap.draw_pixmap(0, 0, raster.pixmap()?.as_ref(), &paint, place, None);
+        }
         pixmap.encode_png().map_err(|error| fail(error.to_string()))
     }
 }

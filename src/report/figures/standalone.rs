@@ -2,6 +2,7 @@
 
 use super::Figure;
 use super::svg::{Anchor, Svg, coord, escape, fitted};
+use crate::error::Result;
 
 /// Rules of all drawings; colours are variables, which the page sets for light and dark.
 pub const STYLE: &str = include_str!("style.css");
@@ -41,10 +42,15 @@ pub fn declarations(colours: &[(&str, &str)]) -> String {
     colours.iter().map(|(name, value)| format!("{name}:{value};")).collect()
 }
 
+/// White space around a drawing.
+pub const MARGIN: f64 = 16.0;
+/// Height of the title above it.
+pub const HEAD: f64 = 58.0;
+
 /// A whole SVG file, with the group's title and the drawing's label and note above it.
-pub fn file(figure: &Figure, title: &str) -> String {
-    const MARGIN: f64 = 16.0;
-    const HEAD: f64 = 58.0;
+/// # Errors
+/// Those of the drawing's pixels.
+pub fn file(figure: &Figure, title: &str) -> Result<String> {
     let mut style = STYLE.to_owned();
     for (name, value) in LIGHT {
         style = style.replace(&format!("var({name})"), value);
@@ -58,7 +64,8 @@ pub fn file(figure: &Figure, title: &str) -> String {
     };
     head.text_within("t", (MARGIN + 4.0, 45.0), Anchor::Start, &under, figure.size.0);
     let [w, h] = [width, height].map(coord);
-    format!(
+    let marks = figure.marks()?;
+    Ok(format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w}\" height=\"{h}\" \
          viewBox=\"0 0 {w} {h}\">\n<title>{}</title>\n<style>{style}</style>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"{}\"/>\n{}\
@@ -66,6 +73,6 @@ pub fn file(figure: &Figure, title: &str) -> String {
         escape(&format!("{title}: {under}")),
         LIGHT[0].1,
         head.into_string(),
-        figure.body,
-    )
+        marks,
+    ))
 }

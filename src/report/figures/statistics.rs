@@ -288,6 +288,7 @@ pub fn overlap(drawn: &Drawn<'_>) -> Option<Group> {
             rows: &spaces,
             columns: &spaces,
             values: &values,
+            shades: None,
             format: |v| format!("{v:.2}"),
             beside: &[],
             is_axis: false,
@@ -302,6 +303,54 @@ pub fn overlap(drawn: &Drawn<'_>) -> Option<Group> {
         "overlap",
         "Do spaces predict the same voxels?",
         "1: the same voxels are best in both spaces; two random sets of 5\u{a0}% share 0.03.",
+        results.subjects().iter().filter_map(draw).collect(),
+    )
+}
+
+/// Overlap of a model's best voxels between random splits.
+pub fn overlap_of_splits(drawn: &Drawn<'_>) -> Option<Group> {
+    let results = drawn.results;
+    let lagged = results.has_lagged();
+    let draw = |subject: &&str| {
+        let mut n_pairs = 0;
+        let row = |space: &str| {
+            let model = folder(space, lagged);
+            let of_model = results
+                .overlap
+                .iter()
+                .filter(|o| o.subject == **subject && o.kind == "splits" && o.model == model);
+            let points: Vec<Point> = of_model
+                .map(|o| Point {
+                    value: o.jaccard,
+                    kind: 'o',
+                    tip: format!("{space}, splits {} and {}: {:.2}", o.a, o.b, o.jaccard),
+                })
+                .collect();
+            n_pairs = n_pairs.max(points.len());
+            (!points.is_empty()).then(|| Row {
+                name: space.to_owned(),
+                class: drawn.class(space),
+                panels: vec![points],
+                interval: None,
+            })
+        };
+        let ranked = results.ranked(subject, lagged);
+        let rows: Vec<Row> =
+            ranked.iter().take(MOST_ROWS).map(|r| r.space.as_str()).filter_map(row).collect();
+        if rows.is_empty() {
+            return None;
+        }
+        let mut svg = Svg::default();
+        let panels = [(Scale::linear(0.0, 1.0), "Jaccard index of the best 5\u{a0}% of voxels")];
+        let size = draw_rows(&mut svg, &rows, &panels, &[], false, WIDTH);
+        let note = format!("n = {n_pairs} pairs of splits");
+        Some(Figure::new(&["overlap-splits", subject], subject, note, size, svg))
+    };
+    Group::new(
+        "overlap-splits",
+        "Are the same voxels best in every split?",
+        "A dot for each pair of random splits. 1: the same voxels; two random sets of 5\u{a0}% share \
+         0.03.",
         results.subjects().iter().filter_map(draw).collect(),
     )
 }

@@ -43,6 +43,7 @@ pub fn by_space(drawn: &Drawn<'_>) -> Option<Group> {
             rows: &rows,
             columns: &columns,
             values: &values,
+            shades: None,
             format: short,
             beside: &[],
             is_axis: false,

@@ -1,0 +1,109 @@
+//! Folds of a primal model without eigenvectors, for few voxels.
+
+use faer::{Mat, Par};
+
+use super::gram::{FoldMoments, center};
+use super::spectrum::{centered_rows, lower_factor};
+use crate::backend::{FewFit, FewFold, Packed, PathSettings, Tridiagonal};
+use crate::error::Result;
+
+/// Largest (λ₁ + a)/(λ_p + a) at the smallest alpha: images of b are f32 products, off by about
+/// ε₃₂ · its root · 2/√p, under 2e-6 for 400 columns.
+const MOST_CONDITION: f64 = 1e5;
+
+/// Whether a model of `p` columns is cheaper without eigenvectors: they take about 20·p³ flops a
+/// fold (with the factor in their coordinates), their absence (8 + n_alphas)·p² for each voxel,
+/// nearly all of it in f32.
+pub fn is_cheaper(settings: &PathSettings, p: usize) -> bool {
+    settings.few_voxels.is_some_and(|n| n * (8 + settings.alphas.len()) <= 20 * p)
+}
+
+/// One fold from the moments of all rows and of its own; `val_rows` as for
+/// [`primal_rotation`](super::spectrum::primal_rotation). `None` where eigenvectors are needed: the
+/// training rows are too ill-conditioned for images in f32.
+///
+/// 4/3·p³ flops for the tridiagonal form, 1/3·p³ for the factor, 2·p³ to turn it.
+/// # Errors
+/// `Error::Numerical` from the decompositions.
+pub fn few_fold(
+    all: &FoldMoments,
+    fold: &FoldMoments,
+    val_rows: Option<Mat<f64>>,
+    settings: &PathSettings,
+    par: Par,
+) -> Result<Option<FewFold>> {
+    let n_train = all.n_rows - fold.n_rows;
+    let train_sums: Vec<f64> = all.sums.iter().zip(&fold.sums).map(|(a, f)| a - f).collect();
+    let mut gram = &all.gram - &fold.gram;
+    if settings.fit_intercept {
+        center(gram.as_mut(), &train_sums, n_train);
+    }
+    let train = Tridiagonal::new(gram, par)?;
+    if !is_trusted(&train, settings) {
+        return Ok(None);
+    }
+    let p = train.n();
+    let mut factor = match val_rows {
+        Some(rows) => centered_rows(rows, &fold.sums).transpose().to_owned(),
+        None => validation_factor(fold, par)?,
+    };
+    train.enter(factor.as_mut(), par);
+    let mean = |sum: f64, n: usize| sum / n.max(1) as f64;
+    let mut delta = Mat::from_fn(p, 1, |i, _| {
+        let train = if settings.fit_intercept { mean(train_sums[i], n_train) } else { 0.0 };
+        mean(fold.sums[i], fold.n_rows) - train
+    });
+    train.enter(delta.as_mut(), par);
+    Ok(Some(FewFold {
+        factor: Packed::from_fn(factor.ncols(), p, |i, j| factor[(j, i)] as f32),
+        val_sums: fold.sums.clone(),
+        delta: delta.col_as_slice(0).to_vec(),
+        n_val: fold.n_rows,
+        train,
+    }))
+}
+
+/// The refit on all training rows; `None` as for a fold.
+/// # Errors
+/// `Error::Numerical` if the moments are not finite.
+pub fn few_full(
+    all: &FoldMoments,
+    settings: &PathSettings,
+    par: Par,
+) -> Result<Option<Tridiagonal>> {
+    let mut gram = all.gram.clone();
+    if settings.fit_intercept {
+        center(gram.as_mut(), &all.sums, all.n_rows);
+    }
+    let full = Tridiagonal::new(gram, par)?;
+    Ok(is_trusted(&full, settings).then_some(full))
+}
+
+/// Both or neither: a model is solved in one way.
+pub fn few_fit(folds: Vec<Option<FewFold>>, full: Option<Tridiagonal>) -> Option<FewFit> {
+    Some(FewFit { folds: folds.into_iter().collect::<Option<_>>()?, full: full? })
+}
+
+fn is_trusted(form: &Tridiagonal, settings: &PathSettings) -> bool {
+    let (largest, smallest) = form.extremes();
+    let alpha = settings.alphas.first().copied().unwrap_or(0.0);
+    // The smallest eigenvalue is known to about 1e-6 of the largest.
+    largest + alpha <= MOST_CONDITION * ((smallest - 1e-6 * largest).max(0.0) + alpha)
+}
+
+/// L with LLᵀ = the centred second moments of a fold's rows; zero where they are all alike.
+fn validation_factor(fold: &FoldMoments, par: Par) -> Result<Mat<f64>> {
+    let p = fold.gram.nrows();
+    let largest = (0..p).map(|i| fold.gram[(i, i)]).fold(0.0, f64::max);
+    let mut gram = fold.gram.clone();
+    center(gram.as_mut(), &fold.sums, fold.n_rows);
+    let rounding = 8.0 * fold.n_rows as f64 * f64::EPSILON * largest;
+    if (0..p).all(|i| gram[(i, i)] <= rounding) {
+        return Ok(Mat::zeros(p, p));
+    }
+    let mut lower = lower_factor(gram, par)?;
+    for j in 1..p {
+        lower.col_as_slice_mut(j)[..j].fill(0.0);
+    }
+    Ok(lower)
+}
