@@ -1,14 +1,19 @@
 //! safetensors files written in column tiles.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use serde_json::{Map, json};
 
 use super::output::PartialFile;
 use crate::error::{Error, Result};
+
+/// A header lists a handful of tensors.
+const MAX_HEADER_BYTES: u64 = 1 << 20;
 
 /// f32 matrices `(rows, n_cols)` in one file, written in column tiles from any thread.
 ///
@@ -100,6 +105,97 @@ impl ColumnsWriter {
     }
 }
 
+/// f32 matrices of a file that voxelcast wrote, read in column tiles; the header was checked against the file's length.
+#[derive(Debug)]
+pub struct ColumnsReader {
+    file: File,
+    path: PathBuf,
+    data_start: u64,
+    tensors: HashMap<String, Tensor>,
+}
+
+/// A tensor as the header has it.
+#[derive(Debug, Deserialize)]
+struct Tensor {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: [u64; 2],
+}
+
+impl ColumnsReader {
+    /// Opens a file and reads its header; the data stay on disk.
+    /// # Errors
+    /// `Error::Read` if it cannot be opened; `Error::Values` if the header lies or is damaged.
+    pub fn open(path: &Path) -> Result<Self> {
+        let fail = |source| Error::Read { path: path.to_owned(), source };
+        let broken = |problem: String| Error::Values {
+            place: path.display().to_string(),
+            problem,
+            hint: "the file is damaged or cut short: run the study again".into(),
+        };
+        let file = File::open(path).map_err(fail)?;
+        let n_bytes = file.metadata().map_err(fail)?.len();
+        let mut length = [0; 8];
+        file.read_exact_at(&mut length, 0).map_err(fail)?;
+        let n_header = u64::from_le_bytes(length);
+        if n_header > MAX_HEADER_BYTES || n_header + 8 > n_bytes {
+            return Err(broken(format!(
+                "expected a header of at most {MAX_HEADER_BYTES} bytes inside of {n_bytes}, got \
+                 {n_header}"
+            )));
+        }
+        let mut header = vec![0; n_header as usize];
+        file.read_exact_at(&mut header, 8).map_err(fail)?;
+        let tensors: HashMap<String, Tensor> =
+            serde_json::from_slice(&header).map_err(|error| broken(error.to_string()))?;
+        let n_data = n_bytes - 8 - n_header;
+        for (name, tensor) in &tensors {
+            let n_values =
+                tensor.shape.iter().try_fold(1u64, |n, &size| n.checked_mul(size as u64));
+            let n_wanted = n_values.and_then(|n| n.checked_mul(size_of::<f32>() as u64));
+            let [start, end] = tensor.data_offsets;
+            if tensor.dtype != "F32" || end > n_data || n_wanted != end.checked_sub(start) {
+                return Err(broken(format!(
+                    "tensor {name:?}: expected {:?} of F32 inside of {n_data} bytes, got {} from \
+                     byte {start} to {end}",
+                    tensor.shape, tensor.dtype
+                )));
+            }
+        }
+        Ok(Self { file, path: path.to_owned(), data_start: n_header + 8, tensors })
+    }
+
+    /// Some columns of a tensor `(n_rows, n_cols)`, `(n_rows, cols.len())` row-major.
+    /// # Errors
+    /// `Error::Shape` if there is no such f32 tensor; `Error::Read`.
+    pub fn read_columns(
+        &self,
+        name: &str,
+        (n_rows, n_cols): (usize, usize),
+        cols: Range<usize>,
+    ) -> Result<Vec<f32>> {
+        let info = self.tensors.get(name);
+        let found = info.filter(|info| info.shape == [n_rows, n_cols] && cols.end <= n_cols);
+        let Some(found) = found else {
+            return Err(Error::Shape {
+                what: format!("{name:?} of {}", self.path.display()),
+                expected: format!("({n_rows}, {n_cols}) of f32"),
+                got: info.map_or("nothing".into(), |info| format!("{:?}", info.shape)),
+                hint: "the file is of another model: run the study again".into(),
+            });
+        };
+        let mut out = vec![0f32; n_rows * cols.len()];
+        let start = self.data_start + found.data_offsets[0];
+        for (row, out) in out.chunks_exact_mut(cols.len().max(1)).enumerate() {
+            let at = start + ((row * n_cols + cols.start) * size_of::<f32>()) as u64;
+            self.file
+                .read_exact_at(bytemuck::cast_slice_mut(out), at)
+                .map_err(|source| Error::Read { path: self.path.clone(), source })?;
+        }
+        Ok(out)
+    }
+}
+
 fn same_start(file: &File, start: &[u8], n_bytes: u64) -> bool {
     let mut found = vec![0; start.len()];
     file.metadata().is_ok_and(|about| about.len() == n_bytes)
@@ -134,5 +230,30 @@ mod tests {
         assert_eq!(values, expected);
         assert_eq!(tensors.tensor("b").unwrap().shape(), [1, 5]);
         assert!(!partial.exists());
+
+        let reader = ColumnsReader::open(&last).unwrap();
+        assert_eq!(reader.read_columns("w", (3, 5), 1..3).unwrap(), [1., 2., 11., 12., 21., 22.]);
+        assert_eq!(reader.read_columns("b", (1, 5), 0..5).unwrap(), [5., 6., 7., 8., 9.]);
+        for (name, shape, cols) in [("w", (3, 4), 0..1), ("no", (3, 5), 0..1), ("b", (1, 5), 4..6)]
+        {
+            let error = reader.read_columns(name, shape, cols).unwrap_err();
+            assert_eq!(error.exit_code(), 3, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_lies_about_itself_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (partial, path) = (folder.path().join("p"), folder.path().join("w.safetensors"));
+        ColumnsWriter::resume(&partial, &path, &[("w", 3)], 5).unwrap().finish().unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let mut long_header = whole.clone();
+        long_header[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+        let mut no_json = whole.clone();
+        no_json[8] = b'x';
+        for bytes in [&whole[..whole.len() - 1], &whole[..4], &long_header, &no_json] {
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(ColumnsReader::open(&path).unwrap_err().exit_code(), 3);
+        }
     }
 }

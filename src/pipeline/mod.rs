@@ -10,6 +10,7 @@ pub mod report;
 pub mod reporter;
 pub mod ridge;
 mod ridge_design;
+pub mod saved;
 pub mod simulate;
 pub mod study;
 pub mod tiles;

@@ -10,6 +10,8 @@
 //! | `bench_command` | `voxelcast bench`: what it prints, its flags |
 //! | `golden` | values of other programs (himalaya, scikit-learn, NumPy, gensim) |
 //! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
+//! | `faults` | kills, signals, full disks, unreadable files, two runs at once, memory, odd names |
+//! | `changed_inputs` | inputs and settings that change between runs, or while one runs |
 //! | `statistics` | what a study computes beyond scores: significance, comparisons, other splits |
 //! | `null_and_planted` | the permutation test on BOLD whose truth is known |
 //! | `fold_flags` | `--folds` of `run` and `ridge`, `--groups` |
@@ -23,7 +25,9 @@
 
 mod architecture;
 mod bench_command;
+mod changed_inputs;
 mod devices;
+mod faults;
 mod fold_flags;
 mod golden;
 mod hostile;
