@@ -8,6 +8,7 @@ mod demo;
 mod devices;
 mod features;
 mod heap;
+mod predict;
 mod report;
 mod ridge;
 mod settings;
@@ -73,6 +74,8 @@ fn dispatch(cli: &Cli) -> Result<()> {
     let context = Context { settings, console, cancel };
     let output = match &cli.command {
         Command::Run(args) => study::run_study(args, &context)?,
+        Command::Predict(args) => predict::predict(args, &context)?,
+        Command::Score(args) => predict::score(args, &context)?,
         Command::Check(args) => study::check_study(args, &context)?,
         Command::Demo(args) => demo::run_demo(args, &context)?,
         Command::Ridge(args) => ridge::ridge(args, &context)?,

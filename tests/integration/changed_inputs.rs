@@ -202,3 +202,25 @@ fn a_file_that_changes_while_it_is_read_is_an_error_and_nothing_of_it_is_kept() 
     assert_eq!(fresh.code, 0, "{fresh:#?}");
     assert_same(&everything(&out), &everything(&other), "after the change");
 }
+
+#[test]
+fn vectors_inside_of_an_archive_are_watched_too() {
+    let bench = StudyBench::new(826, 25, 8);
+    let pack = || {
+        let file = std::fs::File::create(bench.file("vectors.zip")).expect("made");
+        let mut archive = zip::ZipWriter::new(file);
+        archive
+            .start_file("v.txt", zip::write::SimpleFileOptions::default())
+            .expect("it takes a member");
+        let text = std::fs::read(bench.file("vectors.txt")).expect("it is there");
+        std::io::Write::write_all(&mut archive, &text).expect("written");
+        archive.finish().expect("finished");
+    };
+    pack();
+    let space = "spaces = [[space]]\nkind = \"glove\"\nvectors = \"vectors.zip/v.txt\"\n";
+    let (outcome, out) = bench.run(&[space], &[]);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    change_vector(&bench, "word7");
+    pack();
+    bench.run_into(&out, &[space], &[]).refused(3, &["changed: vectors.zip/v.txt", "--force"]);
+}

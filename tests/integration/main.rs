@@ -10,8 +10,10 @@
 //! | `bench_command` | `voxelcast bench`: what it prints, its flags |
 //! | `golden` | values of other programs (himalaya, scikit-learn, NumPy, gensim) |
 //! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
-//! | `faults` | kills, signals, full disks, unreadable files, two runs at once, memory, odd names |
+//! | `failing_reads` | which tiles are kept when a read of BOLD fails |
+//! | `faults` | kills, signals, full disks, files cut short, two runs at once, memory, odd names |
 //! | `changed_inputs` | inputs and settings that change between runs, or while one runs |
+//! | `predict` | `voxelcast predict` and `score`: against the run's own scores; refusals |
 //! | `statistics` | what a study computes beyond scores: significance, comparisons, other splits |
 //! | `null_and_planted` | the permutation test on BOLD whose truth is known |
 //! | `fold_flags` | `--folds` of `run` and `ridge`, `--groups` |
@@ -27,6 +29,7 @@ mod architecture;
 mod bench_command;
 mod changed_inputs;
 mod devices;
+mod failing_reads;
 mod faults;
 mod fold_flags;
 mod golden;
@@ -34,6 +37,7 @@ mod hostile;
 mod memory;
 mod naive;
 mod null_and_planted;
+mod predict;
 mod real_data;
 mod report;
 mod ridge_command;

@@ -111,12 +111,12 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs) -> Result<InputHashes> {
     Ok(hashes)
 }
 
-/// A file, or every file of a folder; nothing where there is neither (a member of a zip).
+/// A file, the archive that a member is in, or every file of a folder.
 fn hash_path(study: &Study, relative: &Path) -> Result<Vec<InputHash>> {
     let path = study.path(relative);
     let label = relative.display().to_string();
-    if path.is_file() {
-        return Ok(vec![hash_file(&path, &label)?]);
+    if let Some(file) = path.ancestors().find(|file| file.is_file()) {
+        return Ok(vec![hash_file(file, &label)?]);
     }
     let Ok(entries) = fs::read_dir(&path) else { return Ok(Vec::new()) };
     let mut files: Vec<PathBuf> =

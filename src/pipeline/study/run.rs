@@ -131,6 +131,12 @@ pub fn run(
     warnings.iter().for_each(|warning| reporter.warn(warning));
     mark("alignment", reporter);
 
+    let models = options.out.join("models");
+    let subjects = inputs.subjects.iter().map(|subject| models.join(&subject.name));
+    for folder in subjects {
+        plan.models.iter().for_each(|model| remove_leftovers(&folder.join(model.folder())));
+        remove_leftovers(&folder);
+    }
     remove_leftovers(&options.out);
     start_partial(&options.out, &hashes, reporter)?;
     let mut fitting = Fitting::new(StudyParts {

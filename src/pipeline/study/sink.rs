@@ -14,7 +14,6 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::done::{self, ModelFound, RouteTaken};
-use super::folder::remove_leftovers;
 use super::plan::ModelPlan;
 use crate::backend::VoxelCounts;
 use crate::error::{Error, Result};
@@ -144,7 +143,6 @@ impl SubjectSink {
                 fs::create_dir_all(folder)
                     .map_err(|source| Error::Write { path: folder.clone(), source })?;
             }
-            remove_leftovers(&folder);
             // From here on the files of an earlier fit are replaced one by one.
             done::unmark(&folder)?;
             let (v, n_alphas) = (sizes.n_voxels, sizes.alphas.len());
