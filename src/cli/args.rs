@@ -49,6 +49,10 @@ pub enum Command {
     Demo(DemoArgs),
     /// The whole study: stories and BOLD in, scored models out
     Run(RunArgs),
+    /// Predicted BOLD of new stories, from the saved weights of a run
+    Predict(PredictArgs),
+    /// Predicted against measured BOLD: r per voxel, and tables
+    Score(ScoreArgs),
     /// Read every header and check every count of a study; compute nothing
     Check(CheckArgs),
     /// Write a ready, commented STUDY.toml from what lies in a folder
@@ -145,6 +149,57 @@ pub struct RunArgs {
     /// Replace results of other settings or inputs in the output folder
     #[arg(long)]
     pub force: bool,
+}
+
+/// `voxelcast predict`.
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// Output folder of a run whose study sets weights = true, or a folder below its models/
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Timed words: a table, raw_text.pkl, or a folder of tables
+    #[arg(long, value_name = "PATH")]
+    pub stories: PathBuf,
+    /// A story to predict; several times for several [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub story: Vec<String>,
+    /// A subject; several times for several [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub subject: Vec<String>,
+    /// A space, or a model's folder such as glove-lagged; several times for several [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub space: Vec<String>,
+    /// TRs of every story before the trim, respdict.json, or the path of BOLD with {story} in it
+    /// [default: the study's, for its stories; up to the last word, for others]
+    #[arg(long, value_name = "N|FILE|PATTERN")]
+    pub n_trs: Option<String>,
+    /// Leave the intercepts out: what is written varies about 0, and keeps digits where the BOLD's
+    /// mean is large
+    #[arg(long)]
+    pub no_intercept: bool,
+    /// Where the word vectors of the study are now, if they were moved
+    #[arg(long, value_name = "[SPACE=]FILE")]
+    pub vectors: Vec<String>,
+    /// Output folder
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// `voxelcast score`.
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// Output folder of voxelcast predict
+    #[arg(long, value_name = "DIR")]
+    pub predictions: PathBuf,
+    /// Measured BOLD: a path with {story}, and {subject} where there are several
+    #[arg(long, value_name = "PATTERN")]
+    pub bold: String,
+    /// A story to score; several times for several [default: all that were predicted]
+    #[arg(long, value_name = "NAME")]
+    pub story: Vec<String>,
+    /// Output folder of arrays and tables [default: none are written]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// `voxelcast check`.

@@ -10,6 +10,7 @@ mod export;
 mod features;
 mod heap;
 mod init;
+mod predict;
 mod report;
 mod ridge;
 mod settings;
@@ -75,6 +76,8 @@ fn dispatch(cli: &Cli) -> Result<()> {
     let context = Context { settings, console, cancel };
     let output = match &cli.command {
         Command::Run(args) => study::run_study(args, &context)?,
+        Command::Predict(args) => predict::predict(args, &context)?,
+        Command::Score(args) => predict::score(args, &context)?,
         Command::Check(args) => study::check_study(args, &context)?,
         Command::Demo(args) => demo::run_demo(args, &context)?,
         Command::Init(args) => init::init_study(args)?,

@@ -7,6 +7,7 @@
 use std::str::FromStr;
 
 use ndarray::{Array2, ArrayView2};
+use serde::{Deserialize, Serialize};
 
 use crate::design::tr_rows::TrRows;
 use crate::error::{Error, Result};
@@ -180,7 +181,7 @@ impl ColumnStats {
 }
 
 /// `(x - mean) * inverse_sd` for each column; `inverse_sd` is 0 for a constant one.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scaling {
     mean: Vec<f64>,
     inverse_sd: Vec<f64>,

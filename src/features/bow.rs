@@ -69,8 +69,13 @@ impl Vocabulary {
         ranked.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         ranked.truncate(settings.max_words.unwrap_or(usize::MAX));
         let names: Vec<String> = ranked.into_iter().map(|(word, _)| word.into_owned()).collect();
+        Ok(Vocabulary::of(names, settings.lowercase))
+    }
+
+    /// These words, in this order.
+    pub fn of(names: Vec<String>, lowercase: bool) -> Self {
         let index = (0u32..).zip(&names).map(|(i, word)| (word.clone(), i)).collect();
-        Ok(Vocabulary { names, index, lowercase: settings.lowercase })
+        Vocabulary { names, index, lowercase }
     }
 
     /// The columns' words, in order.

@@ -3,12 +3,16 @@
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use serde_json::{Map, json};
 
 use super::output::PartialFile;
 use crate::error::{Error, Result};
+
+/// A header lists a handful of tensors.
+const MAX_HEADER_BYTES: u64 = 1 << 20;
 
 /// One tensor of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,42 +27,54 @@ pub struct Tensor {
     pub n_bytes: u64,
 }
 
-/// The f32 tensors of a file that [`ColumnsWriter`] wrote, in its order.
+/// A tensor as the header has it.
+#[derive(Debug, Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: [u64; 2],
+}
+
+/// The f32 tensors of a file that [`ColumnsWriter`] wrote, in its order; the header was checked
+/// against the file's length.
 /// # Errors
-/// `Error::Read`; `Error::Values` for a header that does not fit the file.
+/// `Error::Read` if it cannot be opened; `Error::Values` if the header lies or is damaged.
 pub fn read_header(path: &Path) -> Result<Vec<Tensor>> {
-    /// Names and sizes of a few matrices.
-    const MAX_HEADER_BYTES: u64 = 1 << 20;
-    let read_error = |source| Error::Read { path: path.to_owned(), source };
-    let broken = |problem: &str| Error::Values {
+    let fail = |source| Error::Read { path: path.to_owned(), source };
+    let broken = |problem: String| Error::Values {
         place: path.display().to_string(),
-        problem: format!("is no safetensors file of f32 matrices: {problem}"),
-        hint: "run the study again".into(),
+        problem,
+        hint: "the file is damaged or cut short: run the study again".into(),
     };
-    let file = File::open(path).map_err(read_error)?;
-    let n_file = file.metadata().map_err(read_error)?.len();
-    let mut length = [0u8; 8];
-    file.read_exact_at(&mut length, 0).map_err(read_error)?;
-    let length = u64::from_le_bytes(length);
-    if length > MAX_HEADER_BYTES.min(n_file.saturating_sub(8)) {
-        return Err(broken("its header is longer than the file"));
+    let file = File::open(path).map_err(fail)?;
+    let n_bytes = file.metadata().map_err(fail)?.len();
+    let mut length = [0; 8];
+    file.read_exact_at(&mut length, 0).map_err(fail)?;
+    let n_header = u64::from_le_bytes(length);
+    if n_header > MAX_HEADER_BYTES || n_header + 8 > n_bytes {
+        return Err(broken(format!(
+            "expected a header of at most {MAX_HEADER_BYTES} bytes inside of {n_bytes}, got \
+             {n_header}"
+        )));
     }
-    let mut text = vec![0u8; length as usize];
-    file.read_exact_at(&mut text, 8).map_err(read_error)?;
+    let mut header = vec![0; n_header as usize];
+    file.read_exact_at(&mut header, 8).map_err(fail)?;
     let header: Map<String, serde_json::Value> =
-        serde_json::from_slice(&text).map_err(|_| broken("its header is not JSON"))?;
+        serde_json::from_slice(&header).map_err(|error| broken(error.to_string()))?;
+    let n_data = n_bytes - 8 - n_header;
     let mut tensors = Vec::new();
-    for (name, about) in header.into_iter().filter(|(name, _)| name != "__metadata__") {
-        let shape: Vec<usize> = serde_json::from_value(about["shape"].clone())
-            .map_err(|_| broken("a shape is missing"))?;
-        let [from, to]: [u64; 2] = serde_json::from_value(about["data_offsets"].clone())
-            .map_err(|_| broken("offsets are missing"))?;
-        let n_values = shape.iter().try_fold(4u64, |n, &size| n.checked_mul(size as u64));
-        let is_inside = to.checked_add(8 + length).is_some_and(|end| end <= n_file);
-        if about["dtype"] != "F32" || to.checked_sub(from) != n_values || !is_inside {
-            return Err(broken("a tensor does not fit its shape or the file"));
+    for (name, entry) in header.into_iter().filter(|(name, _)| name != "__metadata__") {
+        let Entry { dtype, shape, data_offsets: [start, end] } =
+            serde_json::from_value(entry).map_err(|error| broken(format!("{name:?}: {error}")))?;
+        let n_wanted =
+            shape.iter().try_fold(size_of::<f32>() as u64, |n, &size| n.checked_mul(size as u64));
+        if dtype != "F32" || end > n_data || n_wanted != end.checked_sub(start) {
+            return Err(broken(format!(
+                "tensor {name:?}: expected {shape:?} of F32 inside of {n_data} bytes, got {dtype} \
+                 from byte {start} to {end}"
+            )));
         }
-        tensors.push(Tensor { name, shape, start: 8 + length + from, n_bytes: to - from });
+        tensors.push(Tensor { name, shape, start: 8 + n_header + start, n_bytes: end - start });
     }
     Ok(tensors)
 }
@@ -153,6 +169,54 @@ impl ColumnsWriter {
     }
 }
 
+/// f32 matrices of a file that voxelcast wrote, read in column tiles.
+#[derive(Debug)]
+pub struct ColumnsReader {
+    file: File,
+    path: PathBuf,
+    tensors: Vec<Tensor>,
+}
+
+impl ColumnsReader {
+    /// Opens a file and reads its header; the data stay on disk.
+    /// # Errors
+    /// As [`read_header`].
+    pub fn open(path: &Path) -> Result<Self> {
+        let tensors = read_header(path)?;
+        let fail = |source| Error::Read { path: path.to_owned(), source };
+        Ok(Self { file: File::open(path).map_err(fail)?, path: path.to_owned(), tensors })
+    }
+
+    /// Some columns of a tensor `(n_rows, n_cols)`, `(n_rows, cols.len())` row-major.
+    /// # Errors
+    /// `Error::Shape` if there is no such f32 tensor; `Error::Read`.
+    pub fn read_columns(
+        &self,
+        name: &str,
+        (n_rows, n_cols): (usize, usize),
+        cols: Range<usize>,
+    ) -> Result<Vec<f32>> {
+        let info = self.tensors.iter().find(|tensor| tensor.name == name);
+        let found = info.filter(|info| info.shape == [n_rows, n_cols] && cols.end <= n_cols);
+        let Some(found) = found else {
+            return Err(Error::Shape {
+                what: format!("{name:?} of {}", self.path.display()),
+                expected: format!("({n_rows}, {n_cols}) of f32"),
+                got: info.map_or("nothing".into(), |info| format!("{:?}", info.shape)),
+                hint: "the file is of another model: run the study again".into(),
+            });
+        };
+        let mut out = vec![0f32; n_rows * cols.len()];
+        for (row, out) in out.chunks_exact_mut(cols.len().max(1)).enumerate() {
+            let at = found.start + ((row * n_cols + cols.start) * size_of::<f32>()) as u64;
+            self.file
+                .read_exact_at(bytemuck::cast_slice_mut(out), at)
+                .map_err(|source| Error::Read { path: self.path.clone(), source })?;
+        }
+        Ok(out)
+    }
+}
+
 fn same_start(file: &File, start: &[u8], n_bytes: u64) -> bool {
     let mut found = vec![0; start.len()];
     file.metadata().is_ok_and(|about| about.len() == n_bytes)
@@ -187,5 +251,30 @@ mod tests {
         assert_eq!(values, expected);
         assert_eq!(tensors.tensor("b").unwrap().shape(), [1, 5]);
         assert!(!partial.exists());
+
+        let reader = ColumnsReader::open(&last).unwrap();
+        assert_eq!(reader.read_columns("w", (3, 5), 1..3).unwrap(), [1., 2., 11., 12., 21., 22.]);
+        assert_eq!(reader.read_columns("b", (1, 5), 0..5).unwrap(), [5., 6., 7., 8., 9.]);
+        for (name, shape, cols) in [("w", (3, 4), 0..1), ("no", (3, 5), 0..1), ("b", (1, 5), 4..6)]
+        {
+            let error = reader.read_columns(name, shape, cols).unwrap_err();
+            assert_eq!(error.exit_code(), 3, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_lies_about_itself_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (partial, path) = (folder.path().join("p"), folder.path().join("w.safetensors"));
+        ColumnsWriter::resume(&partial, &path, &[("w", 3)], 5).unwrap().finish().unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let mut long_header = whole.clone();
+        long_header[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+        let mut no_json = whole.clone();
+        no_json[8] = b'x';
+        for bytes in [&whole[..whole.len() - 1], &whole[..4], &long_header, &no_json] {
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(ColumnsReader::open(&path).unwrap_err().exit_code(), 3);
+        }
     }
 }

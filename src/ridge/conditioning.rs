@@ -17,13 +17,13 @@
 //! never by more than 1e-5 without an estimate above it. Of `dual` only the second part is
 //! estimated: what rounding the design itself to f32 costs, it cannot see.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// CV scores that may be off by more than this are worth a warning, and `svd` where it fits.
 pub const SCORE_ERROR_LIMIT: f64 = 1e-5;
 
 /// What is known of a training design, the worst of all folds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Conditioning {
     /// Largest over smallest singular value that is not zero.
     pub condition: f64,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::conditioning::{Conditioning, SCORE_ERROR_LIMIT};
 use crate::error::{Error, Result};
 
@@ -39,7 +41,8 @@ impl FromStr for Solver {
 }
 
 /// How a model is solved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Route {
     /// p × p.
     Gram,

@@ -296,7 +296,7 @@ pub const KEYS: &[Key] = &[
         "weights",
         "false",
         "true, false",
-        "write weights.safetensors beside each model's scores",
+        "write weights.safetensors and model.json beside each model's scores, for predict",
     ),
 ];
 

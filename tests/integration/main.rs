@@ -13,6 +13,10 @@
 //! | `formats` | files of other programs: nibabel, h5py, PyTables, NumPy, TextGrid writers |
 //! | `golden` | values of other programs (himalaya, scikit-learn, NumPy, gensim) |
 //! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
+//! | `failing_reads` | which tiles are kept when a read of BOLD fails |
+//! | `faults` | kills, signals, full disks, files cut short, two runs at once, memory, odd names |
+//! | `changed_inputs` | inputs and settings that change between runs, or while one runs |
+//! | `predict` | `voxelcast predict` and `score`: against the run's own scores; refusals |
 //! | `statistics` | what a study computes beyond scores: significance, comparisons, other splits |
 //! | `null_and_planted` | the permutation test on BOLD whose truth is known |
 //! | `fold_flags` | `--folds` of `run` and `ridge`, `--groups` |
@@ -27,8 +31,11 @@
 mod architecture;
 mod bench_command;
 mod brain;
+mod changed_inputs;
 mod datasets;
 mod devices;
+mod failing_reads;
+mod faults;
 mod fold_flags;
 mod formats;
 mod golden;
@@ -36,6 +43,7 @@ mod hostile;
 mod memory;
 mod naive;
 mod null_and_planted;
+mod predict;
 mod real_data;
 mod report;
 mod ridge_command;

@@ -1,6 +1,6 @@
 //! Predicted BOLD of a delayed design that is never formed.
 
-use super::panels::PanelRows;
+use super::panels::{PanelRows, n_panels, to_rows};
 use super::product::{PANEL, PanelRow, multiply_columns};
 use crate::backend::packed::{Layout, Packed};
 use crate::matrix::StoryDesign;
@@ -10,6 +10,34 @@ use crate::matrix::StoryDesign;
 pub struct PredictScratch {
     packed: Packed,
     padded: Vec<PanelRow>,
+}
+
+/// Predicted BOLD of one block: X·W + intercept over `delays`, `(n, width)` row-major.
+///
+/// `coef`: `(n_delays · d, width)` row-major, delay-major rows; `intercept`: `(width)`.
+pub fn predict_rows(
+    design: &StoryDesign,
+    delays: &[i64],
+    coef: &[f32],
+    intercept: &[f32],
+) -> Vec<f32> {
+    let (n, width) = (design.n_trs(), intercept.len());
+    let p = design.n_features() * delays.len();
+    let mut panels = vec![[0f32; PANEL]; n_panels(width) * p];
+    for (i, row) in coef.chunks_exact(width.max(1)).enumerate() {
+        for (panel, values) in row.chunks(PANEL).enumerate() {
+            panels[panel * p + i][..values.len()].copy_from_slice(values);
+        }
+    }
+    let mut pred = vec![[0f32; PANEL]; n_panels(width) * n];
+    let (mut scratch, arch) = (PredictScratch::default(), pulp::Arch::new());
+    predict(design, delays, &panels, &mut pred, &mut scratch, arch);
+    let mut rows = vec![0f32; n * width];
+    to_rows(&pred, n, width, &mut rows);
+    for row in rows.chunks_exact_mut(width.max(1)) {
+        row.iter_mut().zip(intercept).for_each(|(p, &i)| *p += i);
+    }
+    rows
 }
 
 /// X·W over `delays`, into `out`.

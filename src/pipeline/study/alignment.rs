@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use rayon::prelude::*;
 
 use super::inputs::{Inputs, Subject};
-use super::spaces::{WordSpace, story_at_trs};
+use super::spaces::{Timing, WordSpace};
 use super::split::Split;
 use crate::backend::device::Device;
 use crate::design::zscore::{ZScore, zscore};
@@ -74,7 +74,8 @@ pub fn check(
         let design = |&index: &usize| -> Result<StoryDesign> {
             let story = &inputs.stories[index];
             let rows = frequent(words.story_rows(index, story)?.into_owned());
-            story_at_trs(study, story, &rows, subject.n_feature_trs[index])
+            Timing::of(study)
+                .story_rows(story, &rows, subject.n_feature_trs[index])
                 .and_then(|rows| zscore(&rows, &ZScore::Story))
                 .map_err(|error| error.in_story(&story.name))
         };

@@ -4,12 +4,18 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::inputs::Inputs;
+use super::inputs::{Inputs, Subject};
+use super::others::Others;
+use super::plan::ModelPlan;
+use super::split::Split;
 use crate::error::{Error, Result};
-use crate::study::{SpaceKind, Study};
+use crate::io::matrix_file::MatrixFile;
+use crate::stimuli::Story;
+use crate::study::{BoldFiles, SpaceKind, Statistics, Study};
 
 /// One input and its hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,57 +59,159 @@ pub fn hash_file(path: &Path, label: &str) -> Result<InputHash> {
     Ok(InputHash { path: label.to_owned(), n_bytes, blake3 })
 }
 
-/// Hashes of everything the study reads, in the order of its file.
+/// Hashes of everything the study reads, by what depends on it.
+#[derive(Debug, Clone, Default)]
+pub struct InputHashes {
+    /// Stories and TR counts: every model.
+    words: Vec<InputHash>,
+    /// Files of each space of the study: its models, and those that combine it.
+    spaces: Vec<Vec<InputHash>>,
+    /// BOLD of each subject, in the order of the stories, and its mask: its models.
+    bold: Vec<Vec<InputHash>>,
+    /// Single measurements and flat map of each subject: the noise ceiling and the pictures alone.
+    beside: Vec<Vec<InputHash>>,
+}
+
+impl InputHashes {
+    /// All of them, in the order of the study's file.
+    pub fn all(&self) -> Vec<InputHash> {
+        let per_subject = self.bold.iter().zip(&self.beside).flat_map(|(a, b)| a.iter().chain(b));
+        self.words.iter().chain(self.spaces.iter().flatten()).chain(per_subject).cloned().collect()
+    }
+}
+
+/// Hashes everything the study reads.
 /// # Errors
 /// `Error::Read`.
-pub fn hash_inputs(study: &Study, inputs: &Inputs) -> Result<Vec<InputHash>> {
-    let mut hashes = Vec::new();
-    let mut add = |relative: &Path| -> Result<()> {
-        let path = study.path(relative);
-        let label = relative.display().to_string();
-        if path.is_dir() {
-            let mut files: Vec<PathBuf> = fs::read_dir(&path)
-                .map_err(|source| Error::Read { path: path.clone(), source })?
-                .flatten()
-                .map(|entry| entry.path())
-                .filter(|path| path.is_file())
-                .collect();
-            files.sort();
-            for file in files {
-                let name = file.file_name().map_or(String::new(), |n| n.to_string_lossy().into());
-                hashes.push(hash_file(&file, &format!("{label}/{name}"))?);
-            }
-        } else if path.is_file() {
-            hashes.push(hash_file(&path, &label)?);
-        }
-        Ok(())
-    };
-    add(&study.stories)?;
+pub fn hash_inputs(study: &Study, inputs: &Inputs) -> Result<InputHashes> {
+    let mut hashes =
+        InputHashes { words: hash_path(study, &study.stories)?, ..InputHashes::default() };
     if let Some(respdict) = &study.respdict {
-        add(respdict)?;
+        hashes.words.extend(hash_path(study, respdict)?);
     }
     for space in &study.spaces {
-        if let SpaceKind::Word2Vec(path) | SpaceKind::Glove(path) = &space.kind {
-            add(path)?;
-        }
+        hashes.spaces.push(match &space.kind {
+            SpaceKind::Word2Vec(path) | SpaceKind::Glove(path) => hash_path(study, path)?,
+            SpaceKind::Bow(_) | SpaceKind::WordRate | SpaceKind::Combine(_) => Vec::new(),
+        });
     }
-    for path in study.bold_files.iter().flat_map(|files| [&files.mask, &files.pixels]).flatten() {
-        add(path)?;
-    }
-    for (subject, (_, pattern)) in inputs.subjects.iter().zip(&study.bold) {
-        for (story, file) in inputs.stories.iter().zip(&subject.files) {
-            hashes.push(hash_file(file.path(), &pattern.replace("{story}", &story.name))?);
+    let files = study.bold.iter().zip(&study.bold_files);
+    for (subject, ((_, pattern), files)) in inputs.subjects.iter().zip(files) {
+        let stories = inputs.stories.iter().zip(&subject.files);
+        let hash = |(story, file): (&Story, &MatrixFile)| {
+            hash_file(file.path(), &pattern.replace("{story}", &story.name))
+        };
+        let mut bold: Vec<InputHash> = stories.map(hash).collect::<Result<_>>()?;
+        if let Some(mask) = &files.mask {
+            bold.extend(hash_path(study, mask)?);
         }
+        hashes.bold.push(bold);
         let repeats = subject.repeats.iter().zip(&subject.files);
         let own = repeats
             .flat_map(|(repeats, mean)| repeats.iter().filter(|file| file.path() != mean.path()));
-        for file in own {
+        let hash = |file: &MatrixFile| {
             let path = file.path();
             let label = path.strip_prefix(&study.folder).unwrap_or(path).display().to_string();
-            hashes.push(hash_file(path, &label)?);
+            hash_file(path, &label)
+        };
+        let mut beside: Vec<InputHash> = own.map(hash).collect::<Result<_>>()?;
+        if let Some(pixels) = &files.pixels {
+            beside.extend(hash_path(study, pixels)?);
         }
+        hashes.beside.push(beside);
     }
     Ok(hashes)
+}
+
+/// A file, the archive that a member is in, or every file of a folder.
+fn hash_path(study: &Study, relative: &Path) -> Result<Vec<InputHash>> {
+    let path = study.path(relative);
+    let label = relative.display().to_string();
+    if let Some(file) = path.ancestors().find(|file| file.is_file()) {
+        return Ok(vec![hash_file(file, &label)?]);
+    }
+    let Ok(entries) = fs::read_dir(&path) else { return Ok(Vec::new()) };
+    let mut files: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    files.sort();
+    let name = |file: &Path| file.file_name().map_or(String::new(), |n| n.to_string_lossy().into());
+    files.iter().map(|file| hash_file(file, &format!("{label}/{}", name(file)))).collect()
+}
+
+/// What the numbers of one subject's model depend on, as one hash: settings, stories and their
+/// split, the files of its space, the subject's BOLD, the planned route.
+///
+/// A setting that is not known to leave the numbers alone counts.
+pub fn model_fingerprint(
+    study: &Study,
+    (inputs, subject): (&Inputs, usize),
+    (split, others): (&Split, &Others),
+    model: &ModelPlan,
+    hashes: &InputHashes,
+) -> String {
+    let plain = Study {
+        folder: PathBuf::new(),
+        stories: PathBuf::new(),
+        respdict: None,
+        bold: Vec::new(),
+        repeats: Vec::new(),
+        bold_files: vec![BoldFiles {
+            dataset: study.bold_files[subject].dataset.clone(),
+            mask: None,
+            pixels: None,
+        }],
+        variants: vec![model.variant],
+        spaces: Vec::new(),
+        alignment_check: false,
+        statistics: Statistics { resamples: 0, ..study.statistics.clone() },
+        ..study.clone()
+    };
+    let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
+    let trs = &inputs.subjects[subject].n_feature_trs;
+    let own = model.space;
+    let parts = match &study.spaces[own].kind {
+        SpaceKind::Combine(parts) => parts.clone(),
+        _ => vec![own],
+    };
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |text: String| {
+        hasher.update(text.as_bytes());
+    };
+    add(settings_text(&plain));
+    add(format!("{names:?} {trs:?} {split:?} {others:?} {:?} {}", model.delays, model.route));
+    for &part in &parts {
+        add(match &study.spaces[part].kind {
+            // Where vectors are is nothing to a model, what they are is.
+            SpaceKind::Word2Vec(_) | SpaceKind::Glove(_) => {
+                study.spaces[part].kind.label().to_owned()
+            }
+            kind => format!("{kind:?}"),
+        });
+        hashes.spaces[part].iter().for_each(|hash| add(hash.blake3.clone()));
+    }
+    hashes.words.iter().chain(&hashes.bold[subject]).for_each(|hash| add(hash.blake3.clone()));
+    hasher.finalize().to_hex().to_string()
+}
+
+/// What a file looks like from outside: enough to see that it was changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stamps(Vec<(PathBuf, Option<(u64, SystemTime)>)>);
+
+impl Stamps {
+    /// Those of a subject's BOLD.
+    pub fn of(subject: &Subject) -> Self {
+        let stamp = |path: &Path| {
+            let about = fs::metadata(path).ok()?;
+            Some((about.len(), about.modified().ok()?))
+        };
+        Self(subject.files.iter().map(|f| (f.path().to_owned(), stamp(f.path()))).collect())
+    }
+
+    /// The first file that looks otherwise now.
+    pub fn first_changed(&self, now: &Self) -> Option<PathBuf> {
+        let pairs = self.0.iter().zip(&now.0);
+        pairs.filter(|(before, now)| before != now).map(|(before, _)| before.0.clone()).next()
+    }
 }
 
 /// The settings as text, without the folder they were read from.
@@ -125,14 +233,18 @@ pub fn combined(settings: &str, inputs: &[InputHash]) -> String {
 
 /// Why two runs are not the same, in words.
 pub fn difference(old: &[InputHash], new: &[InputHash]) -> String {
-    let changed: Vec<&str> = new
-        .iter()
-        .filter(|now| old.iter().all(|before| before != *now))
-        .map(|now| now.path.as_str())
-        .collect();
-    match changed.len() {
-        0 => "the settings differ".into(),
-        n if n <= 3 => format!("changed: {}", changed.join(", ")),
-        n => format!("changed: {} and {} more files", changed[..3].join(", "), n - 3),
+    changed_files(old, new).unwrap_or_else(|| "the settings differ".into())
+}
+
+/// The files that are not what they were, in words.
+pub fn changed_files(old: &[InputHash], new: &[InputHash]) -> Option<String> {
+    let is_other = |hash: &&InputHash, all: &[InputHash]| all.iter().all(|other| other != *hash);
+    let changed = new.iter().filter(|now| is_other(now, old));
+    let gone = old.iter().filter(|before| new.iter().all(|now| now.path != before.path));
+    let names: Vec<&str> = changed.chain(gone).map(|hash| hash.path.as_str()).collect();
+    match names.len() {
+        0 => None,
+        n if n <= 3 => Some(format!("changed: {}", names.join(", "))),
+        n => Some(format!("changed: {} and {} more files", names[..3].join(", "), n - 3)),
     }
 }

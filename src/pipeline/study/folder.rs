@@ -5,12 +5,14 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::fingerprint::{InputHash, difference};
+use super::fingerprint::{InputHash, changed_files, difference};
 use super::run::StudyResults;
 use crate::error::{Error, Result};
-use crate::pipeline::output::write_bytes;
+use crate::pipeline::output::write_json;
+use crate::pipeline::reporter::Reporter;
 
-/// The results of the same run, if it was finished before.
+/// The results of the same run, if it was finished before. With `force` a run of other settings or
+/// inputs is not finished any more; its models that are still right stay.
 ///
 /// # Errors
 /// `Error::Values` (exit 3) if the folder holds results of another run and `--force` is not given.
@@ -19,6 +21,7 @@ pub fn finished(
     force: bool,
     fingerprint: &str,
     hashes: &[InputHash],
+    reporter: &dyn Reporter,
 ) -> Result<Option<StudyResults>> {
     let path = out.join("run.json");
     let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
@@ -31,12 +34,13 @@ pub fn finished(
         }
         return Ok(None);
     }
-    if force {
-        let _ = fs::remove_file(&path);
-        return Ok(None);
-    }
     let old: Vec<InputHash> =
         serde_json::from_value(document["inputs"].clone()).unwrap_or_default();
+    if force {
+        reporter.note(&format!("replacing {} ({})", out.display(), difference(&old, hashes)));
+        fs::remove_file(&path).map_err(|source| Error::Write { path, source })?;
+        return Ok(None);
+    }
     Err(Error::Values {
         place: out.display().to_string(),
         problem: format!("holds results of another run ({})", difference(&old, hashes)),
@@ -44,19 +48,46 @@ pub fn finished(
     })
 }
 
-/// Unfinished tiles of other settings or inputs are thrown away; those of this run are kept.
-pub fn start_partial(out: &Path, fingerprint: &str) -> Result<()> {
+/// Makes the folder of unfinished work, and says which files are not what they were when an earlier
+/// run stopped. What was made from them is fitted again: each model knows what it depends on.
+/// # Errors
+/// `Error::Write`.
+pub fn start_partial(out: &Path, hashes: &[InputHash], reporter: &dyn Reporter) -> Result<()> {
     let folder = out.join(".partial");
-    let path = folder.join("fingerprint");
-    if fs::read_to_string(&path).is_ok_and(|old| old == fingerprint) {
-        return Ok(());
+    let path = folder.join("inputs.json");
+    let earlier = fs::read_to_string(&path).ok();
+    let old: Option<Vec<InputHash>> = earlier.and_then(|text| serde_json::from_str(&text).ok());
+    if let Some(changed) = old.and_then(|old| changed_files(&old, hashes)) {
+        reporter.note(&format!("{changed} since the last run: what depends on it is fitted again"));
     }
-    let fail = |source| Error::Write { path: folder.clone(), source };
-    if folder.exists() {
-        fs::remove_dir_all(&folder).map_err(fail)?;
+    fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder, source })?;
+    write_json(&path, &hashes)
+}
+
+/// Removes what killed runs left under temporary names. Only the holder of the lock may.
+pub fn remove_leftovers(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') && name.ends_with(".partial") && name.len() > ".partial".len() {
+            let _ = fs::remove_file(entry.path());
+        }
     }
-    fs::create_dir_all(&folder).map_err(fail)?;
-    write_bytes(&path, fingerprint.as_bytes())
+}
+
+/// Results must not lie among the stories' tables: the next run would read them as stories.
+/// # Errors
+/// `Error::Usage`.
+pub fn check_place(out: &Path, stories: &Path) -> Result<()> {
+    let is_same = stories.is_dir()
+        && out.canonicalize().is_ok_and(|out| stories.canonicalize().is_ok_and(|s| s == out));
+    match is_same {
+        false => Ok(()),
+        true => Err(Error::Usage {
+            place: "--out".into(),
+            problem: format!("{} is the folder that the stories are read from", out.display()),
+            hint: "give another folder; one inside of it will do".into(),
+        }),
+    }
 }
 
 /// Takes the folder for this process; it is free again when the file is dropped.

@@ -123,7 +123,9 @@ fn spec(space: usize, delays: Vec<i64>, route: Route) -> ModelSpec {
 }
 
 /// HuthLab's preset: stories stacked in their order, delayed as one, cut apart again.
-fn stack(designs: &[StoryDesign], delays: &[i64]) -> Result<Vec<StoryDesign>> {
+/// # Errors
+/// Those of delays.
+pub fn stack(designs: &[StoryDesign], delays: &[i64]) -> Result<Vec<StoryDesign>> {
     let dense: Vec<Array2<f32>> = designs.iter().map(StoryDesign::to_dense).collect();
     let views: Vec<_> = dense.iter().map(|x| x.view()).collect();
     let joined = ndarray::concatenate(ndarray::Axis(0), &views).map_err(|e| Error::Numerical {

@@ -6,7 +6,9 @@
 mod alignment;
 mod analysis;
 mod ceiling;
+mod done;
 mod fingerprint;
+mod fitting;
 mod folder;
 mod inputs;
 mod load;
@@ -15,6 +17,7 @@ mod others;
 mod plan;
 mod results;
 mod run;
+mod saving;
 mod sink;
 mod source;
 mod spaces;
@@ -23,7 +26,11 @@ mod unpack;
 
 pub use fingerprint::{InputHash, hash_file};
 pub use inputs::{Inputs, RESPDICT_EXTRA, Subject, read_inputs, read_respdict};
+pub use load::stack;
 pub use plan::{ModelPlan, StudyPlan, plan};
 pub use run::{RunOptions, StudyResults, run};
-pub use spaces::{WordSpace, word_space};
+pub use spaces::{
+    Timing, WordSpace, rate_space, side_by_side, standardised, vector_space, vocabulary_space,
+    word_space,
+};
 pub use split::{Split, split};

@@ -99,7 +99,9 @@ pub fn load_others(
     let varies = varying(study);
     let trs = &subject.n_feature_trs;
     let stories = &inputs.stories;
-    let same = designs(study, stories, &words, own_split, trs, &|space| !varies[space])?;
+    let is_fitted = |space: usize| own_plan.models.iter().any(|model| model.space == space);
+    let same = |space: usize| is_fitted(space) && !varies[space];
+    let same = designs(study, stories, &words, own_split, trs, &same)?;
     let slots = slot_problem(study, subject, own_plan, same.clone(), slots)?;
     let known = match products_bytes(&slots) as u64 <= memory_bytes / 8 {
         true => known_products(study, own_plan, &varies, &slots, &slot_of),
@@ -109,7 +111,8 @@ pub fn load_others(
         let own_words = split_words(study, inputs, split)?;
         let words: Vec<Option<&WordSpace>> =
             own_words.iter().zip(&words).map(|(own, same)| own.as_ref().or(*same)).collect();
-        let mut made = designs(study, stories, &words, split, trs, &|space| varies[space])?;
+        let wanted = |space: usize| is_fitted(space) && varies[space];
+        let mut made = designs(study, stories, &words, split, trs, &wanted)?;
         for (made, same) in made.iter_mut().zip(&same) {
             if made.is_empty() {
                 made.clone_from(same);
@@ -117,6 +120,7 @@ pub fn load_others(
         }
         // Each model's route is that of the study's own fit.
         let mut its_plan = plan(study, inputs, split, &words, n_threads, memory_bytes)?;
+        its_plan.keep_models_of(own_plan);
         for (model, own) in its_plan.models.iter_mut().zip(&own_plan.models) {
             model.route = own.route;
         }
@@ -173,7 +177,7 @@ fn share(
     problem: &mut Problem,
 ) -> Vec<Option<usize>> {
     let mut shared = vec![None; problem.spaces.len()];
-    let fitted = (0..study.spaces.len()).filter(|&space| study.spaces[space].fit);
+    let fitted = fitted(study, plan);
     let mut next = 0;
     for (at, space) in fitted.enumerate().filter(|_| !study.delays_cross_stories) {
         if is_shared(plan, varies, space) {
@@ -184,6 +188,12 @@ fn share(
         }
     }
     shared
+}
+
+/// Spaces that have models in the plan.
+fn fitted<'a>(study: &Study, plan: &'a StudyPlan) -> impl Iterator<Item = usize> + use<'a> {
+    let has_model = |&space: &usize| plan.models.iter().any(|model| model.space == space);
+    (0..study.spaces.len()).filter(has_model)
 }
 
 fn is_shared(plan: &StudyPlan, varies: &[bool], space: usize) -> bool {
@@ -201,8 +211,7 @@ fn known_products(
     slots: &Problem,
     slot_of: &(dyn Fn(&usize) -> Option<usize> + Sync),
 ) -> Known {
-    let fitted = (0..study.spaces.len()).filter(|&space| study.spaces[space].fit);
-    let shared = fitted.filter(|&space| is_shared(plan, varies, space));
+    let shared = fitted(study, plan).filter(|&space| is_shared(plan, varies, space));
     let of_space = |(index, space): (usize, &Space)| {
         let product = |story: usize| {
             let design = slot_of(&story).map(|slot| &space.train[slot]);

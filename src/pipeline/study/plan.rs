@@ -75,6 +75,46 @@ pub struct StudyPlan {
 }
 
 impl StudyPlan {
+    /// The same plan with some of its models.
+    pub fn part(&self, keep: &[bool]) -> Self {
+        let models = self.models.iter().zip(keep).filter(|(_, keep)| **keep);
+        let models: Vec<ModelPlan> = models.map(|(model, _)| model.clone()).collect();
+        Self { setup_bytes: setup_bytes(&models), models, ..self.clone() }
+    }
+
+    /// The models that are `todo` in groups, in their order, whose matrices fit into what
+    /// `memory_bytes` leave beside the tiles; one that does not is a group of its own. Each group
+    /// is a pass over BOLD.
+    pub fn groups(&self, todo: &[bool], memory_bytes: u64) -> Vec<Vec<bool>> {
+        let memory = memory_bytes as f64;
+        let room = (memory - LEAST_TILE_BYTES).max(memory / 2.0);
+        let mut groups: Vec<Vec<bool>> = Vec::new();
+        for index in (0..todo.len()).filter(|&index| todo[index]) {
+            let mut wider = groups.last().cloned().unwrap_or_else(|| vec![false; todo.len()]);
+            wider[index] = true;
+            match groups.last_mut() {
+                Some(group) if self.part(&wider).setup_bytes <= room => *group = wider,
+                _ => groups.push((0..todo.len()).map(|other| other == index).collect()),
+            }
+        }
+        groups
+    }
+
+    /// Memory that tiles may take: what the matrices leave, at most a gibibyte, since wider tiles
+    /// gain nothing.
+    pub fn tile_budget(&self, memory_bytes: u64) -> usize {
+        const MOST: f64 = (1u64 << 30) as f64;
+        (memory_bytes as f64 - self.setup_bytes).clamp(LEAST_TILE_BYTES, MOST) as usize
+    }
+
+    /// Leaves out models that the other plan does not have.
+    pub fn keep_models_of(&mut self, other: &Self) {
+        let is_there = |model: &ModelPlan| {
+            other.models.iter().any(|o| o.space == model.space && o.variant == model.variant)
+        };
+        self.models.retain(is_there);
+    }
+
     /// Takes svd for models that `auto` would solve by a route that cannot be trusted; whether it
     /// did. `conditioning`: what preparing each model found.
     pub fn avoid_squares(
@@ -108,6 +148,20 @@ impl StudyPlan {
     }
 }
 
+/// Tiles have this much in any case.
+const LEAST_TILE_BYTES: f64 = (64u64 << 20) as f64;
+
+/// Memory of everything but the voxel tiles: matrices of each model, designs of each space once.
+fn setup_bytes(models: &[ModelPlan]) -> f64 {
+    let of_model = |(index, model): (usize, &ModelPlan)| {
+        let n_rows = model.sizes.n_rows + model.sizes.n_test;
+        let is_first = models[..index].iter().all(|other| other.space != model.space);
+        let design = if is_first { n_rows as f64 * model.n_features as f64 * 4.0 } else { 0.0 };
+        Cost::of(model.route, model.sizes).bytes + design
+    };
+    models.iter().enumerate().map(of_model).sum()
+}
+
 /// Plans a study whose word spaces are known.
 ///
 /// # Errors
@@ -132,10 +186,9 @@ pub fn plan(
         }
     };
     let mut models = Vec::new();
-    let (mut setup_bytes, mut seconds) = (0.0, 0.0);
+    let mut seconds = 0.0;
     for (index, space) in study.spaces.iter().enumerate().filter(|(_, space)| space.fit) {
         let width = n_features(index);
-        setup_bytes += (n_train + n_test) as f64 * width as f64 * 4.0;
         for &variant in &study.variants {
             let delays = match variant {
                 ModelVariant::Lagged => study.delays.clone(),
@@ -148,7 +201,6 @@ pub fn plan(
             let (route, solver) =
                 choose(study.solver, sizes, n_threads, memory_bytes as f64, &what)?;
             let cost = Cost::of(route, sizes);
-            setup_bytes += cost.bytes;
             seconds += cost.seconds(n_threads)
                 + cost.voxel_seconds(n_threads) * (inputs.subjects.len() as f64 - 1.0);
             let name = space.name.clone();
@@ -171,8 +223,8 @@ pub fn plan(
         n_folds: split.n_folds,
         n_alphas: study.alphas.values().len(),
         subjects: inputs.subjects.iter().map(|s| (s.name.clone(), s.n_voxels)).collect(),
+        setup_bytes: setup_bytes(&models),
         models,
-        setup_bytes,
         seconds,
     })
 }

@@ -9,29 +9,24 @@ use serde_json::{Value, json};
 
 use super::alignment;
 use super::analysis::write_tables;
-use super::fingerprint::{combined, hash_inputs, settings_text};
-use super::folder::{finished, lock_folder, start_partial};
-use super::inputs::{Subject, read_inputs};
-use super::load::load_problem;
-use super::others::{Others, load_others};
+use super::fingerprint::{Stamps, combined, hash_inputs, settings_text};
+use super::fitting::{Fitting, StudyParts};
+use super::folder::{check_place, finished, lock_folder, remove_leftovers, start_partial};
+use super::inputs::read_inputs;
+use super::others::Others;
 use super::plan::{StudyPlan, plan};
 use super::results::{read_tables, settings_json, space_infos};
-use super::sink::{Sizes, SubjectFound, SubjectSink};
-use super::source::SubjectSource;
-use super::spaces::{WordSpace, designs, word_spaces};
-use super::split::{Split, split};
+use super::spaces::{WordSpace, word_spaces};
+use super::split::split;
 use super::unpack::unpack;
 use crate::backend::device::Device;
-use crate::backend::{OtherFits, Problem, n_workers};
 use crate::error::Result;
 use crate::pipeline::brain;
 use crate::pipeline::memory::peak_bytes;
 use crate::pipeline::output::{write_bytes, write_json};
 use crate::pipeline::report::write_page;
 use crate::pipeline::reporter::Reporter;
-use crate::pipeline::tiles::{StageSeconds, TileRun, run_tiles, tile_width};
 use crate::report::{ScoreRow, csv};
-use crate::ridge::conditioning::Conditioning;
 use crate::study::Study;
 use crate::warning::Warning;
 
@@ -96,12 +91,17 @@ pub fn run(
     warnings.extend(Warning::repeat_averaged(split.test.iter().map(|&s| names[s])));
     mark("inputs", reporter);
 
+    check_place(&options.out, &study.path(&study.stories))?;
     let lock = if options.dry_run { None } else { Some(lock_folder(&options.out)?) };
-    let hashes = hash_inputs(study, &inputs)?;
+    let stamps: Vec<Stamps> = inputs.subjects.iter().map(Stamps::of).collect();
+    let by_use = hash_inputs(study, &inputs)?;
+    let hashes = by_use.all();
     let fingerprint = combined(&settings_text(study), &hashes);
-    if let (false, Some(results)) =
-        (options.dry_run, finished(&options.out, options.force, &fingerprint, &hashes)?)
-    {
+    let earlier = match options.dry_run {
+        true => None,
+        false => finished(&options.out, options.force, &fingerprint, &hashes, reporter)?,
+    };
+    if let Some(results) = earlier {
         if !options.out.join("report.html").exists() {
             write_page(&options.out)?;
         }
@@ -124,7 +124,14 @@ pub fn run(
     }
     mark("features", reporter);
 
-    start_partial(&options.out, &fingerprint)?;
+    let models = options.out.join("models");
+    let subjects = inputs.subjects.iter().map(|subject| models.join(&subject.name));
+    for folder in subjects {
+        plan.models.iter().for_each(|model| remove_leftovers(&folder.join(model.folder())));
+        remove_leftovers(&folder);
+    }
+    remove_leftovers(&options.out);
+    start_partial(&options.out, &hashes, reporter)?;
     let scratch = options.out.join(".partial");
     if unpack(&mut inputs.subjects, &inputs.stories, &scratch, reporter, cancel)? {
         mark("unpack", reporter);
@@ -139,59 +146,24 @@ pub fn run(
     warnings.iter().for_each(|warning| reporter.warn(warning));
     mark("alignment", reporter);
 
-    let mut prepared: Option<Prepared> = None;
-    let mut is_warned = false;
-    let (mut stages, mut found) = (StageSeconds::new(), Vec::new());
-    for subject in &inputs.subjects {
-        let same = prepared.as_ref().is_some_and(|p| p.n_feature_trs == subject.n_feature_trs);
-        if !same {
-            drop(prepared.take());
-            let load = |plan: &StudyPlan| -> Result<(Problem, Vec<Conditioning>)> {
-                let trs = &subject.n_feature_trs;
-                let made = designs(study, &inputs.stories, &borrowed, &split, trs, &|_| true)?;
-                load_problem(study, made, subject, &split, plan, None)
-            };
-            let (mut problem, mut conditioning) = load(&plan)?;
-            if plan.avoid_squares(study, n_threads, memory, &conditioning) {
-                drop(problem);
-                (problem, conditioning) = load(&plan)?;
-            }
-            let doubt = plan.ill_conditioned(study, &conditioning).filter(|_| !is_warned);
-            doubt.iter().for_each(|warning| reporter.warn(warning));
-            is_warned |= doubt.is_some();
-            warnings.extend(doubt);
-            mark("prepare", reporter);
-            let mut other = None;
-            if !others.splits.is_empty() {
-                let limits = (n_threads, memory);
-                let own = (&split, &plan);
-                other = Some(load_others(study, &inputs, subject, own, &words, &others, limits)?);
-                mark("prepare other fits", reporter);
-            }
-            let n_feature_trs = subject.n_feature_trs.clone();
-            prepared = Some(Prepared { n_feature_trs, problem, conditioning, other });
-        }
-        let Some(prepared) = &prepared else { continue };
-        let run = SubjectRun { study, options, split: &split, plan: &plan, others: &others };
-        let solved = run.run(subject, prepared, reporter, cancel)?;
-        add_stages(&mut stages, solved.1);
-        let used = subject.n_voxels - solved.0.n_constant - solved.0.n_not_finite;
-        let mut more = Vec::new();
-        if used < subject.n_voxels {
-            more.push(Warning::DeadVoxels {
-                place: subject.name.clone(),
-                n_constant: solved.0.n_constant,
-                n_not_finite: solved.0.n_not_finite,
-                n_voxels: subject.n_voxels,
-            });
-        }
-        let edges = plan.models.iter().map(|model| model.folder()).zip(solved.0.edges.clone());
-        more.extend(Warning::alpha_edges(&subject.name, edges, used));
-        more.iter().for_each(|warning| reporter.warn(warning));
+    let mut fitting = Fitting::new(StudyParts {
+        study,
+        options,
+        inputs: &inputs,
+        split: &split,
+        plan: &plan,
+        words: &words,
+        others: &others,
+        hashes: &by_use,
+        stamps: &stamps,
+    });
+    let mut found = Vec::new();
+    for index in 0..inputs.subjects.len() {
+        let (of_subject, more) = fitting.run(index, reporter, cancel, &mut mark)?;
         warnings.extend(more);
-        found.push(solved.0);
-        mark(&format!("tiles {}", subject.name), reporter);
+        found.push(of_subject);
     }
+    let Fitting { plan, conditioning, stages, .. } = fitting;
 
     let (summary, stories) = read_tables(&options.out, &inputs, &split, &plan)?;
     let more = (&others, checked.as_ref());
@@ -207,7 +179,6 @@ pub fn run(
             fold
         })
         .collect();
-    let conditioning = prepared.map_or(Vec::new(), |prepared| prepared.conditioning);
     timings.push(("total".into(), clock.elapsed().as_secs_f64()));
     let document = json!({
         "schema": "voxelcast.run/1",
@@ -257,90 +228,4 @@ pub fn run(
     write_page(&options.out)?;
     drop(lock);
     Ok(StudyResults::Finished { summary, run: Box::new(document), was_done: false })
-}
-
-/// What is prepared for subjects of equal TR counts.
-struct Prepared {
-    n_feature_trs: Vec<usize>,
-    problem: Problem,
-    conditioning: Vec<Conditioning>,
-    other: Option<OtherFits>,
-}
-
-/// What every subject's tiles need of the study.
-struct SubjectRun<'a> {
-    study: &'a Study,
-    options: &'a RunOptions,
-    split: &'a Split,
-    plan: &'a StudyPlan,
-    others: &'a Others,
-}
-
-impl SubjectRun<'_> {
-    fn run(
-        &self,
-        subject: &Subject,
-        prepared: &Prepared,
-        reporter: &dyn Reporter,
-        cancel: &AtomicBool,
-    ) -> Result<(SubjectFound, StageSeconds)> {
-        let Self { study, options, split, plan, others } = *self;
-        let Prepared { problem, other, .. } = prepared;
-        // A subject that an earlier run finished: its files have their names.
-        let done = options.out.join(".partial").join(format!("{}.done.json", subject.name));
-        let earlier = fs::read_to_string(&done).ok();
-        if let Some(found) = earlier.and_then(|text| serde_json::from_str(&text).ok()) {
-            reporter.note(&format!("{}: was done before", subject.name));
-            return Ok((found, StageSeconds::new()));
-        }
-        let (n_split_rows, n_learning_rows) = others.n_rows();
-        let sizes = Sizes {
-            n_voxels: subject.n_voxels,
-            n_test_stories: split.test.len(),
-            alphas: study.alphas.values(),
-            weights: study.weights,
-            statistics: &study.statistics,
-            n_random: others.n_random,
-            n_split_rows,
-            n_learning_rows,
-        };
-        let sink = SubjectSink::open(&options.out, &subject.name, &plan.models, sizes)?;
-        let budget = tile_budget(options, plan);
-        let (device, n_threads) = (&options.device, options.n_threads);
-        let (n_voxels, other) = (subject.n_voxels, other.as_ref());
-        let width = tile_width(problem, device, n_voxels, n_threads, budget, other)?;
-        let block = problem.settings.block_voxels;
-        let missing = sink.missing(n_voxels, width, block, n_workers(device, n_threads));
-        let n_missing: usize = missing.iter().map(std::ops::Range::len).sum();
-        if n_missing < subject.n_voxels {
-            let done = subject.n_voxels - n_missing;
-            reporter.note(&format!("{}: {done} voxels were done before", subject.name));
-        }
-        reporter.start(&subject.name, n_missing as u64);
-        let progress = |n: usize| reporter.advance(n as u64);
-        let note = |text: &str| reporter.note(text);
-        let run = TileRun { device, n_threads, cancel, progress: &progress, note: &note, other };
-        let source = SubjectSource { subject, split };
-        let stages = run_tiles(problem, &source, &sink, &missing, &run)?;
-        reporter.finish();
-        let found = sink.finish()?;
-        write_json(&done, &found)?;
-        Ok((found, stages))
-    }
-}
-
-/// Memory that tiles may take: what the matrices leave, at most a gibibyte, since wider tiles gain
-/// nothing.
-fn tile_budget(options: &RunOptions, plan: &StudyPlan) -> usize {
-    const MOST: f64 = (1u64 << 30) as f64;
-    const LEAST: f64 = (64u64 << 20) as f64;
-    (options.memory_bytes as f64 - plan.setup_bytes).clamp(LEAST, MOST) as usize
-}
-
-fn add_stages(total: &mut StageSeconds, more: StageSeconds) {
-    if total.is_empty() {
-        *total = more;
-    } else {
-        total.iter_mut().zip(more).for_each(|(sum, (_, seconds))| sum.1 += seconds);
-    }
 }

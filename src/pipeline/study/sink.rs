@@ -2,8 +2,9 @@
 //!
 //! While a subject runs, its files grow under `.partial/SUBJECT/`; a line is added to
 //! `tiles.jsonl` there after each tile's data. When all tiles are in, the files take their names
-//! under `models/SUBJECT/`.
+//! under `models/SUBJECT/`, and each model gets its mark (`done`).
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::ops::Range;
@@ -12,12 +13,14 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
+use super::done::{self, ModelFound, RouteTaken};
 use super::plan::ModelPlan;
 use crate::backend::VoxelCounts;
 use crate::error::{Error, Result};
 use crate::io::npy::{self, NpyColumnsWriter, NpyFile};
 use crate::io::safetensors::ColumnsWriter;
-use crate::pipeline::output::write_or_remove;
+use crate::pipeline::output::{write_json, write_or_remove};
+use crate::pipeline::saved::{MODEL, SavedModel, WEIGHTS};
 use crate::pipeline::tiles::{SolvedTile, TileSink, tiles};
 use crate::ridge::edges::AlphaEdges;
 use crate::scoring::significance::{fdr_threshold, p_value, significant};
@@ -30,8 +33,13 @@ struct Line {
     end: usize,
     n_constant: usize,
     n_not_finite: usize,
-    /// Per model.
-    edges: Vec<AlphaEdges>,
+    models: Vec<ModelLine>,
+}
+
+/// What a tile adds to one model.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct ModelLine {
+    edges: AlphaEdges,
     basis_rank: usize,
     basis_error: f64,
 }
@@ -39,6 +47,12 @@ struct Line {
 /// One model's open files.
 struct ModelFiles {
     folder: PathBuf,
+    /// What the model depends on.
+    fingerprint: String,
+    /// How it is solved.
+    route: RouteTaken,
+    /// What it needs to predict.
+    saved: Option<SavedModel>,
     cv_scores: NpyColumnsWriter<f32>,
     story_correlation: NpyColumnsWriter<f32>,
     /// Rows: best alpha, test correlation, p-value.
@@ -48,6 +62,18 @@ struct ModelFiles {
     stability: Option<NpyColumnsWriter<f32>>,
     /// r at every point of the learning curve.
     learning: Option<NpyColumnsWriter<f32>>,
+}
+
+/// A model that is to be fitted.
+pub struct ModelJob<'a> {
+    /// Which.
+    pub plan: &'a ModelPlan,
+    /// What its numbers depend on.
+    pub fingerprint: String,
+    /// How it is solved.
+    pub route: RouteTaken,
+    /// What it needs beside its weights to predict, if they are wanted.
+    pub saved: Option<SavedModel>,
 }
 
 /// Rows of `scalars`.
@@ -64,21 +90,6 @@ pub struct SubjectSink {
     statistics: Statistics,
     n_random: usize,
     journal: Mutex<(File, Vec<Line>)>,
-}
-
-/// What the tiles of a subject add up to.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SubjectFound {
-    /// Voxels that could not be fitted.
-    pub n_constant: usize,
-    /// Voxels with NaN or infinities.
-    pub n_not_finite: usize,
-    /// Per model: voxels at the ends of the grid.
-    pub edges: Vec<AlphaEdges>,
-    /// Largest rank of the alpha basis.
-    pub basis_rank: usize,
-    /// Largest share of a path outside the alpha basis.
-    pub basis_error: f64,
 }
 
 /// Sizes of a subject's results.
@@ -102,31 +113,46 @@ pub struct Sizes<'a> {
     pub n_learning_rows: usize,
 }
 
+/// Whose tiles a folder of unfinished work holds: fingerprints by model.
+const MODELS: &str = "models.json";
 /// File of the random splits' scores, and of the learning curve's.
 pub const STABILITY: &str = "stability_correlation.npy";
 /// See [`STABILITY`].
 pub const LEARNING: &str = "learning_correlation.npy";
 
 impl SubjectSink {
-    /// Opens the files of a subject, those of an unfinished run included.
+    /// Opens the files of a subject, those of an unfinished run of the same models included.
+    ///
+    /// `models`: those that are to be fitted.
     /// # Errors
     /// `Error::Write`; files of another shape.
-    pub fn open(out: &Path, subject: &str, models: &[ModelPlan], sizes: Sizes<'_>) -> Result<Self> {
+    pub fn open(
+        out: &Path,
+        subject: &str,
+        models: &[ModelJob<'_>],
+        sizes: Sizes<'_>,
+    ) -> Result<Self> {
         let partial = out.join(".partial").join(subject);
+        discard_others(&partial, models)?;
         discard_torn(&partial, models, &sizes)?;
         let mut files = Vec::new();
-        for model in models {
+        for ModelJob { plan: model, fingerprint, route, saved } in models {
             let folder = out.join("models").join(subject).join(model.folder());
             let unfinished = partial.join(model.folder());
             for folder in [&folder, &unfinished] {
                 fs::create_dir_all(folder)
                     .map_err(|source| Error::Write { path: folder.clone(), source })?;
             }
+            // From here on the files of an earlier fit are replaced one by one.
+            done::unmark(&folder)?;
             let (v, n_alphas) = (sizes.n_voxels, sizes.alphas.len());
+            if !sizes.weights {
+                write_or_remove(&folder.join(WEIGHTS), None)?;
+            }
             let weights = sizes.weights.then(|| {
-                let last = folder.join("weights.safetensors");
+                let last = folder.join(WEIGHTS);
                 ColumnsWriter::resume(
-                    &unfinished.join("weights.safetensors"),
+                    &unfinished.join(WEIGHTS),
                     &last,
                     &[("weights", model.n_coefs), ("intercept", 1)],
                     v,
@@ -149,6 +175,9 @@ impl SubjectSink {
                 )?,
                 scalars: resume(&unfinished, &unfinished, "scalars.npy", N_SCALARS, v)?,
                 weights: weights.transpose()?,
+                fingerprint: fingerprint.clone(),
+                route: route.clone(),
+                saved: saved.clone(),
                 folder,
             });
         }
@@ -183,13 +212,21 @@ impl SubjectSink {
         gaps(done, n_voxels, |len| tiles(len, width, block_voxels, n_workers))
     }
 
-    /// Gives every file its final name.
+    /// Throws the subject's tiles away.
     /// # Errors
     /// `Error::Write`.
-    pub fn finish(self) -> Result<SubjectFound> {
+    pub fn discard(self) -> Result<()> {
+        fs::remove_dir_all(&self.partial)
+            .map_err(|source| Error::Write { path: self.partial.clone(), source })
+    }
+
+    /// Gives every file its final name, and marks each model as done.
+    /// # Errors
+    /// `Error::Write`.
+    pub fn finish(self) -> Result<()> {
         let (_, lines) =
             self.journal.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for model in self.models {
+        for (index, model) in self.models.into_iter().enumerate() {
             let scalars = npy::read_matrix_f64(model.scalars.partial_path())?;
             drop(model.scalars);
             let best: Vec<f64> = scalars.row(BEST_ALPHA).to_vec();
@@ -213,21 +250,27 @@ impl SubjectSink {
             for others in [model.stability, model.learning].into_iter().flatten() {
                 others.finish()?;
             }
+            let mut found = ModelFound {
+                fingerprint: model.fingerprint,
+                n_constant: lines.iter().map(|line| line.n_constant).sum(),
+                n_not_finite: lines.iter().map(|line| line.n_not_finite).sum(),
+                edges: AlphaEdges::default(),
+                basis_rank: 0,
+                basis_error: 0.0,
+                route: model.route,
+            };
+            for line in lines.iter().filter_map(|line| line.models.get(index)) {
+                found.edges.add(line.edges);
+                found.basis_rank = found.basis_rank.max(line.basis_rank);
+                found.basis_error = found.basis_error.max(line.basis_error);
+            }
+            if let Some(saved) = &model.saved {
+                write_json(&model.folder.join(MODEL), saved)?;
+            }
+            done::mark(&model.folder, &found)?;
         }
         fs::remove_dir_all(&self.partial)
-            .map_err(|source| Error::Write { path: self.partial.clone(), source })?;
-        let n_models = lines.iter().map(|line| line.edges.len()).max().unwrap_or(0);
-        let mut edges = vec![AlphaEdges::default(); n_models];
-        for line in &lines {
-            edges.iter_mut().zip(&line.edges).for_each(|(sum, &one)| sum.add(one));
-        }
-        Ok(SubjectFound {
-            n_constant: lines.iter().map(|line| line.n_constant).sum(),
-            n_not_finite: lines.iter().map(|line| line.n_not_finite).sum(),
-            edges,
-            basis_rank: lines.iter().map(|line| line.basis_rank).max().unwrap_or(0),
-            basis_error: lines.iter().map(|line| line.basis_error).fold(0.0, f64::max),
-        })
+            .map_err(|source| Error::Write { path: self.partial.clone(), source })
     }
 }
 
@@ -250,22 +293,45 @@ fn gaps(
 
 /// Forgets the tiles of a subject whose files are not all there: a run that was cut while files
 /// got their names (or were removed) leaves a journal of tiles whose data have moved away.
-fn discard_torn(partial: &Path, models: &[ModelPlan], sizes: &Sizes<'_>) -> Result<()> {
+fn discard_torn(partial: &Path, models: &[ModelJob<'_>], sizes: &Sizes<'_>) -> Result<()> {
     let needed = ["cv_scores.npy", "story_correlation.npy", "scalars.npy"];
     let needed = needed
         .into_iter()
-        .chain(sizes.weights.then_some("weights.safetensors"))
+        .chain(sizes.weights.then_some(WEIGHTS))
         .chain((sizes.n_split_rows > 0).then_some(STABILITY))
         .chain((sizes.n_learning_rows > 0).then_some(LEARNING));
     let is_whole = models.iter().all(|model| {
-        let folder = partial.join(model.folder());
+        let folder = partial.join(model.plan.folder());
         needed.clone().all(|name| folder.join(name).is_file())
     });
-    match partial.join("tiles.jsonl").exists() && !is_whole {
-        false => Ok(()),
-        true => fs::remove_dir_all(partial)
-            .map_err(|source| Error::Write { path: partial.to_owned(), source }),
+    if partial.join("tiles.jsonl").exists() && !is_whole {
+        let fail = |source| Error::Write { path: partial.to_owned(), source };
+        fs::remove_dir_all(partial).map_err(fail)?;
     }
+    start(partial, models)
+}
+
+/// Forgets the tiles of a subject that are of other models, or of models of other settings or
+/// inputs.
+fn discard_others(partial: &Path, models: &[ModelJob<'_>]) -> Result<()> {
+    let earlier = fs::read_to_string(partial.join(MODELS)).ok();
+    let earlier: Option<BTreeMap<String, String>> =
+        earlier.and_then(|text| serde_json::from_str(&text).ok());
+    if earlier == Some(fingerprints(models)) || !partial.exists() {
+        return Ok(());
+    }
+    fs::remove_dir_all(partial).map_err(|source| Error::Write { path: partial.to_owned(), source })
+}
+
+/// Says whose tiles will be here, before there are any.
+fn start(partial: &Path, models: &[ModelJob<'_>]) -> Result<()> {
+    fs::create_dir_all(partial)
+        .map_err(|source| Error::Write { path: partial.to_owned(), source })?;
+    write_json(&partial.join(MODELS), &fingerprints(models))
+}
+
+fn fingerprints(models: &[ModelJob<'_>]) -> BTreeMap<String, String> {
+    models.iter().map(|model| (model.plan.folder(), model.fingerprint.clone())).collect()
 }
 
 fn resume<T: npy::Element>(
@@ -288,9 +354,7 @@ impl TileSink for SubjectSink {
             end: voxels.end,
             n_constant,
             n_not_finite,
-            edges: Vec::new(),
-            basis_rank: 0,
-            basis_error: 0.0,
+            models: Vec::new(),
         };
         for (index, ((files, model), test)) in self.models.iter().zip(models).zip(tests).enumerate()
         {
@@ -327,9 +391,8 @@ impl TileSink for SubjectSink {
                 weights.write_columns(0, voxels.clone(), &model.coef)?;
                 weights.write_columns(1, voxels.clone(), &model.intercept)?;
             }
-            line.edges.push(edges);
-            line.basis_rank = line.basis_rank.max(model.basis_rank);
-            line.basis_error = line.basis_error.max(model.basis_error);
+            let (basis_rank, basis_error) = (model.basis_rank, model.basis_error);
+            line.models.push(ModelLine { edges, basis_rank, basis_error });
         }
         let mut journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut text = serde_json::to_string(&line).unwrap_or_default();

@@ -11,6 +11,7 @@ use super::split::Split;
 use crate::design::lanczos::Lanczos;
 use crate::design::tr_rows::{TrRows, tr_rows};
 use crate::design::tr_times::tr_times;
+use crate::design::trim::Trim;
 use crate::design::zscore::{ColumnStats, ZScore, ZScoreMode, zscore};
 use crate::error::{Error, Result};
 use crate::features::bow::Vocabulary;
@@ -86,38 +87,48 @@ pub fn word_space(
 ) -> Result<Option<WordSpace>> {
     let made = match kind {
         SpaceKind::Combine(_) => return Ok(None),
-        SpaceKind::WordRate => WordSpace {
-            n_features: 1,
-            rows: RowSource::Stored(
-                stories.iter().map(|story| word_rate(story.words.len())).collect(),
-            ),
-            coverage: None,
-            names: None,
-        },
+        SpaceKind::WordRate => rate_space(stories),
         SpaceKind::Bow(settings) => {
             let training = train.iter().map(|&s| stories[s].words.as_slice());
-            let vocabulary = Vocabulary::build(training, settings)?;
-            let mut counts = CoverageCounts::default();
-            for story in stories {
-                counts.add_story(story.words.len(), &vocabulary.oov(&story.words));
-            }
-            let rows = stories.iter().map(|s| Rows::Sparse(vocabulary.words_to_rows(&s.words)));
-            WordSpace {
-                n_features: vocabulary.n_features(),
-                rows: RowSource::Stored(rows.collect()),
-                coverage: Some(counts.coverage()),
-                names: Some(vocabulary.names().to_vec()),
-            }
+            vocabulary_space(&Vocabulary::build(training, settings)?, stories)
         }
         SpaceKind::Word2Vec(path) => {
-            static_space(&folder.join(path), VectorFormat::Word2vec, stories)?
+            vector_space(&folder.join(path), VectorFormat::Word2vec, stories)?
         }
-        SpaceKind::Glove(path) => static_space(&folder.join(path), VectorFormat::Glove, stories)?,
+        SpaceKind::Glove(path) => vector_space(&folder.join(path), VectorFormat::Glove, stories)?,
     };
     Ok(Some(made))
 }
 
-fn static_space(path: &Path, format: VectorFormat, stories: &[Story]) -> Result<WordSpace> {
+/// Words per TR.
+pub fn rate_space(stories: &[Story]) -> WordSpace {
+    WordSpace {
+        n_features: 1,
+        rows: RowSource::Stored(stories.iter().map(|s| word_rate(s.words.len())).collect()),
+        coverage: None,
+        names: None,
+    }
+}
+
+/// A bag of words over a vocabulary.
+pub fn vocabulary_space(vocabulary: &Vocabulary, stories: &[Story]) -> WordSpace {
+    let mut counts = CoverageCounts::default();
+    for story in stories {
+        counts.add_story(story.words.len(), &vocabulary.oov(&story.words));
+    }
+    let rows = stories.iter().map(|s| Rows::Sparse(vocabulary.words_to_rows(&s.words)));
+    WordSpace {
+        n_features: vocabulary.n_features(),
+        rows: RowSource::Stored(rows.collect()),
+        coverage: Some(counts.coverage()),
+        names: Some(vocabulary.names().to_vec()),
+    }
+}
+
+/// The words' vectors of a file.
+/// # Errors
+/// Those of the file; `Error::Values` if it knows none of the words.
+pub fn vector_space(path: &Path, format: VectorFormat, stories: &[Story]) -> Result<WordSpace> {
     let wanted = wanted_words(stories.iter().map(|story| story.words.as_slice()), format);
     let file = word_vectors::read(path, None, &|word| wanted.contains(word))?;
     let mut counts = CoverageCounts::default();
@@ -195,15 +206,11 @@ pub fn designs(
             made.insert(index, space_designs(study, stories, space, split, n_feature_trs)?);
         }
     }
-    let combined = |parts: &[usize], story: usize| {
-        let parts: Vec<&StoryDesign> = parts.iter().map(|part| &made[part][story]).collect();
-        StoryDesign::hstack(&parts)
-    };
     let mut all: Vec<Vec<StoryDesign>> = Vec::new();
     for (index, space) in study.spaces.iter().enumerate() {
         all.push(match &space.kind {
             SpaceKind::Combine(parts) if is_wanted(index) => {
-                same_storage((0..stories.len()).map(|s| combined(parts, s)).collect())
+                side_by_side(&parts.iter().map(|part| made[part].as_slice()).collect::<Vec<_>>())
             }
             _ => Vec::new(),
         });
@@ -214,6 +221,16 @@ pub fn designs(
         }
     }
     Ok(all)
+}
+
+/// The columns of several spaces in one design a story: `[space][story]` to `[story]`.
+pub fn side_by_side(spaces: &[&[StoryDesign]]) -> Vec<StoryDesign> {
+    let n_stories = spaces.first().map_or(0, |designs| designs.len());
+    let combined = |story: usize| {
+        let parts: Vec<&StoryDesign> = spaces.iter().map(|designs| &designs[story]).collect();
+        StoryDesign::hstack(&parts)
+    };
+    same_storage((0..n_stories).map(combined).collect())
 }
 
 /// Designs that are stored alike: dense if any story is, or if sparse products would be slower.
@@ -235,47 +252,108 @@ fn space_designs(
     split: &Split,
     n_feature_trs: &[usize],
 ) -> Result<Vec<StoryDesign>> {
-    let at_trs = |index: usize| -> Result<TrRows> {
-        let story = &stories[index];
-        space
-            .story_rows(index, story)
-            .and_then(|rows| story_at_trs(study, story, &rows, n_feature_trs[index]))
-            .map_err(|error| error.in_story(&story.name))
-    };
-    let how = match study.zscore {
+    let how = scaling(study, stories, space, split, n_feature_trs)?;
+    let all: Vec<usize> = (0..stories.len()).collect();
+    standardised(&Timing::of(study), stories, &all, space, n_feature_trs, &how)
+}
+
+/// How a space's rows are standardised: with what the training stories say, where they are asked.
+/// # Errors
+/// Those of Lanczos and trim.
+pub fn scaling(
+    study: &Study,
+    stories: &[Story],
+    space: &WordSpace,
+    split: &Split,
+    n_feature_trs: &[usize],
+) -> Result<ZScore> {
+    Ok(match study.zscore {
         ZScoreMode::Story => ZScore::Story,
         ZScoreMode::None => ZScore::None,
         ZScoreMode::Train => {
             let mut stats = ColumnStats::empty(space.n_features);
             for &story in &split.train {
-                stats.merge(&ColumnStats::of(&at_trs(story)?))?;
+                let rows = Timing::of(study).space_rows(space, stories, story, n_feature_trs)?;
+                stats.merge(&ColumnStats::of(&rows))?;
             }
             ZScore::Train(stats.scaling())
         }
-    };
+    })
+}
+
+/// Standardised designs of some stories.
+///
+/// `n_feature_trs`: of all stories, before the trim.
+/// # Errors
+/// Those of Lanczos, trim and z-score, with the story's name.
+pub fn standardised(
+    timing: &Timing,
+    stories: &[Story],
+    which: &[usize],
+    space: &WordSpace,
+    n_feature_trs: &[usize],
+    how: &ZScore,
+) -> Result<Vec<StoryDesign>> {
     // f64 rows live for one story at a time on each thread.
-    let designs: Result<Vec<StoryDesign>> = (0..stories.len())
-        .into_par_iter()
-        .map(|index| {
-            zscore(&at_trs(index)?, &how).map_err(|error| error.in_story(&stories[index].name))
-        })
-        .collect();
+    let design = |&index: &usize| {
+        let rows = timing.space_rows(space, stories, index, n_feature_trs)?;
+        zscore(&rows, how).map_err(|error| error.in_story(&stories[index].name))
+    };
+    let designs: Result<Vec<StoryDesign>> = which.par_iter().map(design).collect();
     designs.map(same_storage)
 }
 
-/// Word rows at the TRs of a story's BOLD, as the study wants them, not yet standardised.
-pub fn story_at_trs(
-    study: &Study,
-    story: &Story,
-    rows: &Rows,
-    n_feature_trs: usize,
-) -> Result<TrRows> {
-    let lanczos = Lanczos { window: study.lanczos_window, cutoff_mult: study.cutoff_mult };
-    let times = match &story.tr_times_s {
-        Some(times) => Cow::Borrowed(times),
-        None => Cow::Owned(tr_times(study.first_tr_s, study.tr_s, n_feature_trs)),
-    };
-    tr_rows(rows, word_times(story, study.time), &times, &lanczos, study.trim)
+/// When words and TRs were.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timing {
+    /// Resampling.
+    pub lanczos: Lanczos,
+    /// TRs cut.
+    pub trim: Trim,
+    /// Which moment of a word counts.
+    pub time: WordTime,
+    /// Middle of the first TR, for stories without TR times.
+    pub first_tr_s: f64,
+    /// Repetition time.
+    pub tr_s: f64,
+}
+
+impl Timing {
+    /// The study's.
+    pub fn of(study: &Study) -> Self {
+        Self {
+            lanczos: Lanczos { window: study.lanczos_window, cutoff_mult: study.cutoff_mult },
+            trim: study.trim,
+            time: study.time,
+            first_tr_s: study.first_tr_s,
+            tr_s: study.tr_s,
+        }
+    }
+
+    /// Word rows at the TRs of a story's BOLD, not yet standardised.
+    /// # Errors
+    /// As [`tr_rows`].
+    pub fn story_rows(&self, story: &Story, rows: &Rows, n_feature_trs: usize) -> Result<TrRows> {
+        let times = match &story.tr_times_s {
+            Some(times) => Cow::Borrowed(times),
+            None => Cow::Owned(tr_times(self.first_tr_s, self.tr_s, n_feature_trs)),
+        };
+        tr_rows(rows, word_times(story, self.time), &times, &self.lanczos, self.trim)
+    }
+
+    fn space_rows(
+        &self,
+        space: &WordSpace,
+        stories: &[Story],
+        index: usize,
+        n_feature_trs: &[usize],
+    ) -> Result<TrRows> {
+        let story = &stories[index];
+        space
+            .story_rows(index, story)
+            .and_then(|rows| self.story_rows(story, &rows, n_feature_trs[index]))
+            .map_err(|error| error.in_story(&story.name))
+    }
 }
 
 /// The moment of each word that counts; tables with onsets know both, lab pickles the middle only.

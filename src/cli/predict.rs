@@ -1,0 +1,88 @@
+//! `voxelcast predict` and `voxelcast score`.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::args::{PredictArgs, ScoreArgs};
+use super::settings::usage;
+use super::{Context, Output};
+use crate::error::Result;
+use crate::pipeline::predict::{NewTrs, PredictJob, run};
+use crate::pipeline::score::{ScoreJob, run as run_score};
+use crate::report::table;
+
+/// Writes predicted BOLD.
+pub fn predict(args: &PredictArgs, context: &Context) -> Result<Output> {
+    let job = PredictJob {
+        model: args.model.clone(),
+        stories: args.stories.clone(),
+        wanted: args.story.clone(),
+        subjects: args.subject.clone(),
+        spaces: args.space.clone(),
+        n_trs: new_trs(args.n_trs.as_deref())?,
+        intercept: !args.no_intercept,
+        vectors: args.vectors.iter().map(|text| vectors(text)).collect(),
+        out: args.out.clone(),
+        memory_bytes: context.settings.memory_bytes,
+    };
+    let found = run(&job, &context.console, &context.cancel)?;
+    let header = ["subject", "model", "voxels", "words without a row"].map(str::to_owned);
+    let mut rows = vec![header.to_vec()];
+    for model in &found.models {
+        let name = model.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let share = format!("{:.1} %", 100.0 * model.oov_share);
+        rows.push(vec![model.subject.clone(), name, model.n_voxels.to_string(), share]);
+    }
+    let n_trs: usize = found.stories.iter().map(|(_, n)| n).sum();
+    let text = format!(
+        "{}\n{} stories, {n_trs} TRs\n{}\n",
+        table::align(&rows, 2),
+        found.stories.len(),
+        args.out.display()
+    );
+    let document =
+        json!({ "schema": "voxelcast.predict/1", "out": args.out, "predictions": found });
+    Ok(Output { document, text })
+}
+
+/// Scores predicted BOLD.
+pub fn score(args: &ScoreArgs, context: &Context) -> Result<Output> {
+    if !args.bold.contains("{story}") {
+        let problem = format!("expected {{story}} in the path, got {:?}", args.bold);
+        return Err(usage("--bold", problem, "such as 'subject1/{story}.npy'"));
+    }
+    let job = ScoreJob {
+        predictions: args.predictions.clone(),
+        bold: args.bold.clone(),
+        wanted: args.story.clone(),
+        out: args.out.clone(),
+    };
+    let scores = run_score(&job, &context.console, &context.cancel)?;
+    let mut text = format!("{}\n", table::summary(&scores.summary));
+    if let Some(out) = &args.out {
+        text += &format!("{}\n", out.display());
+    }
+    let document = json!({ "schema": "voxelcast.score/1", "out": args.out, "scores": scores });
+    Ok(Output { document, text })
+}
+
+fn new_trs(text: Option<&str>) -> Result<NewTrs> {
+    let Some(text) = text else { return Ok(NewTrs::Known) };
+    if text.contains("{story}") {
+        return Ok(NewTrs::Bold(text.to_owned()));
+    }
+    match text.parse::<usize>() {
+        Ok(n @ 2..) => Ok(NewTrs::Fixed(n)),
+        Ok(n) => Err(usage("--n-trs", format!("expected at least 2, got {n}"), "")),
+        Err(_) => Ok(NewTrs::Respdict(PathBuf::from(text))),
+    }
+}
+
+/// `SPACE=FILE`, or a file for every space; a file that is there is no `SPACE=FILE`.
+fn vectors(text: &str) -> (Option<String>, PathBuf) {
+    match text.split_once('=') {
+        Some((space, file)) if !Path::new(text).exists() => (Some(space.into()), file.into()),
+        _ => (None, text.into()),
+    }
+}

@@ -1,0 +1,105 @@
+//! The mark of a finished model, `.done.json` beside its files: what it was made from, and what is
+//! known of it beyond its arrays. It is taken away before the first of the files is replaced and
+//! written after the last, so that a marked model is whole.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::ModelPlan;
+use crate::error::Result;
+use crate::pipeline::output::{write_json, write_or_remove};
+use crate::pipeline::saved::{MODEL, WEIGHTS};
+use crate::ridge::Route;
+use crate::ridge::conditioning::Conditioning;
+use crate::ridge::edges::AlphaEdges;
+
+const MARK: &str = ".done.json";
+
+/// How a model was solved.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RouteTaken {
+    /// The route.
+    pub route: Route,
+    /// The route, why, and at what cost.
+    pub solver: String,
+    /// Of the training design.
+    pub conditioning: Conditioning,
+}
+
+/// A finished model of a subject.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ModelFound {
+    /// What its numbers depend on.
+    pub fingerprint: String,
+    /// Voxels that could not be fitted; the same for all models of a subject.
+    pub n_constant: usize,
+    /// Voxels with NaN or infinities.
+    pub n_not_finite: usize,
+    /// Voxels at the ends of the grid.
+    pub edges: AlphaEdges,
+    /// Largest rank of the alpha basis.
+    pub basis_rank: usize,
+    /// Largest share of a path outside the alpha basis.
+    pub basis_error: f64,
+    /// How it was solved.
+    pub route: RouteTaken,
+}
+
+/// What the tiles of a subject add up to, as run.json has it.
+#[derive(Debug, Clone, Serialize)]
+pub struct SubjectFound {
+    /// Voxels that could not be fitted.
+    pub n_constant: usize,
+    /// Voxels with NaN or infinities.
+    pub n_not_finite: usize,
+    /// Per model: voxels at the ends of the grid.
+    pub edges: Vec<AlphaEdges>,
+    /// Largest rank of the alpha basis.
+    pub basis_rank: usize,
+    /// Largest share of a path outside the alpha basis.
+    pub basis_error: f64,
+}
+
+impl SubjectFound {
+    /// Of all models of one subject.
+    pub fn of(models: &[ModelFound]) -> Self {
+        Self {
+            n_constant: models.first().map_or(0, |model| model.n_constant),
+            n_not_finite: models.first().map_or(0, |model| model.n_not_finite),
+            edges: models.iter().map(|model| model.edges).collect(),
+            basis_rank: models.iter().map(|model| model.basis_rank).max().unwrap_or(0),
+            basis_error: models.iter().map(|model| model.basis_error).fold(0.0, f64::max),
+        }
+    }
+}
+
+/// What an earlier run left of a model, if that is still right: of the same fingerprint, and its
+/// files are there.
+pub fn finished(
+    models: &Path,
+    model: &ModelPlan,
+    wanted: &str,
+    weights: bool,
+) -> Option<ModelFound> {
+    let folder = models.join(model.folder());
+    let found: ModelFound =
+        serde_json::from_str(&fs::read_to_string(folder.join(MARK)).ok()?).ok()?;
+    let needed =
+        ["test_correlation.npy", "story_correlation.npy", "cv_scores.npy", "best_alpha.npy"];
+    let needed = needed.into_iter().chain([MODEL, WEIGHTS].into_iter().filter(|_| weights));
+    let is_whole = needed.into_iter().all(|name| folder.join(name).is_file());
+    (found.fingerprint == wanted && is_whole).then_some(found)
+}
+
+/// Marks a model whose files all have their names.
+pub fn mark(folder: &Path, found: &ModelFound) -> Result<()> {
+    write_json(&folder.join(MARK), found)
+}
+
+/// The model's files are about to be replaced: what says that they are whole goes first.
+pub fn unmark(folder: &Path) -> Result<()> {
+    write_or_remove(&folder.join(MARK), None)?;
+    write_or_remove(&folder.join(MODEL), None)
+}

@@ -1,0 +1,291 @@
+//! Subject after subject: what is done already, the problem of what is not, its tiles.
+
+use std::sync::atomic::AtomicBool;
+
+use super::done::{self, ModelFound, RouteTaken, SubjectFound};
+use super::fingerprint::{InputHashes, Stamps, model_fingerprint};
+use super::inputs::{Inputs, Subject};
+use super::load::load_problem;
+use super::others::{Others, load_others};
+use super::plan::StudyPlan;
+use super::run::RunOptions;
+use super::saving::saved_model;
+use super::sink::{ModelJob, Sizes, SubjectSink};
+use super::source::SubjectSource;
+use super::spaces::{WordSpace, designs};
+use super::split::Split;
+use crate::backend::{OtherFits, Problem, n_workers};
+use crate::error::{Error, Result};
+use crate::pipeline::reporter::Reporter;
+use crate::pipeline::tiles::{StageSeconds, TileRun, run_tiles, tile_width};
+use crate::ridge::conditioning::Conditioning;
+use crate::study::Study;
+use crate::warning::Warning;
+
+/// What fitting needs of a study.
+#[derive(Clone, Copy)]
+pub struct StudyParts<'a> {
+    /// Its settings.
+    pub study: &'a Study,
+    /// How it is run.
+    pub options: &'a RunOptions,
+    /// Stories and BOLD.
+    pub inputs: &'a Inputs,
+    /// Test stories and folds.
+    pub split: &'a Split,
+    /// All of its models, as planned.
+    pub plan: &'a StudyPlan,
+    /// Word rows of every space.
+    pub words: &'a [Option<WordSpace>],
+    /// Other fits of the same BOLD.
+    pub others: &'a Others,
+    /// Of everything it reads.
+    pub hashes: &'a InputHashes,
+    /// What every subject's files looked like when they were hashed.
+    pub stamps: &'a [Stamps],
+}
+
+/// The subjects of a study being fitted.
+pub struct Fitting<'a> {
+    parts: StudyParts<'a>,
+    /// The plan with the routes that were taken for the last subject.
+    pub plan: StudyPlan,
+    /// Of the last subject's designs, one entry a model.
+    pub conditioning: Vec<Conditioning>,
+    /// Seconds of each stage so far.
+    pub stages: StageSeconds,
+    prepared: Option<Prepared>,
+    /// Whether a route that cannot be trusted was told of, and whether that is among the warnings.
+    is_told: bool,
+    is_warned: bool,
+}
+
+/// What is prepared for subjects of equal TR counts that lack the same models.
+struct Prepared {
+    n_feature_trs: Vec<usize>,
+    todo: Vec<bool>,
+    /// The models that are fitted.
+    plan: StudyPlan,
+    problem: Problem,
+    conditioning: Vec<Conditioning>,
+    other: Option<OtherFits>,
+}
+
+impl<'a> Fitting<'a> {
+    /// Nothing is fitted yet.
+    pub fn new(parts: StudyParts<'a>) -> Self {
+        let plan = parts.plan.clone();
+        let (conditioning, stages) = (Vec::new(), StageSeconds::new());
+        Self { parts, plan, conditioning, stages, prepared: None, is_told: false, is_warned: false }
+    }
+
+    /// Fits what is missing of one subject; what was found, and warnings about it.
+    ///
+    /// `mark` is told the name of each step that is done.
+    /// # Errors
+    /// Those of features, eigenproblems, BOLD and results; `Error::Interrupted`; `Error::Values`
+    /// if a file of BOLD was changed meanwhile.
+    pub fn run(
+        &mut self,
+        index: usize,
+        reporter: &dyn Reporter,
+        cancel: &AtomicBool,
+        mark: &mut dyn FnMut(&str, &dyn Reporter),
+    ) -> Result<(SubjectFound, Vec<Warning>)> {
+        let StudyParts { study, options, inputs, split, others, hashes, .. } = self.parts;
+        let subject = &inputs.subjects[index];
+        let models = options.out.join("models").join(&subject.name);
+        let all = &self.parts.plan.models;
+        let fingerprints: Vec<String> = all
+            .iter()
+            .map(|m| model_fingerprint(study, (inputs, index), (split, others), m, hashes))
+            .collect();
+        let finished = || {
+            let pairs = all.iter().zip(&fingerprints);
+            pairs.map(|(model, hash)| done::finished(&models, model, hash, study.weights))
+        };
+        let done: Vec<Option<ModelFound>> = finished().collect();
+        let todo: Vec<bool> = done.iter().map(Option::is_none).collect();
+        let n_todo = todo.iter().filter(|&&todo| todo).count();
+        if n_todo < all.len() {
+            let left = match n_todo {
+                0 => "was done before".to_owned(),
+                n => format!("{} of {} models were done before", all.len() - n, all.len()),
+            };
+            reporter.note(&format!("{}: {left}", subject.name));
+        }
+        let groups = self.parts.plan.groups(&todo, options.memory_bytes);
+        if groups.len() > 1 {
+            reporter.note(&format!(
+                "{}: the matrices of {n_todo} models do not fit --memory together: {} passes over \
+                 BOLD",
+                subject.name,
+                groups.len()
+            ));
+        }
+        for group in &groups {
+            self.prepare(subject, group, reporter, mark)?;
+            self.solve(index, &fingerprints, reporter, cancel)?;
+        }
+        let done: Vec<ModelFound> = finished().flatten().collect();
+        let found = SubjectFound::of(&done);
+        let mut warnings = self.take_routes(&done, reporter);
+        let more = self.doubts(subject, &found);
+        more.iter().for_each(|warning| reporter.warn(warning));
+        warnings.extend(more);
+        mark(&format!("tiles {}", subject.name), reporter);
+        Ok((found, warnings))
+    }
+
+    /// Eigenproblems of the models that are to be done, unless they are those of the subject before.
+    fn prepare(
+        &mut self,
+        subject: &Subject,
+        todo: &[bool],
+        reporter: &dyn Reporter,
+        mark: &mut dyn FnMut(&str, &dyn Reporter),
+    ) -> Result<()> {
+        let StudyParts { study, options, inputs, split, words, others, .. } = self.parts;
+        let is_same = |p: &Prepared| p.n_feature_trs == subject.n_feature_trs && p.todo == todo;
+        if self.prepared.as_ref().is_some_and(is_same) {
+            return Ok(());
+        }
+        drop(self.prepared.take());
+        let limits = (options.n_threads, options.memory_bytes);
+        let borrowed: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
+        let load = |plan: &StudyPlan| -> Result<(Problem, Vec<Conditioning>)> {
+            let trs = &subject.n_feature_trs;
+            let wanted = |space: usize| plan.models.iter().any(|model| model.space == space);
+            let made = designs(study, &inputs.stories, &borrowed, split, trs, &wanted)?;
+            load_problem(study, made, subject, split, plan, None)
+        };
+        let mut plan = self.parts.plan.part(todo);
+        let (mut problem, mut conditioning) = load(&plan)?;
+        if plan.avoid_squares(study, limits.0, limits.1, &conditioning) {
+            drop(problem);
+            (problem, conditioning) = load(&plan)?;
+        }
+        let doubt = plan.ill_conditioned(study, &conditioning).filter(|_| !self.is_told);
+        doubt.iter().for_each(|doubt| reporter.warn(doubt));
+        self.is_told |= doubt.is_some();
+        mark("prepare", reporter);
+        let mut other = None;
+        if !others.splits.is_empty() {
+            let own = (split, &plan);
+            other = Some(load_others(study, inputs, subject, own, words, others, limits)?);
+            mark("prepare other fits", reporter);
+        }
+        let (n_feature_trs, todo) = (subject.n_feature_trs.clone(), todo.to_vec());
+        self.prepared = Some(Prepared { n_feature_trs, todo, plan, problem, conditioning, other });
+        Ok(())
+    }
+
+    /// Routes and conditioning of all models of a subject; a warning about them, once a study.
+    fn take_routes(&mut self, done: &[ModelFound], reporter: &dyn Reporter) -> Vec<Warning> {
+        for (model, done) in self.plan.models.iter_mut().zip(done) {
+            (model.route, model.solver) = (done.route.route, done.route.solver.clone());
+        }
+        self.conditioning = done.iter().map(|done| done.route.conditioning.clone()).collect();
+        let doubt = self.plan.ill_conditioned(self.parts.study, &self.conditioning);
+        let doubt = doubt.filter(|_| !self.is_warned);
+        doubt.iter().filter(|_| !self.is_told).for_each(|doubt| reporter.warn(doubt));
+        self.is_warned |= doubt.is_some();
+        doubt.into_iter().collect()
+    }
+
+    /// The tiles of the models that are prepared.
+    fn solve(
+        &mut self,
+        index: usize,
+        fingerprints: &[String],
+        reporter: &dyn Reporter,
+        cancel: &AtomicBool,
+    ) -> Result<()> {
+        let StudyParts { study, options, inputs, split, others, stamps, .. } = self.parts;
+        let subject = &inputs.subjects[index];
+        let Some(prepared) = &self.prepared else { return Ok(()) };
+        let mut jobs = Vec::new();
+        let hashes = fingerprints.iter().zip(&prepared.todo).filter(|(_, todo)| **todo);
+        let known = prepared.plan.models.iter().zip(&prepared.conditioning);
+        for ((plan, conditioning), (fingerprint, _)) in known.zip(hashes) {
+            let (solver, conditioning) = (plan.solver.clone(), conditioning.clone());
+            jobs.push(ModelJob {
+                plan,
+                fingerprint: fingerprint.clone(),
+                route: RouteTaken { route: plan.route, solver, conditioning },
+                saved: match study.weights {
+                    true => Some(saved_model(&self.parts, subject, plan)?),
+                    false => None,
+                },
+            });
+        }
+        let (n_split_rows, n_learning_rows) = others.n_rows();
+        let sizes = Sizes {
+            n_voxels: subject.n_voxels,
+            n_test_stories: split.test.len(),
+            alphas: study.alphas.values(),
+            weights: study.weights,
+            statistics: &study.statistics,
+            n_random: others.n_random,
+            n_split_rows,
+            n_learning_rows,
+        };
+        let sink = SubjectSink::open(&options.out, &subject.name, &jobs, sizes)?;
+        let problem = &prepared.problem;
+        let budget = prepared.plan.tile_budget(options.memory_bytes);
+        let (device, n_threads) = (&options.device, options.n_threads);
+        let (n_voxels, other) = (subject.n_voxels, prepared.other.as_ref());
+        let width = tile_width(problem, device, n_voxels, n_threads, budget, other)?;
+        let block = problem.settings.block_voxels;
+        let missing = sink.missing(n_voxels, width, block, n_workers(device, n_threads));
+        let n_missing: usize = missing.iter().map(std::ops::Range::len).sum();
+        if n_missing < subject.n_voxels {
+            let done = subject.n_voxels - n_missing;
+            reporter.note(&format!("{}: {done} voxels were done before", subject.name));
+        }
+        reporter.start(&subject.name, n_missing as u64);
+        let progress = |n: usize| reporter.advance(n as u64);
+        let note = |text: &str| reporter.note(text);
+        let run = TileRun { device, n_threads, cancel, progress: &progress, note: &note, other };
+        let source = SubjectSource { subject, split };
+        let stages = run_tiles(problem, &source, &sink, &missing, &run)?;
+        reporter.finish();
+        if let Some(file) = stamps[index].first_changed(&Stamps::of(subject)) {
+            sink.discard()?;
+            return Err(Error::Values {
+                place: file.display().to_string(),
+                problem: "was changed while the run was reading it".into(),
+                hint: "nothing of this subject is kept; run again when the file is as it should be"
+                    .into(),
+            });
+        }
+        sink.finish()?;
+        add_stages(&mut self.stages, stages);
+        Ok(())
+    }
+
+    /// Voxels that are dead, alphas at the ends of the grid.
+    fn doubts(&self, subject: &Subject, found: &SubjectFound) -> Vec<Warning> {
+        let used = subject.n_voxels - found.n_constant - found.n_not_finite;
+        let mut doubts = Vec::new();
+        if used < subject.n_voxels {
+            doubts.push(Warning::DeadVoxels {
+                place: subject.name.clone(),
+                n_constant: found.n_constant,
+                n_not_finite: found.n_not_finite,
+                n_voxels: subject.n_voxels,
+            });
+        }
+        let folders = self.plan.models.iter().map(|model| model.folder());
+        doubts.extend(Warning::alpha_edges(&subject.name, folders.zip(found.edges.clone()), used));
+        doubts
+    }
+}
+
+fn add_stages(total: &mut StageSeconds, more: StageSeconds) {
+    if total.is_empty() {
+        *total = more;
+    } else {
+        total.iter_mut().zip(more).for_each(|(sum, (_, seconds))| sum.1 += seconds);
+    }
+}
