@@ -57,15 +57,16 @@ for name, options in [("repeats.hf5", {}), ("repeats_gzip.hf5", {"compression": 
     expected[name + "/individual_repeats"] = known(repeats)
 
 with tables.open_file(HERE / "pytables_array.hf5", "w") as file:
-    file.create_array("/", "data", data)
+    file.create_array("/", "data", data, track_times=False)
 with tables.open_file(HERE / "pytables_zlib.hf5", "w") as file:
     filters = tables.Filters(complevel=5, complib="zlib", shuffle=True)
-    file.create_carray("/", "data", obj=data, filters=filters, chunkshape=(4, 16))
+    file.create_carray("/", "data", obj=data, filters=filters, chunkshape=(4, 16), track_times=False)
 for name in ["pytables_array.hf5", "pytables_zlib.hf5"]:
     with tables.open_file(HERE / name) as file:
         expected[name] = known(file.root.data[...])
 with tables.open_file(HERE / "refused_blosc.hf5", "w") as file:
-    file.create_carray("/", "data", obj=data, filters=tables.Filters(5, "blosc"))
+    filters = tables.Filters(5, "blosc")
+    file.create_carray("/", "data", obj=data, filters=filters, track_times=False)
 
 with h5py.File(HERE / "refused_no_data.h5", "w") as file:
     file["bold"] = data
