@@ -332,14 +332,14 @@ fn memory_is_kept_to_what_was_given() {
         (results(&out), peak)
     };
     // The base: the program, words, designs, matrices, and the smallest tile there is.
-    let (_, base) = peak(&small, "64M");
+    let (_, base) = peak(&small, "32M");
     let (wide, most) = peak(&bench, "8G");
-    let (narrow, least) = peak(&bench, "64M");
-    println!("base {base} bytes; 8G: {most}, 64M: {least}");
+    let (narrow, least) = peak(&bench, "32M");
+    println!("base {base} bytes; 8G: {most}, 32M: {least}");
     assert!(wide == narrow, "memory changes no result");
-    let bound = base + (64 << 20);
+    let bound = base + (32 << 20);
     assert!(most > bound, "too small a study: the limit would not be seen");
-    assert!(least <= bound, "{least} bytes, more than 64 MiB and {base}");
+    assert!(least <= bound, "{least} bytes, more than 32 MiB and {base}");
 }
 
 #[test]
