@@ -7,6 +7,7 @@ pub mod error;
 pub mod features;
 pub mod io;
 pub mod matrix;
+pub mod nn;
 pub mod pipeline;
 pub mod report;
 pub mod ridge;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// floor; then what stands above. A module uses nothing to its right.
 const ORDER: &[&str] = &[
     // The floor.
-    "error", "warning", "matrix", "stats", "io", "backend", // The stages.
+    "error", "warning", "matrix", "stats", "io", "backend", "nn", // The stages.
     "stimuli", "bold", "features", "design", "ridge", "scoring", "report", "simulate",
     // Above.
     "study", "pipeline", "cli",
