@@ -218,6 +218,14 @@ pub enum Error {
         problem: String,
     },
 
+    /// A step of a language model failed, by candle's account.
+    #[error("language model: {source}")]
+    Tensor {
+        /// candle's reason.
+        #[from]
+        source: candle_core::Error,
+    },
+
     // --- interrupted: exit 130 -------------------------------------------------------------
     /// Ctrl-C, or SIGTERM from a scheduler.
     #[error("interrupted; finished parts are kept, the same command goes on from there")]
@@ -250,7 +258,7 @@ impl Error {
             | Error::TooLarge { .. } => 3,
             Error::Story { source, .. } => source.exit_code(),
             Error::Device { .. } | Error::DeviceMemory { .. } => 4,
-            Error::Write { .. } | Error::Numerical { .. } => 1,
+            Error::Write { .. } | Error::Numerical { .. } | Error::Tensor { .. } => 1,
             Error::Interrupted => 130,
         }
     }

@@ -19,11 +19,13 @@
 //! | `architecture` | imports point the right way; where `unsafe` and printing may stand |
 //! | `standins` | the stand-in CUDA libraries: what they compute, and every mistake they stop at |
 //! | `report` | report.html: numbers, self-containment, hostile names, refusals; figure files |
+//! | `bert_family` | pretrained checkpoints against transformers, layer by layer |
 //! | `word_pieces` | tokenizers against transformers; training a vocabulary |
 //! | `real_data` | reference results on real BOLD, where the data are there |
 
 mod architecture;
 mod bench_command;
+mod bert_family;
 mod devices;
 mod fold_flags;
 mod golden;

@@ -1,0 +1,59 @@
+//! Operations out of candle's own: for every device, and what the fused ones are tested against.
+
+use candle_core::{D, Result, Tensor};
+
+use super::{Dropout, Rows};
+
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let variance = x.sqr()?.mean_keepdim(D::Minus1)?;
+    x.broadcast_div(&(variance + eps)?.sqrt()?)?.broadcast_mul(weight)?.broadcast_add(bias)
+}
+
+pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    x.matmul(&weight.t()?)?.broadcast_add(bias)
+}
+
+pub fn dropout(x: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
+    let Some(Dropout { p, seed }) = dropout.filter(|dropout| dropout.p > 0.0) else {
+        return Ok(x.clone());
+    };
+    let scale = (1.0 / (1.0 - p)) as f32;
+    let kept = super::kept(seed, p);
+    let mask: Vec<f32> =
+        (0..x.elem_count()).map(|i| if kept(i as u32) { scale } else { 0.0 }).collect();
+    x * Tensor::from_vec(mask, x.shape(), x.device())?
+}
+
+pub fn attention(
+    qkv: &Tensor,
+    heads: usize,
+    rows: Rows<'_>,
+    dropout: Option<Dropout>,
+) -> Result<Tensor> {
+    let Rows { rows: b, length, attended } = rows;
+    let width = qkv.dim(1)? / 3;
+    let size = width / heads;
+    let qkv = qkv.reshape((b, length, 3, heads, size))?.permute((2, 0, 3, 1, 4))?;
+    let part = |i: usize| qkv.get(i)?.contiguous();
+    let (q, k, v) = (part(0)?, part(1)?, part(2)?);
+    let scores = (q.matmul(&k.t()?)? * (1.0 / (size as f64).sqrt()))?;
+    let hidden: Vec<f32> = attended.iter().map(|&a| if a { 0.0 } else { f32::MIN }).collect();
+    let hidden = Tensor::from_vec(hidden, (b, 1, 1, length), qkv.device())?;
+    let weights = softmax(&scores.broadcast_add(&hidden)?)?;
+    let mixed = self::dropout(&weights, dropout)?.matmul(&v)?;
+    mixed.transpose(1, 2)?.reshape((b * length, width))
+}
+
+fn softmax(x: &Tensor) -> Result<Tensor> {
+    let powers = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
+    powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)
+}
+
+pub fn mlm_loss(x: &Tensor, table: &Tensor, bias: &Tensor, labels: &[u32]) -> Result<Tensor> {
+    let logits = linear(x, table, bias)?;
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?;
+    let log_sum = shifted.exp()?.sum_keepdim(1)?.log()?;
+    let labels = Tensor::from_slice(labels, (labels.len(), 1), x.device())?;
+    (log_sum - shifted.gather(&labels, 1)?)?.mean_all()
+}
