@@ -57,6 +57,8 @@ impl Default for ContextSettings {
 /// costs a window of its own.
 const WINDOW_BOTH: usize = 512;
 const WINDOW_PAST: usize = 64;
+/// Pieces of a batch by default: on two cores no quicker above.
+pub const BATCH_TOKENS: usize = 1024;
 /// `[CLS]` and `[SEP]`.
 const AROUND: usize = 2;
 
@@ -180,7 +182,7 @@ fn windows(spans: &[std::ops::Range<usize>], reading: &Reading) -> Vec<Window> {
         };
         let best = candidates.clone().rev().max_by_key(side).unwrap_or(candidates.start);
         let words = &mut windows[best].words;
-        *words = if words.is_empty() { word..word + 1 } else { words.start..word + 1 };
+        *words = if words.start == words.end { word..word + 1 } else { words.start..word + 1 };
     }
     windows.retain(|window| !window.words.is_empty());
     windows
@@ -191,7 +193,7 @@ fn windows(spans: &[std::ops::Range<usize>], reading: &Reading) -> Vec<Window> {
 ///
 /// Words without a piece are rows of zeros. Windows are batched by length, at most `batch_tokens`
 /// pieces a batch and one batch a thread at a time, which bounds the memory; results do not depend
-/// on it beyond rounding. `done` is told how many words more are done.
+/// on it beyond rounding. `done` is told how many words more are done; its error ends the reading.
 /// # Errors
 /// Those of the model.
 pub fn word_vectors(
@@ -200,7 +202,7 @@ pub fn word_vectors(
     words: &[String],
     reading: &Reading,
     batch_tokens: usize,
-    done: &(dyn Fn(usize) + Sync),
+    done: &(dyn Fn(usize) -> Result<()> + Sync),
 ) -> Result<Array2<f32>> {
     let pieces = tokenizer.pieces(words)?;
     let spans = spans(&pieces, words.len());
@@ -216,7 +218,7 @@ pub fn word_vectors(
     }
     let read = |batch: &&[Window]| -> Result<Vec<(usize, Vec<f32>)>> {
         let vectors = batch_vectors(model, tokenizer, (&pieces, &spans), batch, reading.layer)?;
-        done(vectors.len());
+        done(vectors.len())?;
         Ok(vectors)
     };
     let found: Vec<Vec<(usize, Vec<f32>)>> = batches.par_iter().map(read).collect::<Result<_>>()?;

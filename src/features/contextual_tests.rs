@@ -123,7 +123,10 @@ fn a_words_vector_is_the_mean_of_its_pieces_in_its_window() {
     for reading in [reading(Context::Both, 12, 6), reading(Context::Past, 9, 1)] {
         let windows = windows(&spans, &reading);
         let count = std::sync::atomic::AtomicUsize::new(0);
-        let done = |n| _ = count.fetch_add(n, std::sync::atomic::Ordering::Relaxed);
+        let done = |n| {
+            count.fetch_add(n, std::sync::atomic::Ordering::Relaxed);
+            Ok(())
+        };
         let rows = word_vectors(&Glass, &tokenizer, &words, &reading, 64, &done).unwrap();
         assert_eq!(rows.dim(), (words.len(), 4));
         for (word, span) in spans.iter().enumerate() {
@@ -147,8 +150,11 @@ fn a_words_vector_is_the_mean_of_its_pieces_in_its_window() {
         }
         let with_pieces = spans.iter().filter(|span| !span.is_empty()).count();
         assert_eq!(count.into_inner(), with_pieces);
+        let stop = |_| Err(Error::Interrupted);
+        assert!(word_vectors(&Glass, &tokenizer, &words, &reading, 64, &stop).is_err());
         for batch_tokens in [1, 30, 100_000] {
-            let again = word_vectors(&Glass, &tokenizer, &words, &reading, batch_tokens, &|_| ());
+            let again =
+                word_vectors(&Glass, &tokenizer, &words, &reading, batch_tokens, &|_| Ok(()));
             assert_eq!(again.unwrap(), rows, "batches of {batch_tokens}");
         }
     }
@@ -160,14 +166,14 @@ fn words_longer_than_a_window_are_cut_and_no_story_is_too_short() {
     let tokenizer = WordPieces::train(words.iter().map(String::as_str), 21).unwrap();
     for context in [Context::Both, Context::Past] {
         let reading = reading(context, 3, 2);
-        let rows = word_vectors(&Glass, &tokenizer, &words, &reading, 64, &|_| ()).unwrap();
+        let rows = word_vectors(&Glass, &tokenizer, &words, &reading, 64, &|_| Ok(())).unwrap();
         // Of the long word the first three letters: columns 1, 2, 3.
         assert_eq!(rows.row(1)[1], 2.0, "{context:?}");
         assert!(rows.rows().into_iter().all(|row| row[2] > 0.0));
-        let none = word_vectors(&Glass, &tokenizer, &[], &reading, 64, &|_| ()).unwrap();
+        let none = word_vectors(&Glass, &tokenizer, &[], &reading, 64, &|_| Ok(())).unwrap();
         assert_eq!(none.dim(), (0, 4));
         let silent = ["\u{0}".to_owned()];
-        let rows = word_vectors(&Glass, &tokenizer, &silent, &reading, 64, &|_| ()).unwrap();
+        let rows = word_vectors(&Glass, &tokenizer, &silent, &reading, 64, &|_| Ok(())).unwrap();
         assert_eq!(rows.sum(), 0.0);
         let unknown = ["xyz", "ab", "\u{0}"].map(str::to_owned);
         assert_eq!(unknown_words(&tokenizer, &unknown).unwrap(), ["xyz", "\u{0}"]);

@@ -10,6 +10,8 @@ pub mod config;
 pub mod model;
 mod ops;
 pub mod pretrained;
+#[cfg(test)]
+mod tests;
 pub mod tokenizer;
 mod vocabulary;
 

@@ -81,12 +81,28 @@ pub fn open(folder: &Path, device: &Device) -> Result<Box<dyn HiddenStates>> {
     })
 }
 
-/// Layers and width of a checkpoint folder, from its config.json alone.
+/// What a checkpoint folder's config.json says of its model's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelShape {
+    /// Layers above the embeddings.
+    pub n_layers: usize,
+    /// Values of a hidden state.
+    pub width: usize,
+    /// Most pieces of a row, special tokens included.
+    pub max_length: usize,
+}
+
+/// The size of a checkpoint's model, without opening the weights.
 /// # Errors
-/// `Error::Read`; `Error::Values` for what is no configuration.
-pub fn shape(folder: &Path) -> Result<(usize, usize)> {
+/// `Error::Read`; `Error::Values` for what is no configuration of the family.
+pub fn shape(folder: &Path) -> Result<ModelShape> {
     let config: Config = read_config(folder)?;
-    Ok((config.num_hidden_layers, config.hidden_size))
+    checked(&config).map_err(|problem| wrong(&folder.join("config.json"), problem))?;
+    Ok(ModelShape {
+        n_layers: config.num_hidden_layers,
+        width: config.hidden_size,
+        max_length: config.max_position_embeddings - config.first_position(),
+    })
 }
 
 #[derive(Deserialize)]
@@ -118,6 +134,14 @@ struct Config {
 impl Config {
     fn pad(&self) -> usize {
         self.pad_token_id.unwrap_or(0) as usize
+    }
+
+    /// Position of a row's first piece: RoBERTa's begin behind that of the padding.
+    fn first_position(&self) -> usize {
+        match self.model_type.as_str() {
+            "roberta" | "xlm-roberta" | "camembert" => self.pad() + 1,
+            _ => 0,
+        }
     }
 }
 
@@ -235,9 +259,6 @@ impl Pretrained {
             SliceSafetensors::new(&bytes).map_err(|error| wrong(&path, error.to_string()))?;
         let tensors = Tensors::new(file, path, device)?;
         let is_distilbert = config.model_type == "distilbert";
-        let is_roberta =
-            matches!(config.model_type.as_str(), "roberta" | "xlm-roberta" | "camembert");
-        let first_position = if is_roberta { config.pad() + 1 } else { 0 };
         let (h, n) = (config.hidden_size, config.max_position_embeddings);
         let table = |name: &str, rows: usize| {
             tensors.get(&format!("embeddings.{name}_embeddings.weight"), &[rows, h])
@@ -254,7 +275,7 @@ impl Pretrained {
             .collect::<Result<_>>()?;
         Ok(Self {
             activation,
-            first_position,
+            first_position: config.first_position(),
             device: device.clone(),
             words: table("word", config.vocab_size)?,
             positions: table("position", n)?,

@@ -4,6 +4,7 @@ pub mod arrays;
 pub mod bench;
 pub mod demo;
 pub mod features;
+pub mod language;
 pub mod memory;
 pub mod output;
 pub mod report;

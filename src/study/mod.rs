@@ -1,11 +1,13 @@
 //! STUDY.toml: what a user may say, checked once into a type that cannot be wrong.
 
 pub mod keys;
+mod language;
 mod parse;
 mod section;
 pub mod settings;
 
 pub use parse::{from_text, read};
 pub use settings::{
-    Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
+    Folds, LanguageSpace, ModelSource, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability,
+    Statistics, Study, WordTime,
 };

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::keys::nearest;
+use super::language;
 use super::section::Section;
 use super::settings::{
     Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
@@ -322,6 +323,7 @@ fn space_kind(section: &Section<'_>) -> Result<SpaceKind> {
         BOW_KEYS
             .iter()
             .chain(&["vectors"])
+            .chain(&language::KEYS)
             .find(|key| section.has(key) && !allowed.contains(key))
             .map(|key| section.error(key, &format!("no such key for kind = {kind:?}"), "one"))
     };
@@ -336,9 +338,11 @@ fn space_kind(section: &Section<'_>) -> Result<SpaceKind> {
         }
         "word2vec" => (SpaceKind::Word2Vec(section.required_text("vectors")?.into()), &["vectors"]),
         "glove" => (SpaceKind::Glove(section.required_text("vectors")?.into()), &["vectors"]),
+        "bert" => (SpaceKind::Bert(language::bert(section)?), language::BERT_KEYS),
+        "encoder" => (SpaceKind::Encoder(language::encoder(section)?), &language::KEYS),
         "word_rate" => (SpaceKind::WordRate, &[]),
         other => {
-            let expected = "one of bow, word2vec, glove, word_rate";
+            let expected = "one of bow, word2vec, glove, bert, encoder, word_rate";
             return Err(section.error("kind", expected, format!("{other:?}")));
         }
     };

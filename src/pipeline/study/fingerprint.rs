@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::Inputs;
 use crate::error::{Error, Result};
+use crate::pipeline::language::MODEL_FILES;
 use crate::study::{SpaceKind, Study};
 
 /// One input and its hash.
@@ -85,6 +86,9 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs) -> Result<Vec<InputHash>> {
     for space in &study.spaces {
         if let SpaceKind::Word2Vec(path) | SpaceKind::Glove(path) = &space.kind {
             add(path)?;
+        }
+        for name in MODEL_FILES {
+            space.kind.model_folder().map_or(Ok(()), |folder| add(&folder.join(name)))?;
         }
     }
     for (subject, (_, pattern)) in inputs.subjects.iter().zip(&study.bold) {

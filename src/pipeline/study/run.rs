@@ -23,6 +23,7 @@ use super::split::{Split, split};
 use crate::backend::device::Device;
 use crate::backend::{OtherFits, Problem, n_workers};
 use crate::error::Result;
+use crate::pipeline::language::LanguageWork;
 use crate::pipeline::memory::peak_bytes;
 use crate::pipeline::output::{write_bytes, write_json};
 use crate::pipeline::report::write_page;
@@ -107,7 +108,9 @@ pub fn run(
     }
     mark("hashes", reporter);
 
-    let words = word_spaces(study, &inputs.stories, &split, &mut warnings)?;
+    let cache = options.out.join(".cache");
+    let work = LanguageWork { cache: &cache, is_plan: options.dry_run, reporter, cancel };
+    let words = word_spaces(study, &inputs.stories, &split, &mut warnings, &work)?;
     let borrowed: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
     let (n_threads, memory) = (options.n_threads, options.memory_bytes);
     let mut plan = plan(study, &inputs, &split, &borrowed, n_threads, memory)?;
@@ -158,7 +161,8 @@ pub fn run(
             if !others.splits.is_empty() {
                 let limits = (n_threads, memory);
                 let own = (&split, &plan);
-                other = Some(load_others(study, &inputs, subject, own, &words, &others, limits)?);
+                let made = (&words[..], &work);
+                other = Some(load_others(study, &inputs, subject, own, made, &others, limits)?);
                 mark("prepare other fits", reporter);
             }
             let n_feature_trs = subject.n_feature_trs.clone();

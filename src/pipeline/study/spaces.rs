@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -17,10 +17,11 @@ use crate::features::bow::Vocabulary;
 use crate::features::coverage::{Coverage, CoverageCounts};
 use crate::features::static_vectors::{VectorFormat, candidates, embed, wanted_words};
 use crate::features::word_rate::word_rate;
-use crate::io::word_vectors;
+use crate::io::{npy, word_vectors};
 use crate::matrix::{Rows, SPARSE_MAX_DENSITY, StoryDesign};
+use crate::pipeline::language::{LanguageWork, stored_vectors};
 use crate::stimuli::Story;
-use crate::study::{SpaceKind, Study, WordTime};
+use crate::study::{LanguageSpace, ModelSource, SpaceKind, Study, WordTime};
 use crate::warning::Warning;
 
 /// One space's word rows: what does not depend on TR times.
@@ -42,17 +43,35 @@ enum RowSource {
     Stored(Vec<Rows>),
     /// Word vectors by the file's spelling.
     Vectors(HashMap<String, Vec<f32>>, VectorFormat),
+    /// One .npy a story.
+    Files(Vec<PathBuf>),
 }
 
 impl WordSpace {
     /// The word rows of one story, `(n_words, n_features)`.
     /// # Errors
-    /// As `static_vectors::embed`.
+    /// As `static_vectors::embed`; those of reading stored rows.
     pub fn story_rows(&self, index: usize, story: &Story) -> Result<Cow<'_, Rows>> {
         match &self.rows {
             RowSource::Stored(rows) => Ok(Cow::Borrowed(&rows[index])),
             RowSource::Vectors(vectors, format) => {
                 let (rows, _) = embed(&story.words, vectors, self.n_features, *format)?;
+                Ok(Cow::Owned(Rows::Dense(rows)))
+            }
+            RowSource::Files(files) => {
+                let rows = npy::read_matrix_f32(&files[index])?;
+                if rows.dim() != (story.words.len(), self.n_features) {
+                    return Err(Error::Shape {
+                        what: format!(
+                            "word vectors of {:?} ({})",
+                            story.name,
+                            files[index].display()
+                        ),
+                        expected: format!("({}, {})", story.words.len(), self.n_features),
+                        got: format!("{:?}", rows.dim()),
+                        hint: "remove the folder .cache and start again".into(),
+                    });
+                }
                 Ok(Cow::Owned(Rows::Dense(rows)))
             }
         }
@@ -75,14 +94,15 @@ pub struct SpaceInfo {
 
 /// Word rows of a space that is not a combination; `None` for one.
 ///
-/// `train`: indices of the training stories, the only ones a vocabulary sees.
+/// `train`: indices of the training stories, the only ones a vocabulary or an encoder sees.
 /// # Errors
-/// Those of the vector files; `Error::Values` for an empty vocabulary.
+/// Those of the vector files and checkpoints; `Error::Values` for an empty vocabulary.
 pub fn word_space(
     kind: &SpaceKind,
     folder: &Path,
     stories: &[Story],
     train: &[usize],
+    work: &LanguageWork<'_>,
 ) -> Result<Option<WordSpace>> {
     let made = match kind {
         SpaceKind::Combine(_) => return Ok(None),
@@ -113,8 +133,36 @@ pub fn word_space(
             static_space(&folder.join(path), VectorFormat::Word2vec, stories)?
         }
         SpaceKind::Glove(path) => static_space(&folder.join(path), VectorFormat::Glove, stories)?,
+        SpaceKind::Bert(space) | SpaceKind::Encoder(space) => {
+            language_space(space, folder, stories, work)?
+        }
     };
     Ok(Some(made))
+}
+
+fn language_space(
+    space: &LanguageSpace,
+    folder: &Path,
+    stories: &[Story],
+    work: &LanguageWork<'_>,
+) -> Result<WordSpace> {
+    let model = match &space.model {
+        ModelSource::Folder(path) => folder.join(path),
+        ModelSource::Trained | ModelSource::Untrained => {
+            return Err(Error::Usage {
+                place: "kind = \"encoder\"".into(),
+                problem: "expected model = FOLDER, got nothing".into(),
+                hint: "give the folder of a trained encoder".into(),
+            });
+        }
+    };
+    let stored = stored_vectors(&model, &space.reading, stories, work)?;
+    Ok(WordSpace {
+        n_features: stored.width,
+        rows: RowSource::Files(stored.files),
+        coverage: Some(stored.coverage),
+        names: None,
+    })
 }
 
 fn static_space(path: &Path, format: VectorFormat, stories: &[Story]) -> Result<WordSpace> {
@@ -153,10 +201,11 @@ pub fn word_spaces(
     stories: &[Story],
     split: &Split,
     warnings: &mut Vec<Warning>,
+    work: &LanguageWork<'_>,
 ) -> Result<Vec<Option<WordSpace>>> {
     let mut made = Vec::with_capacity(study.spaces.len());
     for space in &study.spaces {
-        let words = word_space(&space.kind, &study.folder, stories, &split.train)?;
+        let words = word_space(&space.kind, &study.folder, stories, &split.train, work)?;
         let is_static = matches!(space.kind, SpaceKind::Word2Vec(_) | SpaceKind::Glove(_));
         if let (true, Some(coverage)) =
             (is_static, words.as_ref().and_then(|w| w.coverage.as_ref()))
