@@ -20,6 +20,7 @@
 //! | `standins` | the stand-in CUDA libraries: what they compute, and every mistake they stop at |
 //! | `report` | report.html: numbers, self-containment, hostile names, refusals; figure files |
 //! | `bert_family` | pretrained checkpoints against transformers, layer by layer |
+//! | `language_spaces` | `bert` and `encoder` as features: vectors, windows, cache, spaces of a study |
 //! | `word_pieces` | tokenizers against transformers; training a vocabulary |
 //! | `real_data` | reference results on real BOLD, where the data are there |
 
@@ -30,6 +31,7 @@ mod devices;
 mod fold_flags;
 mod golden;
 mod hostile;
+mod language_spaces;
 mod memory;
 mod naive;
 mod null_and_planted;

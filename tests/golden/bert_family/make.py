@@ -52,6 +52,30 @@ def case(name, model, base, pad):
     return folder
 
 
+WORDS = ["word3", "Word17", "zzz", "word5", "a", "word12", "i", "word9"]
+
+
+def word_vectors(folder, model):
+    """Means over each word's pieces, all words in one window; and with nothing behind the word."""
+    lines = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "word"] + [f"##{i}" for i in range(10)]
+    lines += list("abcdefghijklmnopqrstuvwx")
+    assert len(lines) == SIZES["vocab_size"]
+    (folder / "vocab.txt").write_text("\n".join(lines) + "\n")
+    tokenizer = BertTokenizerFast(vocab=str(folder / "vocab.txt"))
+
+    def vectors(words):
+        cut = tokenizer(words, is_split_into_words=True)
+        found = states(model, [cut["input_ids"]], 0)[:, 0]  # (layers + 1, length, hidden)
+        of_word = [[i for i, word in enumerate(cut.word_ids()) if word == w] for w in range(len(words))]
+        return np.stack([found[:, pieces].mean(axis=1) for pieces in of_word], axis=1)
+
+    both = vectors(WORDS)
+    past = np.stack([vectors(WORDS[: w + 1])[:, w] for w in range(len(WORDS))], axis=1)
+    for name, found in [("both", both), ("past", past)]:
+        np.save(folder / f"words_{name}.npy", found.reshape(-1, found.shape[-1]).astype(np.float32))
+    (folder / "words.json").write_text(json.dumps(WORDS) + "\n")
+
+
 def old_names(folder):
     """LayerNorms as early checkpoints called them."""
     path = folder / "model.safetensors"
@@ -78,7 +102,8 @@ def minilm():
 
 def main():
     common = dict(SIZES, hidden_act="gelu")
-    case("bert", BertModel(BertConfig(**common), add_pooling_layer=False), lambda m: m, 0)
+    bert = BertModel(BertConfig(**common), add_pooling_layer=False)
+    word_vectors(case("bert", bert, lambda m: m, 0), bert)
     old = case("bert_masked_lm", BertForMaskedLM(BertConfig(**dict(common, hidden_act="gelu_new"))), lambda m: m.bert, 0)
     old_names(old)
     roberta = RobertaConfig(**dict(common, type_vocab_size=1, pad_token_id=1, layer_norm_eps=1e-5))
