@@ -8,6 +8,8 @@ pub mod batch;
 pub mod config;
 pub mod model;
 mod ops;
+pub mod tokenizer;
+mod vocabulary;
 
 pub use adamw::{AdamW, AdamWSettings};
 pub use batch::{Batch, Targets};

@@ -19,6 +19,7 @@
 //! | `architecture` | imports point the right way; where `unsafe` and printing may stand |
 //! | `standins` | the stand-in CUDA libraries: what they compute, and every mistake they stop at |
 //! | `report` | report.html: numbers, self-containment, hostile names, refusals; figure files |
+//! | `word_pieces` | tokenizers against transformers; training a vocabulary |
 //! | `real_data` | reference results on real BOLD, where the data are there |
 
 mod architecture;
@@ -38,4 +39,5 @@ mod solvers;
 mod standins;
 mod statistics;
 mod study_command;
+mod word_pieces;
 mod workbench;
