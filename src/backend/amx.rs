@@ -117,6 +117,26 @@ pub fn left_from_columns(rows: &[[f32; SIDE]; SIDE], chunk: &mut Chunk) {
     }
 }
 
+/// The left factor whose rows are the first of `rows`, from column `column` on; what they lack is
+/// zero.
+#[inline(always)]
+pub fn left_from_rows<'a>(rows: impl Iterator<Item = &'a [f32]>, column: usize, chunk: &mut Chunk) {
+    *chunk = ZEROS;
+    for (i, row) in rows.take(SIDE).enumerate() {
+        let row = &row[column.min(row.len())..];
+        let mut cells = [0.0; SIDE];
+        match row.first_chunk() {
+            Some(row) => cells = *row,
+            None => cells[..row.len()].copy_from_slice(row),
+        }
+        let even: [f32; SIDE / 2] = std::array::from_fn(|k| cells[2 * k]);
+        let odd: [f32; SIDE / 2] = std::array::from_fn(|k| cells[2 * k + 1]);
+        for (part, words) in pairs(&even, &odd).iter().enumerate() {
+            chunk[2 * part + i / 16].0[i % 16 * 16..][..16].copy_from_slice(words);
+        }
+    }
+}
+
 /// One cell of a left factor: its parts' sum, which is the f32 that it was made of.
 pub fn left_value(chunk: &Chunk, row: usize, column: usize) -> f32 {
     let part = |i: usize| {

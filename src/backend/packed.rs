@@ -107,6 +107,38 @@ impl Packed {
         }
     }
 
+    /// `rows` rows of `cols` cells, the next one `stride` cells further in `data`.
+    pub fn fill_rows(
+        &mut self,
+        layout: Layout,
+        (data, stride): (&[f32], usize),
+        (rows, cols): (usize, usize),
+        arch: Arch,
+    ) {
+        (self.rows, self.depth, self.terms) = (rows, cols, cols);
+        if rows == 0 || cols == 0 {
+            self.fill(layout, rows, cols, |_, _| 0.0);
+            return;
+        }
+        let row = |i: usize| &data[i * stride..][..cols];
+        match self.cells(layout) {
+            Cells::Strips(strips) => {
+                for (s, strip) in strips.chunks_exact_mut(cols).enumerate() {
+                    // A row that is not there is a strip's first one, times nothing.
+                    let live = STRIP.min(rows - s * STRIP);
+                    let from: [&[f32]; STRIP] =
+                        std::array::from_fn(|i| row(s * STRIP + if i < live { i } else { 0 }));
+                    for (k, column) in strip.iter_mut().enumerate() {
+                        *column = std::array::from_fn(|i| if i < live { from[i][k] } else { 0.0 });
+                    }
+                }
+            }
+            Cells::Chunks(chunks) => {
+                arch.dispatch(Rows { data, stride, rows, cols, chunks });
+            }
+        }
+    }
+
     /// The transpose of some rows of a row-major `(_, cols)` matrix: row i of the product is
     /// column i of `data`.
     pub fn fill_transposed(&mut self, layout: Layout, data: &[f32], cols: usize, arch: Arch) {
@@ -211,6 +243,31 @@ impl Packed {
     }
 }
 
+/// Rows of a row-major matrix as rows of a left factor.
+struct Rows<'a> {
+    data: &'a [f32],
+    stride: usize,
+    rows: usize,
+    cols: usize,
+    chunks: &'a mut [Chunk],
+}
+
+impl WithSimd for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { data, stride, rows, cols, chunks } = self;
+        for (s, strip) in chunks.chunks_exact_mut(cols.div_ceil(SIDE)).enumerate() {
+            for (c, chunk) in strip.iter_mut().enumerate() {
+                let rows = s * SIDE..rows.min((s + 1) * SIDE);
+                let rows = rows.map(|i| &data[i * stride..][..cols]);
+                amx::left_from_rows(rows, c * SIDE, chunk);
+            }
+        }
+    }
+}
+
 /// Columns of a row-major matrix as rows of a left factor.
 struct Columns<'a> {
     data: &'a [f32],
@@ -271,6 +328,11 @@ mod tests {
                 let by_rows: Vec<f32> =
                     (0..rows).flat_map(|i| (0..depth).map(move |k| value(i, k))).collect();
                 assert_eq!(packed.to_rows(), by_rows);
+                let stride = depth + 3;
+                let apart: Vec<f32> =
+                    (0..rows).flat_map(|i| (0..stride).map(move |k| value(i, k))).collect();
+                other.fill_rows(layout, (&apart, stride), (rows, depth), Arch::new());
+                assert_eq!(other, packed);
             }
         }
     }

@@ -9,9 +9,10 @@
 use std::collections::HashMap;
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
 use super::model::Encoder;
+use super::ops::{Adam, Moments, sum_of_squares};
 use crate::error::{Error, Result};
 
 /// How weights follow their gradients.
@@ -44,26 +45,14 @@ pub struct AdamW {
     n_steps: usize,
 }
 
-#[derive(Debug)]
-struct Moments {
-    first: Tensor,
-    second: Tensor,
-    decays: bool,
-}
-
 impl AdamW {
     /// Before the first step.
     /// # Errors
     /// `Error::Tensor` if memory is short.
     pub fn new(encoder: &Encoder, settings: &AdamWSettings) -> Result<Self> {
-        let moments: candle_core::Result<_> = encoder
-            .parameters()
-            .iter()
-            .map(|(_, var)| {
-                let zeros = || Tensor::zeros(var.shape(), DType::F32, var.device());
-                Ok(Moments { first: zeros()?, second: zeros()?, decays: var.rank() > 1 })
-            })
-            .collect();
+        let parameters = encoder.parameters().iter();
+        let moments: candle_core::Result<_> =
+            parameters.map(|(_, var)| Moments::zeros(var)).collect();
         Ok(Self { settings: settings.clone(), moments: moments?, n_steps: 0 })
     }
 
@@ -71,7 +60,13 @@ impl AdamW {
     /// # Errors
     /// `Error::Numerical` for a gradient that is not finite: no weight is touched then.
     pub fn step(&mut self, encoder: &Encoder, gradients: &GradStore, lr: f64) -> Result<f64> {
-        let norm = gradient_norm(encoder, gradients)?;
+        let mut sum = 0.0;
+        for (_, var) in encoder.parameters() {
+            if let Some(gradient) = gradients.get(var) {
+                sum += sum_of_squares(gradient)?;
+            }
+        }
+        let norm = sum.sqrt();
         if !norm.is_finite() {
             return Err(Error::Numerical {
                 what: format!("training step {}", self.n_steps + 1),
@@ -83,18 +78,20 @@ impl AdamW {
         }
         self.n_steps += 1;
         let AdamWSettings { weight_decay, beta1, beta2, eps, max_grad_norm } = self.settings;
-        let scale = max_grad_norm.filter(|&max| norm > max).map_or(1.0, |max| max / norm);
         let n = self.n_steps as i32;
-        let (c1, c2) = (1.0 - beta1.powi(n), 1.0 - beta2.powi(n));
+        let (first, second) = (1.0 - beta1.powi(n), 1.0 - beta2.powi(n));
         for ((_, var), moments) in encoder.parameters().iter().zip(&mut self.moments) {
             let Some(gradient) = gradients.get(var) else { continue };
-            let g = (gradient * scale)?;
-            moments.first = ((&moments.first * beta1)? + (&g * (1.0 - beta1))?)?;
-            moments.second = ((&moments.second * beta2)? + (g.sqr()? * (1.0 - beta2))?)?;
-            let decay = if moments.decays { lr * weight_decay } else { 0.0 };
-            let step =
-                ((&moments.first * (lr / c1))? / ((&moments.second * (1.0 / c2))?.sqrt()? + eps)?)?;
-            var.set(&((var.as_tensor() * (1.0 - decay))? - step)?)?;
+            let adam = Adam {
+                gradient_scale: max_grad_norm.map_or(1.0, |max| (max / norm).min(1.0)),
+                beta1,
+                beta2,
+                keep: 1.0 - if var.rank() > 1 { lr * weight_decay } else { 0.0 },
+                rate: lr / first,
+                second,
+                eps,
+            };
+            moments.step(var, gradient, adam)?;
         }
         Ok(norm)
     }
@@ -105,9 +102,10 @@ impl AdamW {
     pub fn state(&self, encoder: &Encoder) -> Result<Vec<(String, Tensor)>> {
         let n_steps = Tensor::from_slice(&[self.n_steps as i64], 1, &Device::Cpu)?;
         let mut state = vec![("n_steps".to_owned(), n_steps)];
-        for ((name, _), moments) in encoder.parameters().iter().zip(&self.moments) {
-            state.push((format!("first.{name}"), moments.first.clone()));
-            state.push((format!("second.{name}"), moments.second.clone()));
+        for ((name, var), moments) in encoder.parameters().iter().zip(&self.moments) {
+            let [first, second] = moments.to_tensors(var)?;
+            state.push((format!("first.{name}"), first));
+            state.push((format!("second.{name}"), second));
         }
         Ok(state)
     }
@@ -118,7 +116,7 @@ impl AdamW {
     pub fn set_state(&mut self, encoder: &Encoder, state: &HashMap<String, Tensor>) -> Result<()> {
         let get = |name: &str, shape: &[usize]| {
             let found = state.get(name);
-            found.filter(|tensor| tensor.dims() == shape).cloned().ok_or_else(|| Error::Shape {
+            found.filter(|tensor| tensor.dims() == shape).ok_or_else(|| Error::Shape {
                 what: format!("{name} of a training's checkpoint"),
                 expected: format!("{shape:?}"),
                 got: found.map_or("none".into(), |tensor| format!("{:?}", tensor.dims())),
@@ -127,20 +125,9 @@ impl AdamW {
         };
         self.n_steps = get("n_steps", &[1])?.to_vec1::<i64>()?[0].max(0) as usize;
         for ((name, var), moments) in encoder.parameters().iter().zip(&mut self.moments) {
-            moments.first = get(&format!("first.{name}"), var.dims())?;
-            moments.second = get(&format!("second.{name}"), var.dims())?;
+            let get = |which: &str| get(&format!("{which}.{name}"), var.dims());
+            *moments = Moments::of(get("first")?, get("second")?)?;
         }
         Ok(())
     }
-}
-
-/// Euclidean length of all gradients together.
-fn gradient_norm(encoder: &Encoder, gradients: &GradStore) -> Result<f64> {
-    let mut sum = 0.0;
-    for (_, var) in encoder.parameters() {
-        if let Some(gradient) = gradients.get(var) {
-            sum += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
-        }
-    }
-    Ok(sum.sqrt())
 }

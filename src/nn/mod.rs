@@ -8,6 +8,8 @@ pub mod batch;
 pub mod config;
 pub mod model;
 mod ops;
+#[cfg(test)]
+mod tests;
 pub mod tokenizer;
 mod vocabulary;
 

@@ -282,7 +282,10 @@ impl Encoder {
         };
         let (hidden_p, attention_p) =
             (self.config.hidden_dropout_prob, self.config.attention_probs_dropout_prob);
-        let mut x = ops::dropout(&self.embed(batch)?, dropout(hidden_p))?;
+        let Parts { words, positions, types, .. } = &self.parts;
+        let embedded =
+            ops::embed((words, positions, types), &batch.ids, &batch.types, batch.length)?;
+        let mut x = ops::dropout(&embedded, dropout(hidden_p))?;
         see(&x);
         for block in &self.parts.blocks {
             let normed = self.normed(&x, &block.attention_norm)?;
@@ -303,18 +306,6 @@ impl Encoder {
             see(&x);
         }
         Ok(self.normed(&x, &self.parts.norm)?)
-    }
-
-    /// Sum of the embeddings of piece, position and token type, (tokens, width).
-    fn embed(&self, batch: &Batch) -> candle_core::Result<Tensor> {
-        let n = batch.rows * batch.length;
-        let positions: Vec<u32> = (0..n).map(|i| (i % batch.length) as u32).collect();
-        let look_up = |table: &Tensor, ids: &[u32]| {
-            table.index_select(&Tensor::from_slice(ids, n, &self.device)?, 0)
-        };
-        look_up(&self.parts.words, &batch.ids)?
-            + look_up(&self.parts.positions, &positions)?
-            + look_up(&self.parts.types, &batch.types)?
     }
 
     fn check(&self, batch: &Batch) -> Result<()> {

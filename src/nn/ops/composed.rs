@@ -14,10 +14,21 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     x.matmul(&weight.t()?)?.broadcast_add(bias)
 }
 
-pub fn dropout(x: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
-    let Some(Dropout { p, seed }) = dropout.filter(|dropout| dropout.p > 0.0) else {
-        return Ok(x.clone());
+pub fn embed(
+    (words, positions, types): (&Tensor, &Tensor, &Tensor),
+    ids: &[u32],
+    type_ids: &[u32],
+    length: usize,
+) -> Result<Tensor> {
+    let n = ids.len();
+    let places: Vec<u32> = (0..n).map(|i| (i % length) as u32).collect();
+    let look_up = |table: &Tensor, ids: &[u32]| {
+        table.index_select(&Tensor::from_slice(ids, n, table.device())?, 0)
     };
+    look_up(words, ids)? + look_up(positions, &places)? + look_up(types, type_ids)?
+}
+
+pub fn dropout(x: &Tensor, Dropout { p, seed }: Dropout) -> Result<Tensor> {
     let scale = (1.0 / (1.0 - p)) as f32;
     let kept = super::kept(seed, p);
     let mask: Vec<f32> =
@@ -41,7 +52,11 @@ pub fn attention(
     let hidden: Vec<f32> = attended.iter().map(|&a| if a { 0.0 } else { f32::MIN }).collect();
     let hidden = Tensor::from_vec(hidden, (b, 1, 1, length), qkv.device())?;
     let weights = softmax(&scores.broadcast_add(&hidden)?)?;
-    let mixed = self::dropout(&weights, dropout)?.matmul(&v)?;
+    let weights = match dropout {
+        Some(dropout) => self::dropout(&weights, dropout)?,
+        None => weights,
+    };
+    let mixed = weights.matmul(&v)?;
     mixed.transpose(1, 2)?.reshape((b * length, width))
 }
 

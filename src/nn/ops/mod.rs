@@ -4,7 +4,21 @@
 //! form *composed* of candle's own operations: it runs on every device, and the tests hold the
 //! fused form of the CPU to it.
 
+mod adam;
+mod attention;
 mod composed;
+mod elementwise;
+mod embed;
+mod head;
+mod host;
+mod linear;
+mod math;
+mod norm;
+mod products;
+#[cfg(test)]
+mod tests;
+
+pub use adam::{Adam, Moments, sum_of_squares};
 
 use candle_core::{Result, Tensor};
 
@@ -28,29 +42,59 @@ pub struct Rows<'a> {
     pub attended: &'a [bool],
 }
 
+/// words[ids[i]] + positions[i mod length] + types[types[i]] for every token, (tokens, width).
+pub fn embed(
+    (words, positions, types): (&Tensor, &Tensor, &Tensor),
+    ids: &[u32],
+    type_ids: &[u32],
+    length: usize,
+) -> Result<Tensor> {
+    if !words.device().is_cpu() {
+        return composed::embed((words, positions, types), ids, type_ids, length);
+    }
+    let op = embed::Embed { ids: ids.to_vec(), types: type_ids.to_vec(), length };
+    words.apply_op3(positions, types, op)
+}
+
 /// (x − mean) / √(variance + eps) · weight + bias over the last dimension.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    composed::layer_norm(x, weight, bias, eps)
+    if !x.device().is_cpu() {
+        return composed::layer_norm(x, weight, bias, eps);
+    }
+    x.apply_op3(weight, bias, norm::LayerNorm(eps as f32))
 }
 
 /// x · weightᵀ + bias; weight: (out, in).
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    composed::linear(x, weight, bias)
+    if !x.device().is_cpu() {
+        return composed::linear(x, weight, bias);
+    }
+    x.apply_op3(weight, bias, linear::Linear)
 }
 
 /// x · Φ(x), with the error function.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    x.gelu_erf()
+    if x.device().is_cpu() { x.apply_op1(elementwise::Gelu) } else { x.gelu_erf() }
 }
 
 /// x with a share of its values set to 0 and the others scaled up.
 pub fn dropout(x: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
-    composed::dropout(x, dropout)
+    match dropout.filter(|dropout| dropout.p > 0.0) {
+        None => Ok(x.clone()),
+        Some(dropout) if x.device().is_cpu() => x.apply_op1(elementwise::DropoutOp(dropout)),
+        Some(dropout) => composed::dropout(x, dropout),
+    }
 }
 
 /// residual + dropout(x).
 pub fn dropout_add(x: &Tensor, residual: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
-    composed::dropout(x, dropout)? + residual
+    match dropout.filter(|dropout| dropout.p > 0.0) {
+        None => x + residual,
+        Some(dropout) if x.device().is_cpu() => {
+            x.apply_op2(residual, elementwise::DropoutAdd(dropout))
+        }
+        Some(dropout) => composed::dropout(x, dropout)? + residual,
+    }
 }
 
 /// softmax(q·kᵀ/√d) · v within each row and head, weights dropped out.
@@ -62,12 +106,20 @@ pub fn attention(
     rows: Rows<'_>,
     dropout: Option<Dropout>,
 ) -> Result<Tensor> {
-    composed::attention(qkv, heads, rows, dropout)
+    let dropout = dropout.filter(|dropout| dropout.p > 0.0);
+    if !qkv.device().is_cpu() {
+        return composed::attention(qkv, heads, rows, dropout);
+    }
+    let attended = rows.attended.to_vec();
+    qkv.apply_op1(attention::Attention { heads, length: rows.length, attended, dropout })
 }
 
 /// Mean of −ln p(label), p = softmax(x · tableᵀ + bias). x: (n, width), table: (pieces, width).
 pub fn mlm_loss(x: &Tensor, table: &Tensor, bias: &Tensor, labels: &[u32]) -> Result<Tensor> {
-    composed::mlm_loss(x, table, bias, labels)
+    if !x.device().is_cpu() {
+        return composed::mlm_loss(x, table, bias, labels);
+    }
+    x.apply_op3(table, bias, head::MlmLoss::new(labels))
 }
 
 /// Which values of a place dropout keeps: a hash of seed and index, so that any thread can ask for
@@ -89,24 +141,4 @@ fn hash(index: u32, key: u32) -> u32 {
     x ^= x >> 15;
     x = x.wrapping_mul(0x846c_a68b);
     x ^ x >> 16
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dropout_drops_its_share_and_differs_from_seed_to_seed() {
-        let n = 200_000;
-        for (p, seed) in [(0.1, 3), (0.5, u64::MAX / 3), (0.9, 1 << 40)] {
-            let kept = kept(seed, p);
-            let share = (0..n).filter(|&i| !kept(i)).count() as f64 / f64::from(n);
-            let sd = (p * (1.0 - p) / f64::from(n)).sqrt();
-            assert!((share - p).abs() < 4.0 * sd, "{share} dropped, expected {p}");
-            let other = super::kept(seed + (1 << 32), p);
-            let both = (0..n).filter(|&i| !kept(i) && !other(i)).count() as f64 / f64::from(n);
-            assert!((both - p * p).abs() < 5.0 * p * sd.max(1e-3), "{both} by both seeds");
-        }
-        assert!((0..n).all(kept(7, 0.0)));
-    }
 }
