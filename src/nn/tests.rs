@@ -157,6 +157,29 @@ fn a_saved_encoder_is_the_same_and_a_damaged_one_is_refused() {
     assert_eq!(Encoder::load(dir.path(), &Device::Cpu).unwrap_err().exit_code(), 3);
 }
 
+/// What `save_pretrained` wrote, tensor for tensor: what transformers reads from its own folder it
+/// reads from ours.
+#[test]
+fn a_folder_that_is_saved_is_the_one_transformers_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    Encoder::load(&folder().join("checkpoint"), &Device::Cpu).unwrap().save(dir.path()).unwrap();
+    let tensors = |folder: PathBuf| {
+        candle_core::safetensors::load(folder.join("model.safetensors"), &Device::Cpu).unwrap()
+    };
+    let (ours, theirs) = (tensors(dir.path().into()), tensors(folder().join("checkpoint")));
+    assert_eq!(ours.len(), theirs.len());
+    for (name, tensor) in &ours {
+        assert_eq!((tensor.dims(), flat(tensor)), (theirs[name].dims(), flat(&theirs[name])));
+    }
+    let config = |folder: PathBuf| -> serde_json::Map<String, serde_json::Value> {
+        serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap()
+    };
+    let theirs = config(folder().join("checkpoint"));
+    for (key, value) in config(dir.path().into()) {
+        assert_eq!(theirs[&key], value, "{key}");
+    }
+}
+
 #[test]
 fn rows_and_targets_that_do_not_fit_are_refused() {
     let golden = golden();

@@ -100,7 +100,7 @@ fn linear_is_the_composed_one() {
 fn gelu_is_the_composed_one() {
     let x = random(&[77, 31], 1);
     let wide = || x.affine(6.0, 0.0);
-    compare(&[x.clone()], 1e-6, || gelu(&wide()?), || wide()?.gelu_erf());
+    compare(std::slice::from_ref(&x), 1e-6, || gelu(&wide()?), || wide()?.gelu_erf());
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn attention_is_the_composed_one() {
         let rows = Rows { rows, length, attended: &attended };
         for dropout in [None, SOME] {
             compare(
-                &[qkv.clone()],
+                std::slice::from_ref(&qkv),
                 tolerance(9 * length * size),
                 || attention(&wide()?, heads, rows, dropout),
                 || composed::attention(&wide()?, heads, rows, dropout),
