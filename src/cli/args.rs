@@ -59,6 +59,9 @@ pub enum Command {
     Delay(DelayArgs),
     /// Word rows and TR rows of a feature space, as .npy files
     Features(FeaturesArgs),
+    /// Encoders trained from scratch by masked language modelling
+    #[command(subcommand)]
+    Encoder(super::encoder_args::EncoderCommand),
     /// BOLD with a known truth for your stories, and a study over it
     Simulate(SimulateArgs),
     /// Time cross-validated ridge on this machine, stage by stage

@@ -3,6 +3,7 @@
 pub mod arrays;
 pub mod bench;
 pub mod demo;
+pub mod encoder;
 pub mod features;
 pub mod language;
 pub mod memory;

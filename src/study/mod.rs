@@ -1,5 +1,6 @@
 //! STUDY.toml: what a user may say, checked once into a type that cannot be wrong.
 
+mod encoder;
 pub mod keys;
 mod language;
 mod parse;

@@ -39,12 +39,13 @@ pub fn from_text(text: &str, folder: &Path, name: &str) -> Result<Study> {
         problem: error.to_string().trim_end().to_owned(),
         hint: "the file must be TOML".into(),
     })?;
-    const SECTIONS: [&str; 9] = [
+    const SECTIONS: [&str; 10] = [
         "stories",
         "bold",
         "split",
         "design",
         "space",
+        "encoder",
         "ridge",
         "statistics",
         "stability",
@@ -166,6 +167,7 @@ impl<'a> Parser<'a> {
             fit_intercept: ridge.flag("fit_intercept", true)?,
             weights: output.flag("weights", false)?,
             statistics: statistics(&self.section("statistics")?)?,
+            encoder: super::encoder::encoder(&self.section("encoder")?)?,
             stability: stability(&self.section("stability")?)?,
         };
         Ok(study)

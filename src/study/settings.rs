@@ -8,6 +8,7 @@ use crate::backend::Scorer;
 use crate::design::trim::Trim;
 use crate::design::zscore::ZScoreMode;
 use crate::features::contextual::ContextSettings;
+use crate::nn::TrainSettings;
 use crate::ridge::{AlphaGrid, Solver};
 
 /// Everything STUDY.toml says, with defaults filled in. Paths are as the file gives them,
@@ -74,6 +75,8 @@ pub struct Study {
     pub weights: bool,
     /// Significance and confidence.
     pub statistics: Statistics,
+    /// How encoders are trained.
+    pub encoder: TrainSettings,
     /// Other splits, fewer stories.
     pub stability: Stability,
 }

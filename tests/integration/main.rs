@@ -13,6 +13,7 @@
 //! | `statistics` | what a study computes beyond scores: significance, comparisons, other splits |
 //! | `null_and_planted` | the permutation test on BOLD whose truth is known |
 //! | `fold_flags` | `--folds` of `run` and `ridge`, `--groups` |
+//! | `encoder_command` | `voxelcast encoder`: training, going on bit for bit, sweeps, embedding |
 //! | `memory` | what a run keeps in memory, and what it must not |
 //! | `devices` | which device is taken and why; `ridge` on a card or its stand-in |
 //! | `hostile` | every wrong input of a study: exit code, message, nothing written |
@@ -28,6 +29,7 @@ mod architecture;
 mod bench_command;
 mod bert_family;
 mod devices;
+mod encoder_command;
 mod fold_flags;
 mod golden;
 mod hostile;

@@ -21,6 +21,7 @@ mod spaces;
 mod split;
 
 pub use fingerprint::{InputHash, hash_file};
+pub(crate) use folder::lock_folder;
 pub use inputs::{Inputs, RESPDICT_EXTRA, Subject, read_inputs, read_respdict};
 pub use plan::{ModelPlan, StudyPlan, plan};
 pub use run::{RunOptions, StudyResults, run};
