@@ -85,7 +85,7 @@ pub fn run(
     warnings.iter().for_each(|warning| reporter.warn(warning));
     let all: Vec<usize> = (0..stories.len()).collect();
     let cache = job.out.join(".cache");
-    let work = LanguageWork { cache: &cache, is_plan: false, reporter, cancel };
+    let work = LanguageWork { cache: &cache, encoder: None, is_plan: false, reporter, cancel };
     let space = word_space(&job.kind, Path::new(""), &stories, &all, &work)?;
     let Some(space) = space else {
         return Err(Error::Usage {

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
 
+use super::encoder::{train_cached, untrained_cached};
+use super::output::write_bytes;
 use super::reporter::Reporter;
 use crate::error::{Error, Result};
 use crate::features::contextual::{
@@ -12,14 +14,17 @@ use crate::features::contextual::{
 };
 use crate::features::coverage::{Coverage, CoverageCounts};
 use crate::io::npy;
-use crate::nn::WordPieces;
 use crate::nn::pretrained::{open, shape};
+use crate::nn::{TrainSettings, WordPieces};
 use crate::stimuli::Story;
+use crate::study::{ModelSource, SpaceKind, Study};
 
 /// What language models need of the command that uses them.
 pub struct LanguageWork<'a> {
     /// Folder of what was computed before, and of what is.
     pub cache: &'a Path,
+    /// How encoders are trained, where they can be.
+    pub encoder: Option<&'a TrainSettings>,
     /// Shapes only: nothing is computed or written.
     pub is_plan: bool,
     /// Told what happens.
@@ -36,6 +41,92 @@ pub struct StoredVectors {
     pub files: Vec<PathBuf>,
     /// Words with pieces that the tokenizer does not know.
     pub coverage: Coverage,
+}
+
+/// The checkpoint folder of a language model; trained on the stories `train` if it must be.
+///
+/// `base`: what a path in the study is relative to.
+/// # Errors
+/// Those of the training; `Error::Usage` where no encoder can be trained.
+pub fn model_folder(
+    source: &ModelSource,
+    base: &Path,
+    stories: &[Story],
+    train: &[usize],
+    work: &LanguageWork<'_>,
+) -> Result<PathBuf> {
+    let is_trained = match source {
+        ModelSource::Folder(path) => return Ok(base.join(path)),
+        ModelSource::Trained => true,
+        ModelSource::Untrained => false,
+    };
+    let Some(settings) = work.encoder else {
+        return Err(Error::Usage {
+            place: "kind = \"encoder\"".into(),
+            problem: "expected a model's folder, got none".into(),
+            hint: "give the folder of a trained encoder".into(),
+        });
+    };
+    std::fs::create_dir_all(work.cache)
+        .map_err(|source| Error::Write { path: work.cache.to_owned(), source })?;
+    // Training stories alone: no word of a test story reaches tokenizer or weights.
+    let texts: Vec<(&str, &[String])> =
+        train.iter().map(|&s| (stories[s].name.as_str(), stories[s].words.as_slice())).collect();
+    match is_trained {
+        true => {
+            train_cached(&texts, settings, &Device::Cpu, work.cache, work.reporter, work.cancel)
+        }
+        false => untrained_cached(&texts, settings, &Device::Cpu, work.cache),
+    }
+}
+
+/// Opens what can be opened of a study's language models without computing anything: sizes,
+/// readings, tokenizers.
+/// # Errors
+/// As [`stored_vectors`].
+pub fn check_models(study: &Study) -> Result<()> {
+    for space in &study.spaces {
+        let (SpaceKind::Bert(language) | SpaceKind::Encoder(language)) = &space.kind else {
+            continue;
+        };
+        let (n_layers, max_length) = match &language.model {
+            ModelSource::Folder(folder) => {
+                let shape = shape(&study.path(folder))?;
+                WordPieces::read(&study.path(folder))?;
+                (shape.n_layers, shape.max_length)
+            }
+            _ => {
+                study
+                    .encoder()
+                    .tokenizer
+                    .map_or(Ok(()), |path| WordPieces::read(&path).map(drop))?;
+                (study.encoder.layers, study.encoder.max_length)
+            }
+        };
+        language.reading.for_model(n_layers, max_length)?;
+    }
+    Ok(())
+}
+
+/// Copies what a training left, without what only its resumption needs, to `to`.
+/// # Errors
+/// `Error::Read`, `Error::Write`.
+pub fn publish_model(from: &Path, to: &Path) -> Result<()> {
+    const FILES: [&str; 6] = [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "train_log.csv",
+        "baseline.json",
+        "train.json",
+    ];
+    std::fs::create_dir_all(to).map_err(|source| Error::Write { path: to.to_owned(), source })?;
+    for path in FILES.map(|name| from.join(name)).iter().filter(|path| path.is_file()) {
+        let bytes =
+            std::fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        write_bytes(&to.join(path.file_name().unwrap_or_default()), &bytes)?;
+    }
+    Ok(())
 }
 
 /// Vectors of all words of `stories` by the model in `folder`, out of the cache where they are

@@ -112,8 +112,13 @@ fn features(
 ) -> Result<Vec<Array2<f32>>> {
     let all: Vec<usize> = (0..stories.len()).collect();
     let cache = job.out.join(".cache");
-    let work =
-        LanguageWork { cache: &cache, is_plan: false, reporter, cancel: &AtomicBool::new(false) };
+    let work = LanguageWork {
+        cache: &cache,
+        encoder: None,
+        is_plan: false,
+        reporter,
+        cancel: &AtomicBool::new(false),
+    };
     let Some(space) = word_space(&job.kind, Path::new(""), stories, &all, &work)? else {
         return Err(Error::Usage {
             place: "--kind".into(),

@@ -119,6 +119,12 @@ impl Study {
         self.folder.join(path)
     }
 
+    /// How encoders are trained; the tokenizer's path is resolved.
+    pub fn encoder(&self) -> TrainSettings {
+        let tokenizer = self.encoder.tokenizer.as_ref().map(|path| self.path(path));
+        TrainSettings { tokenizer, ..self.encoder.clone() }
+    }
+
     /// A subject's BOLD file of one story.
     pub fn bold_path(&self, pattern: &str, story: &str) -> PathBuf {
         self.folder.join(pattern.replace("{story}", story))

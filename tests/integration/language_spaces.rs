@@ -197,3 +197,113 @@ fn minilm_reads_a_story_with_both_sides_and_with_the_past_alone() {
     assert!(distance("past") <= 1e-4, "{}", distance("past"));
     assert!(distance("both") > 1e-2);
 }
+
+/// A trained encoder and its control, seconds small.
+const ENCODERS: [&str; 9] = [
+    "spaces = [[space]]\nkind = \"encoder\"\n[[space]]\nname = \"untrained\"\nkind = \"encoder\"\n\
+     trained = false\n[[space]]\nkind = \"word_rate\"\n",
+    "encoder.epochs = 2",
+    "encoder.hidden = 8",
+    "encoder.layers = 1",
+    "encoder.intermediate = 16",
+    "encoder.max_length = 32",
+    "encoder.vocab_size = 60",
+    "encoder.batch = 8",
+    "encoder.lr = 1e-2",
+];
+
+fn bytes(out: &Path, file: &str) -> Vec<u8> {
+    let path = out.join("models/encoder").join(file);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn no_word_of_a_test_story_reaches_tokenizer_or_weights_of_an_encoder() {
+    let mut bench = StudyBench::new(72, 40, 4);
+    let files = ["encoder/model.safetensors", "encoder/tokenizer.json", "untrained/tokenizer.json"];
+    let models = |bench: &StudyBench| {
+        let (outcome, out) = bench.run(&ENCODERS, &[]);
+        assert_eq!(outcome.code, 0, "{outcome:#?}");
+        let found = files.map(|file| bytes(&out, file));
+        for subject in ["s1", "s2"] {
+            for space in ["encoder", "encoder-lagged", "untrained"] {
+                let scores = out.join("models").join(subject).join(space);
+                let r = read_vector(&scores.join("test_correlation.npy"), 4);
+                assert!(r.iter().all(|r| r.is_finite()), "{subject} {space}: {r:?}");
+            }
+        }
+        (found, out)
+    };
+    let (first, out) = models(&bench);
+    assert!(!bytes(&out, "encoder/train_log.csv").is_empty());
+    assert!(first[1] == first[2], "one tokenizer for both");
+    assert!(bytes(&out, "untrained/model.safetensors") != first[0], "training changes weights");
+    assert!(bytes(&out, "untrained/config.json") == bytes(&out, "encoder/config.json"));
+
+    // The test story is story5 (workbench): other words, and characters of its own.
+    let test = bench.stories.iter_mut().find(|story| story.name == "story5").expect("there");
+    test.words.iter_mut().step_by(2).for_each(|word| *word = "zebra".to_owned());
+    bench.write_words(|_| true);
+    let (second, _) = models(&bench);
+    assert!(second == first, "a test story changed a model");
+
+    let train = bench.stories.iter_mut().find(|story| story.name != "story5").expect("there");
+    train.words.iter_mut().step_by(2).for_each(|word| *word = "zebra".to_owned());
+    bench.write_words(|_| true);
+    let (third, _) = models(&bench);
+    assert!((0..3).all(|file| third[file] != first[file]), "training stories count");
+}
+
+#[test]
+fn encoders_are_trained_once_for_subjects_and_later_runs_and_anew_for_other_splits() {
+    let bench = StudyBench::new(73, 40, 4);
+    let count = |out: &Path, what: &str| {
+        let entries = std::fs::read_dir(out.join(".cache")).expect("a cache");
+        let names =
+            entries.map(|e| e.expect("readable").file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with(what)).count()
+    };
+    let (outcome, out) = bench.run(&ENCODERS, &["--dry-run"]);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    assert!(!out.exists() && outcome.stdout.contains("untrained"), "{outcome:#?}");
+    let (outcome, out) = bench.run(&ENCODERS, &[]);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    assert_eq!((count(&out, "encoder-"), count(&out, "untrained-")), (1, 1));
+    let trained = bytes(&out, "encoder/model.safetensors");
+    let with = |more: &[&'static str]| [&ENCODERS[..], more].concat();
+    let outcome = bench.run_into(&out, &with(&["stability.splits = 2"]), &["--force"]);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    assert!(outcome.stderr.contains("trained before"), "{}", outcome.stderr);
+    assert_eq!((count(&out, "encoder-"), count(&out, "untrained-")), (3, 3));
+    assert!(bytes(&out, "encoder/model.safetensors") == trained);
+    let outcome = bench.run_into(&out, &with(&["encoder.seed = 1"]), &["--force"]);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    assert_eq!(count(&out, "encoder-"), 4);
+    assert!(bytes(&out, "encoder/model.safetensors") != trained);
+
+    // The folder is a model for other studies and for features.
+    let model = out.join("models/encoder/encoder");
+    let features_out = bench.file("features");
+    let flags = ["--kind", "encoder", "--model", text(&model), "--layer", "1"];
+    let outcome = features(&bench.file("words.tsv"), &features_out, &flags);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    let n_words = bench.stories[0].words.len();
+    let vectors = read_matrix(&features_out.join("story0.words.npy"), (n_words, 8));
+    assert!(vectors.iter().all(|x| x.is_finite()) && vectors.std(0.0) > 0.0);
+}
+
+#[test]
+fn check_opens_the_language_models_of_a_study() {
+    let bench = StudyBench::new(74, 30, 3);
+    assert_eq!(bench.check(&[&spaces()]).code, 0);
+    assert_eq!(bench.check(&ENCODERS).code, 0);
+    let missing = spaces().replace(text(&bert()), "no/model");
+    bench.check(&[&missing]).refused(3, &["no/model/config.json"]);
+    let deep = spaces().replace("layer = 0", "layer = 3");
+    bench.check(&[&deep]).refused(2, &["0 (embeddings) to 2, got 3"]);
+    let long = ENCODERS.map(|line| line.replace("trained = false", "window = 33"));
+    let long: Vec<&str> = long.iter().map(String::as_str).collect();
+    bench.check(&long).refused(2, &["3 to 32 pieces, got 33"]);
+    let tokenizer = [&ENCODERS[..], &["encoder.tokenizer = \"none.json\""]].concat();
+    bench.check(&tokenizer).refused(3, &["none.json"]);
+}

@@ -14,6 +14,7 @@ mod log;
 mod sweep;
 mod text;
 mod train;
+mod untrained;
 
 pub use cached::train_cached;
 pub use device::candle_device;
@@ -22,3 +23,4 @@ pub use grid::{Grid, Point};
 pub use sweep::{PointDone, SweepJob, Swept, sweep};
 pub use text::{NamedWords, read_text};
 pub use train::{TrainJob, Trained, train};
+pub use untrained::untrained_cached;

@@ -145,11 +145,13 @@ fn optional_cells(path: &Path) -> Result<Option<Cells>> {
     Ok(Some(Cells { header, rows }))
 }
 
-/// train_log.csv in the folder and one below, in the order of their names.
+/// train_log.csv in the folder, one below, and of a study's encoders, in the order of their names.
 fn train_logs(out: &Path) -> Vec<PathBuf> {
     let mut found = vec![out.join("train_log.csv")];
-    for entry in std::fs::read_dir(out).into_iter().flatten().flatten() {
-        found.push(entry.path().join("train_log.csv"));
+    for folder in [out.to_owned(), out.join("models/encoder")] {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            found.push(entry.path().join("train_log.csv"));
+        }
     }
     found.retain(|path| path.is_file());
     found.sort();

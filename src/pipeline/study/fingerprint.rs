@@ -91,6 +91,9 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs) -> Result<Vec<InputHash>> {
             space.kind.model_folder().map_or(Ok(()), |folder| add(&folder.join(name)))?;
         }
     }
+    if let Some(tokenizer) = &study.encoder.tokenizer {
+        add(tokenizer)?;
+    }
     for (subject, (_, pattern)) in inputs.subjects.iter().zip(&study.bold) {
         for (story, file) in inputs.stories.iter().zip(&subject.files) {
             hashes.push(hash_file(file.path(), &pattern.replace("{story}", &story.name))?);

@@ -23,7 +23,7 @@ use super::split::{Split, split};
 use crate::backend::device::Device;
 use crate::backend::{OtherFits, Problem, n_workers};
 use crate::error::Result;
-use crate::pipeline::language::LanguageWork;
+use crate::pipeline::language::{LanguageWork, publish_model};
 use crate::pipeline::memory::peak_bytes;
 use crate::pipeline::output::{write_bytes, write_json};
 use crate::pipeline::report::write_page;
@@ -109,7 +109,14 @@ pub fn run(
     mark("hashes", reporter);
 
     let cache = options.out.join(".cache");
-    let work = LanguageWork { cache: &cache, is_plan: options.dry_run, reporter, cancel };
+    let encoder = study.encoder();
+    let work = LanguageWork {
+        cache: &cache,
+        encoder: Some(&encoder),
+        is_plan: options.dry_run,
+        reporter,
+        cancel,
+    };
     let words = word_spaces(study, &inputs.stories, &split, &mut warnings, &work)?;
     let borrowed: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
     let (n_threads, memory) = (options.n_threads, options.memory_bytes);
@@ -122,6 +129,11 @@ pub fn run(
     }
     if options.dry_run {
         return Ok(StudyResults::Planned(Box::new(plan)));
+    }
+    for (space, words) in study.spaces.iter().zip(&words) {
+        if let Some(model) = words.as_ref().and_then(|words| words.encoder.as_ref()) {
+            publish_model(model, &options.out.join("models/encoder").join(&space.name))?;
+        }
     }
     mark("features", reporter);
 

@@ -19,7 +19,7 @@ use crate::features::static_vectors::{VectorFormat, candidates, embed, wanted_wo
 use crate::features::word_rate::word_rate;
 use crate::io::{npy, word_vectors};
 use crate::matrix::{Rows, SPARSE_MAX_DENSITY, StoryDesign};
-use crate::pipeline::language::{LanguageWork, stored_vectors};
+use crate::pipeline::language::{LanguageWork, model_folder, stored_vectors};
 use crate::stimuli::Story;
 use crate::study::{LanguageSpace, ModelSource, SpaceKind, Study, WordTime};
 use crate::warning::Warning;
@@ -34,6 +34,8 @@ pub struct WordSpace {
     pub coverage: Option<Coverage>,
     /// Column names, for a bag of words.
     pub names: Option<Vec<String>>,
+    /// Folder of the encoder that was made for the training stories.
+    pub encoder: Option<PathBuf>,
 }
 
 /// A row a word heard, for every story, can be larger than everything else: static vectors are
@@ -113,6 +115,7 @@ pub fn word_space(
             ),
             coverage: None,
             names: None,
+            encoder: None,
         },
         SpaceKind::Bow(settings) => {
             let training = train.iter().map(|&s| stories[s].words.as_slice());
@@ -127,6 +130,7 @@ pub fn word_space(
                 rows: RowSource::Stored(rows.collect()),
                 coverage: Some(counts.coverage()),
                 names: Some(vocabulary.names().to_vec()),
+                encoder: None,
             }
         }
         SpaceKind::Word2Vec(path) => {
@@ -134,7 +138,7 @@ pub fn word_space(
         }
         SpaceKind::Glove(path) => static_space(&folder.join(path), VectorFormat::Glove, stories)?,
         SpaceKind::Bert(space) | SpaceKind::Encoder(space) => {
-            language_space(space, folder, stories, work)?
+            language_space(space, folder, stories, train, work)?
         }
     };
     Ok(Some(made))
@@ -144,24 +148,28 @@ fn language_space(
     space: &LanguageSpace,
     folder: &Path,
     stories: &[Story],
+    train: &[usize],
     work: &LanguageWork<'_>,
 ) -> Result<WordSpace> {
-    let model = match &space.model {
-        ModelSource::Folder(path) => folder.join(path),
-        ModelSource::Trained | ModelSource::Untrained => {
-            return Err(Error::Usage {
-                place: "kind = \"encoder\"".into(),
-                problem: "expected model = FOLDER, got nothing".into(),
-                hint: "give the folder of a trained encoder".into(),
-            });
-        }
-    };
+    let is_ours = !matches!(space.model, ModelSource::Folder(_));
+    if let (true, true, Some(settings)) = (is_ours, work.is_plan, work.encoder) {
+        space.reading.for_model(settings.layers, settings.max_length)?;
+        return Ok(WordSpace {
+            n_features: settings.hidden,
+            rows: RowSource::Files(Vec::new()),
+            coverage: None,
+            names: None,
+            encoder: None,
+        });
+    }
+    let model = model_folder(&space.model, folder, stories, train, work)?;
     let stored = stored_vectors(&model, &space.reading, stories, work)?;
     Ok(WordSpace {
         n_features: stored.width,
         rows: RowSource::Files(stored.files),
         coverage: Some(stored.coverage),
         names: None,
+        encoder: is_ours.then_some(model),
     })
 }
 
@@ -190,6 +198,7 @@ fn static_space(path: &Path, format: VectorFormat, stories: &[Story]) -> Result<
         rows: RowSource::Vectors(file.vectors, format),
         coverage: Some(coverage),
         names: None,
+        encoder: None,
     })
 }
 
