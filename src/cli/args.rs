@@ -65,6 +65,9 @@ pub enum Command {
     Delay(DelayArgs),
     /// Word rows and TR rows of a feature space, as .npy files
     Features(FeaturesArgs),
+    /// Encoders trained from scratch by masked language modelling
+    #[command(subcommand)]
+    Encoder(super::encoder_args::EncoderCommand),
     /// BOLD with a known truth for your stories, and a study over it
     Simulate(SimulateArgs),
     /// Time cross-validated ridge on this machine, stage by stage
@@ -281,12 +284,27 @@ pub struct FeaturesArgs {
     /// Timed words: a table, raw_text.pkl, a TextGrid, or a folder of tables or TextGrids
     #[arg(long, value_name = "PATH")]
     pub stories: PathBuf,
-    /// bow, word2vec, glove or word_rate
+    /// bow, word2vec, glove, bert, encoder or word_rate
     #[arg(long)]
     pub kind: String,
     /// Word vectors, for word2vec and glove
     #[arg(long, value_name = "FILE")]
     pub vectors: Option<PathBuf>,
+    /// Checkpoint folder, for bert and encoder
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// bert, encoder: hidden state, 0 is the embeddings [default: the last]
+    #[arg(long, value_name = "N")]
+    pub layer: Option<usize>,
+    /// bert, encoder: both, or past: vectors from words up to the word alone [default: both]
+    #[arg(long, value_name = "both|past")]
+    pub context: Option<String>,
+    /// bert, encoder: word pieces of a window [default: the model's longest, at most 512; past: 64]
+    #[arg(long, value_name = "PIECES")]
+    pub context_window: Option<usize>,
+    /// bert, encoder: pieces from window to window [default: half of it]
+    #[arg(long, value_name = "PIECES")]
+    pub context_stride: Option<usize>,
     /// Repetition time in seconds, for stories without TR times
     #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
     pub tr_s: f64,

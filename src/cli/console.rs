@@ -78,6 +78,13 @@ impl Reporter for Console {
         *self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(bar);
     }
 
+    fn status(&self, text: &str) {
+        let bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(bar) = bar.as_ref() {
+            bar.set_message(text.to_owned());
+        }
+    }
+
     fn advance(&self, n: u64) {
         let bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(bar) = bar.as_ref() {

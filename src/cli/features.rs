@@ -10,10 +10,14 @@ use super::{Context, Output};
 use crate::design::lanczos::Lanczos;
 use crate::error::Result;
 use crate::features::bow::BowSettings;
+use crate::features::contextual::{Context as WordContext, ContextSettings};
 use crate::pipeline::features::{FeaturesJob, TrCount, run};
 use crate::pipeline::simulate::{SimulateJob, run as simulate_run};
 use crate::simulate::settings::SimulateSettings;
-use crate::study::SpaceKind;
+use crate::study::{LanguageSpace, ModelSource, SpaceKind};
+
+/// What `--kind` may be; `simulate` knows no language models.
+const KINDS: &str = "bow, word2vec, glove, word_rate (or, for features, bert or encoder)";
 
 /// Writes word rows and TR rows.
 pub fn features(args: &FeaturesArgs, context: &Context) -> Result<Output> {
@@ -22,7 +26,21 @@ pub fn features(args: &FeaturesArgs, context: &Context) -> Result<Output> {
         max_words: args.max_words,
         lowercase: !args.keep_case,
     };
-    let kind = kind(&args.kind, args.vectors.as_ref(), bow)?;
+    let kind = match args.kind.as_str() {
+        "bert" | "encoder" => language_kind(args)?,
+        name => kind(name, args.vectors.as_ref(), bow)?,
+    };
+    let stray = [
+        ("--model", args.model.is_some()),
+        ("--layer", args.layer.is_some()),
+        ("--context", args.context.is_some()),
+        ("--context-window", args.context_window.is_some()),
+        ("--context-stride", args.context_stride.is_some()),
+    ];
+    if let (Some((flag, _)), None) = (stray.iter().find(|(_, given)| *given), kind.model_folder()) {
+        let problem = format!("--kind {} uses no language model", args.kind);
+        return Err(usage(flag, problem, "leave it out"));
+    }
     let n_trs = match &args.n_trs {
         None => TrCount::LastWord,
         Some(text) => match text.parse::<usize>() {
@@ -42,7 +60,7 @@ pub fn features(args: &FeaturesArgs, context: &Context) -> Result<Output> {
         out: args.out.clone(),
         memory_bytes: context.settings.memory_bytes,
     };
-    let summary = run(&job, &context.console)?;
+    let summary = run(&job, &context.console, &context.cancel)?;
     let share = 100.0 * summary.n_oov as f64 / summary.n_words.max(1) as f64;
     let text = format!(
         "{} stories, {} words, {} columns; {} words without a row ({share:.1} %)\n{}\n",
@@ -97,6 +115,42 @@ pub fn simulate(args: &SimulateArgs, context: &Context) -> Result<Output> {
     Ok(Output { document, text })
 }
 
+/// `bert` and `encoder`.
+fn language_kind(args: &FeaturesArgs) -> Result<SpaceKind> {
+    let name = &args.kind;
+    let Some(model) = &args.model else {
+        let problem = format!("--kind {name} needs a checkpoint folder, got none");
+        return Err(usage("--model", problem, "give --model DIR"));
+    };
+    if args.vectors.is_some() {
+        let problem = format!("--kind {name} uses no word vectors");
+        return Err(usage("--vectors", problem, "leave it out"));
+    }
+    let context = match args.context.as_deref() {
+        None | Some("both") => WordContext::Both,
+        Some("past") => WordContext::Past,
+        Some(other) => {
+            let problem = format!("expected both or past, got {other:?}");
+            return Err(usage("--context", problem, "which words a word's vector may come from"));
+        }
+    };
+    if context == WordContext::Past && args.context_stride.is_some() {
+        let problem = "expected none with --context past, got one".to_owned();
+        return Err(usage("--context-stride", problem, "every word has a window of its own"));
+    }
+    let reading = ContextSettings {
+        layer: args.layer,
+        context,
+        window: args.context_window,
+        stride: args.context_stride,
+    };
+    let space = LanguageSpace { model: ModelSource::Folder(model.clone()), reading };
+    Ok(match name.as_str() {
+        "bert" => SpaceKind::Bert(space),
+        _ => SpaceKind::Encoder(space),
+    })
+}
+
 fn kind(name: &str, vectors: Option<&PathBuf>, bow: BowSettings) -> Result<SpaceKind> {
     let file = || {
         let problem = format!("--kind {name} needs a file of word vectors, got none");
@@ -108,7 +162,7 @@ fn kind(name: &str, vectors: Option<&PathBuf>, bow: BowSettings) -> Result<Space
         "glove" => SpaceKind::Glove(file()?),
         "word_rate" => SpaceKind::WordRate,
         other => {
-            let problem = format!("expected bow, word2vec, glove or word_rate, got {other:?}");
+            let problem = format!("expected {KINDS}, got {other:?}");
             return Err(usage("--kind", problem, ""));
         }
     };

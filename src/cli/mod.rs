@@ -6,6 +6,8 @@ mod bench;
 mod console;
 mod demo;
 mod devices;
+mod encoder;
+pub mod encoder_args;
 mod export;
 mod features;
 mod heap;
@@ -63,6 +65,9 @@ pub fn run(cli: Cli) -> u8 {
 }
 
 fn dispatch(cli: &Cli) -> Result<()> {
+    if matches!(cli.command, Command::Encoder(_)) {
+        heap::keep_freed_blocks();
+    }
     let settings = CommonSettings::new(&cli.common)?;
     let console = Console::new(settings.volume);
     let cancel = Arc::new(AtomicBool::new(false));
@@ -85,6 +90,9 @@ fn dispatch(cli: &Cli) -> Result<()> {
         Command::Resample(args) => arrays::resample(args)?,
         Command::Delay(args) => arrays::delay(args)?,
         Command::Features(args) => features::features(args, &context)?,
+        Command::Encoder(command) => {
+            encoder::encoder(command, &context, cli.common.device == "auto")?
+        }
         Command::Simulate(args) => features::simulate(args, &context)?,
         Command::Bench(args) => bench::bench(args, &context)?,
         Command::Devices => devices::devices(&context),

@@ -6,6 +6,7 @@ use super::args::{CheckArgs, RunArgs};
 use super::settings::parse_folds;
 use super::{Context, Output};
 use crate::error::Result;
+use crate::pipeline::language::check_models;
 use crate::pipeline::reporter::Reporter;
 use crate::pipeline::study::{RunOptions, StudyPlan, StudyResults, read_inputs, run, split};
 use crate::report::table;
@@ -61,6 +62,7 @@ pub fn check_study(args: &CheckArgs, context: &Context) -> Result<Output> {
     let inputs = read_inputs(&study)?;
     let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
     let split = split(&study, &names)?;
+    check_models(&study)?;
     inputs.warnings.iter().for_each(|warning| context.console.warn(warning));
     let n_words: usize = inputs.stories.iter().map(|story| story.words.len()).sum();
     let mut rows =

@@ -9,11 +9,13 @@
 //! |---|---|---|
 //! | `bow` | one-hot over the training stories' vocabulary | sparse |
 //! | `static_vectors` | word2vec and GloVe vectors | dense |
+//! | `contextual` | hidden states of a language model, read in windows | dense |
 //! | `word_rate` | a single 1 | dense |
 //!
 //! `coverage` counts what was not found.
 
 pub mod bow;
+pub mod contextual;
 pub mod coverage;
 pub mod static_vectors;
 pub mod word_rate;

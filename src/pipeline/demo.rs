@@ -71,8 +71,29 @@ name = "word_rate"       # words per TR: the low-level control
 kind = "word_rate"
 
 [[space]]
+name = "encoder"         # a small language model, trained on the training stories
+kind = "encoder"
+window = 32
+
+[[space]]
+name = "encoder_untrained" # the same before its first step: what training bought
+kind = "encoder"
+trained = false
+window = 32
+
+[[space]]
 name = "glove_rate"
 combine = ["glove", "word_rate"]
+
+[encoder]                # seconds small, and 5,400 words are too few to learn much from
+epochs = 10
+vocab_size = 1000
+hidden = 32
+layers = 1
+intermediate = 64
+max_length = 32
+batch = 16
+lr = 3e-3
 
 [ridge]
 alphas = "logspace(0,6,19)"

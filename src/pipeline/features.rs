@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
+use super::language::LanguageWork;
 use super::reporter::Reporter;
 use super::study::{WordSpace, read_respdict, word_space};
 use crate::design::lanczos::Lanczos;
@@ -74,11 +76,17 @@ pub struct FeaturesSummary {
 ///
 /// # Errors
 /// Those of the stories and vector files; `Error::TooLarge` if a story's dense rows do not fit.
-pub fn run(job: &FeaturesJob, reporter: &dyn Reporter) -> Result<FeaturesSummary> {
+pub fn run(
+    job: &FeaturesJob,
+    reporter: &dyn Reporter,
+    cancel: &AtomicBool,
+) -> Result<FeaturesSummary> {
     let (stories, warnings) = read_stories(&job.stories)?;
     warnings.iter().for_each(|warning| reporter.warn(warning));
     let all: Vec<usize> = (0..stories.len()).collect();
-    let space = word_space(&job.kind, Path::new(""), &stories, &all)?;
+    let cache = job.out.join(".cache");
+    let work = LanguageWork { cache: &cache, encoder: None, is_plan: false, reporter, cancel };
+    let space = word_space(&job.kind, Path::new(""), &stories, &all, &work)?;
     let Some(space) = space else {
         return Err(Error::Usage {
             place: "--kind".into(),
@@ -133,6 +141,8 @@ pub fn run(job: &FeaturesJob, reporter: &dyn Reporter) -> Result<FeaturesSummary
     let kind = job.kind.label();
     let summary = FeaturesSummary { kind, dim, n_words, n_oov, oov_words, names, stories: sizes };
     super::output::write_json(&job.out.join("features.json"), &summary)?;
+    // What stood there for a run that is stopped stands in the words' files now.
+    let _ = std::fs::remove_dir_all(&cache);
     Ok(summary)
 }
 

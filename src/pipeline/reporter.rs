@@ -12,6 +12,8 @@ pub trait Reporter: Sync {
     fn warn(&self, warning: &Warning);
     /// Starts a bar over `total` units.
     fn start(&self, label: &str, total: u64);
+    /// What stands beside the bar, where there is one.
+    fn status(&self, _: &str) {}
     /// Units of the bar that are done.
     fn advance(&self, n: u64);
     /// Ends the bar.

@@ -1,11 +1,13 @@
 //! `voxelcast simulate`: BOLD with a known truth for anyone's stories, ready for `voxelcast run`.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use ndarray::Array2;
 use serde::Serialize;
 
 use super::features::trs_to_last_word;
+use super::language::LanguageWork;
 use super::output::write_bytes;
 use super::reporter::Reporter;
 use super::study::word_space;
@@ -66,7 +68,7 @@ pub fn run(job: &SimulateJob, reporter: &dyn Reporter) -> Result<Simulated> {
     let (mut stories, warnings) = read_stories(&job.stories)?;
     warnings.iter().for_each(|warning| reporter.warn(warning));
     stories.sort_by(|a, b| a.name.cmp(&b.name));
-    let features = features(job, &stories)?;
+    let features = features(job, &stories, reporter)?;
     let mut simulated = Simulated {
         subjects: Vec::new(),
         stories: Vec::new(),
@@ -103,9 +105,21 @@ pub fn run(job: &SimulateJob, reporter: &dyn Reporter) -> Result<Simulated> {
 }
 
 /// Features at every TR, before the trim.
-fn features(job: &SimulateJob, stories: &[Story]) -> Result<Vec<Array2<f32>>> {
+fn features(
+    job: &SimulateJob,
+    stories: &[Story],
+    reporter: &dyn Reporter,
+) -> Result<Vec<Array2<f32>>> {
     let all: Vec<usize> = (0..stories.len()).collect();
-    let Some(space) = word_space(&job.kind, Path::new(""), stories, &all)? else {
+    let cache = job.out.join(".cache");
+    let work = LanguageWork {
+        cache: &cache,
+        encoder: None,
+        is_plan: false,
+        reporter,
+        cancel: &AtomicBool::new(false),
+    };
+    let Some(space) = word_space(&job.kind, Path::new(""), stories, &all, &work)? else {
         return Err(Error::Usage {
             place: "--kind".into(),
             problem: "a combination cannot drive voxels".into(),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::keys::nearest;
+use super::language;
 use super::section::Section;
 use super::settings::{
     BoldFiles, Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics,
@@ -40,12 +41,13 @@ pub fn from_text(text: &str, folder: &Path, name: &str) -> Result<Study> {
         problem: error.to_string().trim_end().to_owned(),
         hint: "the file must be TOML".into(),
     })?;
-    const SECTIONS: [&str; 9] = [
+    const SECTIONS: [&str; 10] = [
         "stories",
         "bold",
         "split",
         "design",
         "space",
+        "encoder",
         "ridge",
         "statistics",
         "stability",
@@ -169,6 +171,7 @@ impl<'a> Parser<'a> {
             fit_intercept: ridge.flag("fit_intercept", true)?,
             weights: output.flag("weights", false)?,
             statistics: statistics(&self.section("statistics")?)?,
+            encoder: super::encoder::encoder(&self.section("encoder")?)?,
             stability: stability(&self.section("stability")?)?,
         };
         Ok(study)
@@ -320,6 +323,7 @@ fn space_kind(section: &Section<'_>) -> Result<SpaceKind> {
         BOW_KEYS
             .iter()
             .chain(&["vectors"])
+            .chain(&language::KEYS)
             .find(|key| section.has(key) && !allowed.contains(key))
             .map(|key| section.error(key, &format!("no such key for kind = {kind:?}"), "one"))
     };
@@ -334,9 +338,11 @@ fn space_kind(section: &Section<'_>) -> Result<SpaceKind> {
         }
         "word2vec" => (SpaceKind::Word2Vec(section.required_text("vectors")?.into()), &["vectors"]),
         "glove" => (SpaceKind::Glove(section.required_text("vectors")?.into()), &["vectors"]),
+        "bert" => (SpaceKind::Bert(language::bert(section)?), language::BERT_KEYS),
+        "encoder" => (SpaceKind::Encoder(language::encoder(section)?), &language::KEYS),
         "word_rate" => (SpaceKind::WordRate, &[]),
         other => {
-            let expected = "one of bow, word2vec, glove, word_rate";
+            let expected = "one of bow, word2vec, glove, bert, encoder, word_rate";
             return Err(section.error("kind", expected, format!("{other:?}")));
         }
     };

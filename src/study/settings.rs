@@ -7,6 +7,8 @@ use serde::Serialize;
 use crate::backend::Scorer;
 use crate::design::trim::Trim;
 use crate::design::zscore::ZScoreMode;
+use crate::features::contextual::ContextSettings;
+use crate::nn::TrainSettings;
 use crate::ridge::{AlphaGrid, Solver};
 
 /// Everything STUDY.toml says, with defaults filled in. Paths are as the file gives them,
@@ -76,6 +78,8 @@ pub struct Study {
     pub weights: bool,
     /// Significance and confidence.
     pub statistics: Statistics,
+    /// How encoders are trained.
+    pub encoder: TrainSettings,
     /// Other splits, fewer stories.
     pub stability: Stability,
 }
@@ -127,6 +131,12 @@ impl Study {
     /// A path of the file, relative to its folder.
     pub fn path(&self, path: &Path) -> PathBuf {
         self.folder.join(path)
+    }
+
+    /// How encoders are trained; the tokenizer's path is resolved.
+    pub fn encoder(&self) -> TrainSettings {
+        let tokenizer = self.encoder.tokenizer.as_ref().map(|path| self.path(path));
+        TrainSettings { tokenizer, ..self.encoder.clone() }
     }
 
     /// A subject's BOLD file of one story.
@@ -196,19 +206,65 @@ pub enum SpaceKind {
     Word2Vec(PathBuf),
     /// GloVe file.
     Glove(PathBuf),
+    /// Hidden states of a pretrained checkpoint.
+    Bert(LanguageSpace),
+    /// Hidden states of an encoder of ours.
+    Encoder(LanguageSpace),
     /// Words per TR.
     WordRate,
     /// Indices of other spaces, side by side.
     Combine(Vec<usize>),
 }
 
+/// Word vectors out of a language model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LanguageSpace {
+    /// The model.
+    pub model: ModelSource,
+    /// Which of its hidden states, read how.
+    pub reading: ContextSettings,
+}
+
+/// Where a language model comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ModelSource {
+    /// A checkpoint folder.
+    Folder(PathBuf),
+    /// `[encoder]`, trained on the training stories of the split.
+    Trained,
+    /// The same before the first step: what the architecture and the tokenizer give by themselves.
+    Untrained,
+}
+
 impl SpaceKind {
+    /// Whether a word's row depends on which stories are trained on.
+    pub fn depends_on_training(&self) -> bool {
+        match self {
+            SpaceKind::Bow(_) => true,
+            SpaceKind::Encoder(space) => !matches!(space.model, ModelSource::Folder(_)),
+            _ => false,
+        }
+    }
+
+    /// The checkpoint folder that the study names, if it names one.
+    pub fn model_folder(&self) -> Option<&Path> {
+        match self {
+            SpaceKind::Bert(space) | SpaceKind::Encoder(space) => match &space.model {
+                ModelSource::Folder(folder) => Some(folder),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// As written in the file.
     pub fn label(&self) -> &'static str {
         match self {
             SpaceKind::Bow(_) => "bow",
             SpaceKind::Word2Vec(_) => "word2vec",
             SpaceKind::Glove(_) => "glove",
+            SpaceKind::Bert(_) => "bert",
+            SpaceKind::Encoder(_) => "encoder",
             SpaceKind::WordRate => "word_rate",
             SpaceKind::Combine(_) => "combine",
         }

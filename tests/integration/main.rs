@@ -20,26 +20,33 @@
 //! | `statistics` | what a study computes beyond scores: significance, comparisons, other splits |
 //! | `null_and_planted` | the permutation test on BOLD whose truth is known |
 //! | `fold_flags` | `--folds` of `run` and `ridge`, `--groups` |
+//! | `encoder_command` | `voxelcast encoder`: training, going on bit for bit, sweeps, embedding |
 //! | `memory` | what a run keeps in memory, and what it must not |
 //! | `devices` | which device is taken and why; `ridge` on a card or its stand-in |
 //! | `hostile` | every wrong input of a study: exit code, message, nothing written |
 //! | `architecture` | imports point the right way; where `unsafe` and printing may stand |
 //! | `standins` | the stand-in CUDA libraries: what they compute, and every mistake they stop at |
 //! | `report` | report.html: numbers, self-containment, hostile names, refusals; figure files |
+//! | `bert_family` | pretrained checkpoints against transformers, layer by layer |
+//! | `language_spaces` | `bert` and `encoder` as features: vectors, windows, cache, spaces of a study |
+//! | `word_pieces` | tokenizers against transformers; training a vocabulary |
 //! | `real_data` | reference results on real BOLD, where the data are there |
 
 mod architecture;
 mod bench_command;
+mod bert_family;
 mod brain;
 mod changed_inputs;
 mod datasets;
 mod devices;
+mod encoder_command;
 mod failing_reads;
 mod faults;
 mod fold_flags;
 mod formats;
 mod golden;
 mod hostile;
+mod language_spaces;
 mod memory;
 mod naive;
 mod null_and_planted;
@@ -52,4 +59,5 @@ mod solvers;
 mod standins;
 mod statistics;
 mod study_command;
+mod word_pieces;
 mod workbench;

@@ -376,8 +376,9 @@ impl StudyBench {
             keys.push((key.to_owned(), value.to_owned()));
         }
         let mut text = String::new();
-        for section in ["stories", "split", "design", "ridge", "statistics", "stability", "output"]
-        {
+        let sections =
+            ["stories", "split", "design", "encoder", "ridge", "statistics", "stability", "output"];
+        for section in sections {
             writeln!(text, "[{section}]").expect("text");
             for (key, value) in &keys {
                 if let Some(name) = key.strip_prefix(&format!("{section}.")) {

@@ -41,7 +41,8 @@ pub struct Checked {
 
 /// Scans un-lagged correlations of every subject.
 ///
-/// Uses the static vectors if there are any, else the most frequent words, else the word rate.
+/// Uses the static vectors if there are any, else those of a language model, else the most frequent
+/// words, else the word rate.
 /// # Errors
 /// Those of reading BOLD and of the eigenproblems.
 pub fn check(
@@ -57,9 +58,10 @@ pub fn check(
     }
     let preference = |kind: &SpaceKind| match kind {
         SpaceKind::Glove(_) | SpaceKind::Word2Vec(_) => 0,
-        SpaceKind::Bow(_) => 1,
-        SpaceKind::WordRate => 2,
-        SpaceKind::Combine(_) => 3,
+        SpaceKind::Bert(_) | SpaceKind::Encoder(_) => 1,
+        SpaceKind::Bow(_) => 2,
+        SpaceKind::WordRate => 3,
+        SpaceKind::Combine(_) => 4,
     };
     let best = study
         .spaces

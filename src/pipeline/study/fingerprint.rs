@@ -14,8 +14,10 @@ use super::plan::ModelPlan;
 use super::split::Split;
 use crate::error::{Error, Result};
 use crate::io::matrix_file::MatrixFile;
+use crate::nn::TrainSettings;
+use crate::pipeline::language::MODEL_FILES;
 use crate::stimuli::Story;
-use crate::study::{BoldFiles, SpaceKind, Statistics, Study};
+use crate::study::{BoldFiles, ModelSource, SpaceKind, Statistics, Study};
 
 /// One input and its hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +94,17 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs) -> Result<InputHashes> {
     for space in &study.spaces {
         hashes.spaces.push(match &space.kind {
             SpaceKind::Word2Vec(path) | SpaceKind::Glove(path) => hash_path(study, path)?,
+            SpaceKind::Bert(space) | SpaceKind::Encoder(space) => match &space.model {
+                ModelSource::Folder(folder) => {
+                    let files = MODEL_FILES.iter().map(|name| hash_path(study, &folder.join(name)));
+                    files.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
+                }
+                ModelSource::Trained | ModelSource::Untrained => {
+                    let tokenizer = study.encoder.tokenizer.iter();
+                    let hashes = tokenizer.map(|path| hash_path(study, path));
+                    hashes.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
+                }
+            },
             SpaceKind::Bow(_) | SpaceKind::WordRate | SpaceKind::Combine(_) => Vec::new(),
         });
     }
@@ -161,6 +174,7 @@ pub fn model_fingerprint(
             pixels: None,
         }],
         variants: vec![model.variant],
+        encoder: TrainSettings::default(),
         spaces: Vec::new(),
         alignment_check: false,
         statistics: Statistics { resamples: 0, ..study.statistics.clone() },
@@ -184,6 +198,16 @@ pub fn model_fingerprint(
             // Where vectors are is nothing to a model, what they are is.
             SpaceKind::Word2Vec(_) | SpaceKind::Glove(_) => {
                 study.spaces[part].kind.label().to_owned()
+            }
+            SpaceKind::Bert(space) | SpaceKind::Encoder(space) => {
+                let settings = match &space.model {
+                    ModelSource::Folder(_) => None,
+                    source => {
+                        let encoder = TrainSettings { tokenizer: None, ..study.encoder() };
+                        Some((source.clone(), encoder))
+                    }
+                };
+                format!("{} {:?} {settings:?}", study.spaces[part].kind.label(), space.reading)
             }
             kind => format!("{kind:?}"),
         });

@@ -16,6 +16,7 @@ use super::spaces::{WordSpace, designs};
 use super::split::Split;
 use crate::backend::{OtherFits, Problem, n_workers};
 use crate::error::{Error, Result};
+use crate::pipeline::language::LanguageWork;
 use crate::pipeline::reporter::Reporter;
 use crate::pipeline::tiles::{StageSeconds, TileRun, run_tiles, tile_width};
 use crate::ridge::conditioning::Conditioning;
@@ -37,6 +38,8 @@ pub struct StudyParts<'a> {
     pub plan: &'a StudyPlan,
     /// Word rows of every space.
     pub words: &'a [Option<WordSpace>],
+    /// How language models work.
+    pub work: &'a LanguageWork<'a>,
     /// Other fits of the same BOLD.
     pub others: &'a Others,
     /// Of everything it reads.
@@ -145,7 +148,7 @@ impl<'a> Fitting<'a> {
         reporter: &dyn Reporter,
         mark: &mut dyn FnMut(&str, &dyn Reporter),
     ) -> Result<()> {
-        let StudyParts { study, options, inputs, split, words, others, .. } = self.parts;
+        let StudyParts { study, options, inputs, split, words, work, others, .. } = self.parts;
         let is_same = |p: &Prepared| p.n_feature_trs == subject.n_feature_trs && p.todo == todo;
         if self.prepared.as_ref().is_some_and(is_same) {
             return Ok(());
@@ -172,7 +175,7 @@ impl<'a> Fitting<'a> {
         let mut other = None;
         if !others.splits.is_empty() {
             let own = (split, &plan);
-            other = Some(load_others(study, inputs, subject, own, words, others, limits)?);
+            other = Some(load_others(study, inputs, subject, own, (words, work), others, limits)?);
             mark("prepare other fits", reporter);
         }
         let (n_feature_trs, todo) = (subject.n_feature_trs.clone(), todo.to_vec());

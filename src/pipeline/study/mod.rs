@@ -25,6 +25,7 @@ mod split;
 mod unpack;
 
 pub use fingerprint::{InputHash, hash_file};
+pub(crate) use folder::lock_folder;
 pub use inputs::{Inputs, RESPDICT_EXTRA, Subject, read_inputs, read_respdict};
 pub use load::stack;
 pub use plan::{ModelPlan, StudyPlan, plan};

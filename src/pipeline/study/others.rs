@@ -17,6 +17,7 @@ use crate::backend::{Block, FewFit, Fit, OtherFits, Problem, Space};
 use crate::design::zscore::ZScoreMode;
 use crate::error::{Error, Result};
 use crate::matrix::StoryDesign;
+use crate::pipeline::language::LanguageWork;
 use crate::ridge::Route;
 use crate::ridge::folds::deal;
 use crate::ridge::gram::lag_products;
@@ -85,7 +86,7 @@ pub fn load_others(
     inputs: &Inputs,
     subject: &Subject,
     own: (&Split, &StudyPlan),
-    words: &[Option<WordSpace>],
+    (words, work): (&[Option<WordSpace>], &LanguageWork<'_>),
     others: &Others,
     (n_threads, memory_bytes): (usize, u64),
 ) -> Result<OtherFits> {
@@ -107,8 +108,7 @@ pub fn load_others(
         true => known_products(study, own_plan, &varies, &slots, &slot_of),
         false => Known::new(),
     };
-    let load = |split: &Split| -> Result<Fit> {
-        let own_words = split_words(study, inputs, split)?;
+    let load = |(split, own_words): (&Split, Vec<Option<WordSpace>>)| -> Result<Fit> {
         let words: Vec<Option<&WordSpace>> =
             own_words.iter().zip(&words).map(|(own, same)| own.as_ref().or(*same)).collect();
         let wanted = |space: usize| is_fitted(space) && varies[space];
@@ -133,7 +133,11 @@ pub fn load_others(
     let mut fits: Vec<Fit> = Vec::new();
     let mut bytes = products_bytes(&slots);
     for splits in others.splits.chunks(n_threads.max(1)) {
-        fits.extend(splits.par_iter().map(load).collect::<Result<Vec<_>>>()?);
+        // One encoder after the other: a training uses all cores.
+        let words = splits.iter().map(|split| split_words(study, inputs, split, work));
+        let words = words.collect::<Result<Vec<_>>>()?;
+        let loaded = splits.par_iter().zip(words).map(load);
+        fits.extend(loaded.collect::<Result<Vec<_>>>()?);
         bytes +=
             fits.iter().rev().take(splits.len()).map(|f| problem_bytes(&f.problem)).sum::<usize>();
         if bytes as u64 > memory_bytes / 2 {
@@ -150,20 +154,26 @@ pub fn load_others(
 
 /// Whether a space's designs depend on which stories are trained on.
 fn varying(study: &Study) -> Vec<bool> {
-    let own = |kind: &SpaceKind| matches!(kind, SpaceKind::Bow(_));
     let all = study.zscore == ZScoreMode::Train || study.delays_cross_stories;
     let varies = |kind: &SpaceKind| match kind {
-        SpaceKind::Combine(parts) => parts.iter().any(|&part| own(&study.spaces[part].kind)),
-        kind => own(kind),
+        SpaceKind::Combine(parts) => {
+            parts.iter().any(|&part| study.spaces[part].kind.depends_on_training())
+        }
+        kind => kind.depends_on_training(),
     };
     study.spaces.iter().map(|space| all || varies(&space.kind)).collect()
 }
 
-/// Word rows of the spaces whose vocabulary is that of a split's training stories.
-fn split_words(study: &Study, inputs: &Inputs, split: &Split) -> Result<Vec<Option<WordSpace>>> {
-    let made = study.spaces.iter().map(|space| match &space.kind {
-        SpaceKind::Bow(_) => word_space(&space.kind, &study.folder, &inputs.stories, &split.train),
-        _ => Ok(None),
+/// Word rows of the spaces whose vocabulary or encoder is that of a split's training stories.
+fn split_words(
+    study: &Study,
+    inputs: &Inputs,
+    split: &Split,
+    work: &LanguageWork<'_>,
+) -> Result<Vec<Option<WordSpace>>> {
+    let made = study.spaces.iter().map(|space| match space.kind.depends_on_training() {
+        true => word_space(&space.kind, &study.folder, &inputs.stories, &split.train, work),
+        false => Ok(None),
     });
     made.collect()
 }

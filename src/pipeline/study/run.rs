@@ -22,6 +22,7 @@ use super::unpack::unpack;
 use crate::backend::device::Device;
 use crate::error::Result;
 use crate::pipeline::brain;
+use crate::pipeline::language::{LanguageWork, publish_model};
 use crate::pipeline::memory::peak_bytes;
 use crate::pipeline::output::{write_bytes, write_json};
 use crate::pipeline::report::write_page;
@@ -109,7 +110,16 @@ pub fn run(
     }
     mark("hashes", reporter);
 
-    let words = word_spaces(study, &inputs.stories, &split, &mut warnings)?;
+    let cache = options.out.join(".cache");
+    let encoder = study.encoder();
+    let work = LanguageWork {
+        cache: &cache,
+        encoder: Some(&encoder),
+        is_plan: options.dry_run,
+        reporter,
+        cancel,
+    };
+    let words = word_spaces(study, &inputs.stories, &split, &mut warnings, &work)?;
     let borrowed: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
     let (n_threads, memory) = (options.n_threads, options.memory_bytes);
     let mut plan = plan(study, &inputs, &split, &borrowed, n_threads, memory)?;
@@ -121,6 +131,11 @@ pub fn run(
     }
     if options.dry_run {
         return Ok(StudyResults::Planned(Box::new(plan)));
+    }
+    for (space, words) in study.spaces.iter().zip(&words) {
+        if let Some(model) = words.as_ref().and_then(|words| words.encoder.as_ref()) {
+            publish_model(model, &options.out.join("models/encoder").join(&space.name))?;
+        }
     }
     mark("features", reporter);
 
@@ -153,6 +168,7 @@ pub fn run(
         split: &split,
         plan: &plan,
         words: &words,
+        work: &work,
         others: &others,
         hashes: &by_use,
         stamps: &stamps,

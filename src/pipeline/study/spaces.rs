@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -18,10 +18,11 @@ use crate::features::bow::Vocabulary;
 use crate::features::coverage::{Coverage, CoverageCounts};
 use crate::features::static_vectors::{VectorFormat, candidates, embed, wanted_words};
 use crate::features::word_rate::word_rate;
-use crate::io::word_vectors;
+use crate::io::{npy, word_vectors};
 use crate::matrix::{Rows, SPARSE_MAX_DENSITY, StoryDesign};
+use crate::pipeline::language::{LanguageWork, model_folder, stored_vectors};
 use crate::stimuli::Story;
-use crate::study::{SpaceKind, Study, WordTime};
+use crate::study::{LanguageSpace, ModelSource, SpaceKind, Study, WordTime};
 use crate::warning::Warning;
 
 /// One space's word rows: what does not depend on TR times.
@@ -34,6 +35,8 @@ pub struct WordSpace {
     pub coverage: Option<Coverage>,
     /// Column names, for a bag of words.
     pub names: Option<Vec<String>>,
+    /// Folder of the encoder that was made for the training stories.
+    pub encoder: Option<PathBuf>,
 }
 
 /// A row a word heard, for every story, can be larger than everything else: static vectors are
@@ -43,17 +46,35 @@ enum RowSource {
     Stored(Vec<Rows>),
     /// Word vectors by the file's spelling.
     Vectors(HashMap<String, Vec<f32>>, VectorFormat),
+    /// One .npy a story.
+    Files(Vec<PathBuf>),
 }
 
 impl WordSpace {
     /// The word rows of one story, `(n_words, n_features)`.
     /// # Errors
-    /// As `static_vectors::embed`.
+    /// As `static_vectors::embed`; those of reading stored rows.
     pub fn story_rows(&self, index: usize, story: &Story) -> Result<Cow<'_, Rows>> {
         match &self.rows {
             RowSource::Stored(rows) => Ok(Cow::Borrowed(&rows[index])),
             RowSource::Vectors(vectors, format) => {
                 let (rows, _) = embed(&story.words, vectors, self.n_features, *format)?;
+                Ok(Cow::Owned(Rows::Dense(rows)))
+            }
+            RowSource::Files(files) => {
+                let rows = npy::read_matrix_f32(&files[index])?;
+                if rows.dim() != (story.words.len(), self.n_features) {
+                    return Err(Error::Shape {
+                        what: format!(
+                            "word vectors of {:?} ({})",
+                            story.name,
+                            files[index].display()
+                        ),
+                        expected: format!("({}, {})", story.words.len(), self.n_features),
+                        got: format!("{:?}", rows.dim()),
+                        hint: "remove the folder .cache and start again".into(),
+                    });
+                }
                 Ok(Cow::Owned(Rows::Dense(rows)))
             }
         }
@@ -76,14 +97,15 @@ pub struct SpaceInfo {
 
 /// Word rows of a space that is not a combination; `None` for one.
 ///
-/// `train`: indices of the training stories, the only ones a vocabulary sees.
+/// `train`: indices of the training stories, the only ones a vocabulary or an encoder sees.
 /// # Errors
-/// Those of the vector files; `Error::Values` for an empty vocabulary.
+/// Those of the vector files and checkpoints; `Error::Values` for an empty vocabulary.
 pub fn word_space(
     kind: &SpaceKind,
     folder: &Path,
     stories: &[Story],
     train: &[usize],
+    work: &LanguageWork<'_>,
 ) -> Result<Option<WordSpace>> {
     let made = match kind {
         SpaceKind::Combine(_) => return Ok(None),
@@ -96,6 +118,9 @@ pub fn word_space(
             vector_space(&folder.join(path), VectorFormat::Word2vec, stories)?
         }
         SpaceKind::Glove(path) => vector_space(&folder.join(path), VectorFormat::Glove, stories)?,
+        SpaceKind::Bert(space) | SpaceKind::Encoder(space) => {
+            language_space(space, folder, stories, train, work)?
+        }
     };
     Ok(Some(made))
 }
@@ -107,6 +132,7 @@ pub fn rate_space(stories: &[Story]) -> WordSpace {
         rows: RowSource::Stored(stories.iter().map(|s| word_rate(s.words.len())).collect()),
         coverage: None,
         names: None,
+        encoder: None,
     }
 }
 
@@ -122,7 +148,37 @@ pub fn vocabulary_space(vocabulary: &Vocabulary, stories: &[Story]) -> WordSpace
         rows: RowSource::Stored(rows.collect()),
         coverage: Some(counts.coverage()),
         names: Some(vocabulary.names().to_vec()),
+        encoder: None,
     }
+}
+
+fn language_space(
+    space: &LanguageSpace,
+    folder: &Path,
+    stories: &[Story],
+    train: &[usize],
+    work: &LanguageWork<'_>,
+) -> Result<WordSpace> {
+    let is_ours = !matches!(space.model, ModelSource::Folder(_));
+    if let (true, true, Some(settings)) = (is_ours, work.is_plan, work.encoder) {
+        space.reading.for_model(settings.layers, settings.max_length)?;
+        return Ok(WordSpace {
+            n_features: settings.hidden,
+            rows: RowSource::Files(Vec::new()),
+            coverage: None,
+            names: None,
+            encoder: None,
+        });
+    }
+    let model = model_folder(&space.model, folder, stories, train, work)?;
+    let stored = stored_vectors(&model, &space.reading, stories, work)?;
+    Ok(WordSpace {
+        n_features: stored.width,
+        rows: RowSource::Files(stored.files),
+        coverage: Some(stored.coverage),
+        names: None,
+        encoder: is_ours.then_some(model),
+    })
 }
 
 /// The words' vectors of a file.
@@ -153,6 +209,7 @@ pub fn vector_space(path: &Path, format: VectorFormat, stories: &[Story]) -> Res
         rows: RowSource::Vectors(file.vectors, format),
         coverage: Some(coverage),
         names: None,
+        encoder: None,
     })
 }
 
@@ -164,10 +221,11 @@ pub fn word_spaces(
     stories: &[Story],
     split: &Split,
     warnings: &mut Vec<Warning>,
+    work: &LanguageWork<'_>,
 ) -> Result<Vec<Option<WordSpace>>> {
     let mut made = Vec::with_capacity(study.spaces.len());
     for space in &study.spaces {
-        let words = word_space(&space.kind, &study.folder, stories, &split.train)?;
+        let words = word_space(&space.kind, &study.folder, stories, &split.train, work)?;
         let is_static = matches!(space.kind, SpaceKind::Word2Vec(_) | SpaceKind::Glove(_));
         if let (true, Some(coverage)) =
             (is_static, words.as_ref().and_then(|w| w.coverage.as_ref()))

