@@ -218,7 +218,7 @@ fn trained_text(trained: &Trained) -> String {
     let early = if trained.stopped_early { ", stopped early" } else { "" };
     format!(
         "{}\n{} texts, {} words; {} word pieces, {} parameters, {} epochs{early}\n\
-         unigram baseline {:.4} nats, {:.4} above the validation loss\n{}\n",
+         unigram baseline {:.4} nats, the validation loss is {:.4} {} it\n{}\n",
         table::align(&rows, 1),
         trained.n_texts,
         trained.n_words,
@@ -226,7 +226,8 @@ fn trained_text(trained: &Trained) -> String {
         trained.n_parameters,
         trained.n_epochs,
         trained.unigram_loss,
-        trained.unigram_loss - best.val_loss,
+        (trained.unigram_loss - best.val_loss).abs(),
+        if best.val_loss < trained.unigram_loss { "below" } else { "above" },
         trained.folder.display()
     )
 }

@@ -91,6 +91,18 @@ mod tests {
     }
 
     #[test]
+    fn whoever_may_read_other_files_may_read_this_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |name: &str| {
+            let about = std::fs::metadata(folder.path().join(name)).unwrap();
+            std::os::unix::fs::PermissionsExt::mode(&about.permissions())
+        };
+        std::fs::write(folder.path().join("usual"), "").unwrap();
+        write(&folder.path().join("checkpoint"), &[], "{}").unwrap();
+        assert_eq!(mode("checkpoint"), mode("usual"));
+    }
+
+    #[test]
     fn a_file_cut_short_at_any_place_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint");

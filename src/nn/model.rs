@@ -347,8 +347,12 @@ pub fn save_tensors<'a>(
     let tensors: HashMap<&str, Tensor> =
         tensors.map(|(name, tensor)| (name, tensor.clone())).collect();
     let file = PartialFile::create(path)?;
+    let fail = |source| file.write_error(source);
+    let permissions = file.file().metadata().map_err(fail)?.permissions();
     candle_core::safetensors::save(&tensors, file.path())
-        .map_err(|e| file.write_error(std::io::Error::other(e)))?;
+        .map_err(|e| fail(std::io::Error::other(e)))?;
+    // It puts a file of its own there, which nobody else may read.
+    std::fs::set_permissions(file.path(), permissions).map_err(fail)?;
     file.finish()
 }
 
