@@ -152,7 +152,7 @@ fn every_mistake_exits_2_and_says_where_and_what() {
     let replaced: &[(&str, &str, &str)] = &[
         ("{story}", "story", "{story} in it"),
         ("{story}.npy\"", "{story}.npy\"\nrepeats = \"{story}.npy\"", "{repeat} in it"),
-        ("kind = \"glove\"", "kind = \"gloves\"", "bow, word2vec, glove, word_rate"),
+        ("kind = \"glove\"", "kind = \"gloves\"", "bow, word2vec, glove, bert, encoder, word_rate"),
         ("vectors = \"g.txt\"", "", "vectors"),
         (
             "[\"vectors\", \"word_rate\"]",
