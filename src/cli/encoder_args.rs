@@ -37,7 +37,7 @@ pub struct HyperArgs {
     /// Windows of a step
     #[arg(long, default_value_t = 32, value_name = "N")]
     pub batch: usize,
-    /// Word pieces of a window, [CLS] and [SEP] included
+    /// Word pieces of a window, the two special ones included
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub max_length: usize,
     /// Train on windows over whole texts (all) or on each text's first
@@ -149,7 +149,7 @@ pub struct EmbedArgs {
     /// Hidden state: 0 embeddings, 1 behind the first block, … [default: last]
     #[arg(long, value_name = "N")]
     pub layer: Option<usize>,
-    /// Result, (n_tokens, hidden) f32 .npy, [CLS] and [SEP] included
+    /// Result, (n_tokens, hidden) f32 .npy, the two special ones included
     #[arg(long, value_name = "X.npy")]
     pub out: PathBuf,
 }

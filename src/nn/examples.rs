@@ -60,14 +60,14 @@ pub fn cut(n_words: usize, share: f64) -> usize {
 /// Windows of pieces between the special pieces that every row has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Examples {
-    /// [CLS] pieces… [SEP], each.
+    /// `[CLS]` pieces… `[SEP]`, each.
     pub rows: Vec<Vec<u32>>,
 }
 
 /// How stories become rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Cutting {
-    /// Pieces of a row, [CLS] and [SEP] included.
+    /// Pieces of a row, the two special ones included.
     pub max_length: usize,
     /// Pieces from one window's start to the next one's.
     pub stride: usize,

@@ -110,7 +110,7 @@ mod tests {
         MaskRules::new(1000, MASK, |id| id < 5).unwrap()
     }
 
-    /// Rows with [CLS], pieces, [SEP] and padding.
+    /// Rows with `[CLS]`, pieces, `[SEP]` and padding.
     fn batch(rows: usize, length: usize) -> Batch {
         let row = |r: usize| {
             let pieces = (0..length - 2 - r % 3).map(|i| 5 + ((r * 31 + i * 7) % 995) as u32);

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 /// | `heads` | 2 | attention heads; they divide `hidden` | 1…65,536 |
 /// | `layers` | 2 | blocks | 1…1,000 |
 /// | `intermediate` | 256 | width inside the feed-forward | 1…65,536 |
-/// | `max_length` | 256 | pieces of a window, [CLS] and [SEP] included | 3…65,536 |
+/// | `max_length` | 256 | pieces of a window, the two special ones included | 3…65,536 |
 /// | `windows` | all | windows over the whole story, or the first alone | |
 /// | `stride` | half of `max_length` | pieces between the starts of two windows | 1…`max_length` − 2 |
 /// | `lr` | 1e-4 | AdamW's learning rate | > 0 |

@@ -161,3 +161,31 @@ fn rows_that_do_not_fit_a_model_are_refused() {
         assert!(error.exit_code() == 3 && error.to_string().contains("of 40 known"), "{error}");
     }
 }
+
+/// A third reader beside transformers and ours.
+#[test]
+fn the_last_hidden_state_is_that_of_candle_transformers() {
+    use candle_transformers::models::bert::{BertModel, Config, DTYPE};
+
+    let folder = golden("bert");
+    let text = std::fs::read_to_string(folder.join("config.json")).expect("a configuration");
+    let config: Config = serde_json::from_str(&text).expect("BERT's");
+    let file = folder.join("model.safetensors");
+    let bytes = std::fs::read(file).expect("weights");
+    let builder = candle_nn::VarBuilder::from_buffered_safetensors(bytes, DTYPE, &Device::Cpu);
+    let model = BertModel::load(builder.expect("weights"), &config).expect("a model");
+    let batch = batch(0);
+    let shape = (batch.rows, batch.length);
+    let tensor = |values: Vec<u32>| Tensor::from_vec(values, shape, &Device::Cpu).expect("ids");
+    let attended = batch.attended.iter().map(|&there| u32::from(there)).collect();
+    let ids = tensor(batch.ids.clone());
+    let theirs = model.forward(&ids, &tensor(batch.types.clone()), Some(&tensor(attended)));
+    let theirs = values(&theirs.expect("hidden states"));
+    let ours = open(&folder, &Device::Cpu).expect("a checkpoint");
+    let ours = values(&ours.hidden_state(&batch, 2).expect("hidden states"));
+    for (i, (a, b)) in ours.iter().zip(&theirs).enumerate() {
+        // Two blocks of sums over 12 and 20 products, values up to 4.
+        let bound = 64.0 * f32::EPSILON * (1.0 + b.abs());
+        assert!(!batch.attended[i / 12] || (a - b).abs() <= bound, "{i}: {a} {b}");
+    }
+}

@@ -1,13 +1,12 @@
-//! Operations out of candle's own: for every device, and what the fused ones are tested against.
+//! Operations put together from candle's own: for every device, and what the fused ones are tested
+//! against.
 
 use candle_core::{D, Result, Tensor};
 
 use super::{Dropout, Rows};
 
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-    let variance = x.sqr()?.mean_keepdim(D::Minus1)?;
-    x.broadcast_div(&(variance + eps)?.sqrt()?)?.broadcast_mul(weight)?.broadcast_add(bias)
+    candle_nn::ops::layer_norm_slow(x, weight, bias, eps as f32)
 }
 
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
@@ -51,7 +50,7 @@ pub fn attention(
     let scores = (q.matmul(&k.t()?)? * (1.0 / (size as f64).sqrt()))?;
     let hidden: Vec<f32> = attended.iter().map(|&a| if a { 0.0 } else { f32::MIN }).collect();
     let hidden = Tensor::from_vec(hidden, (b, 1, 1, length), qkv.device())?;
-    let weights = softmax(&scores.broadcast_add(&hidden)?)?;
+    let weights = candle_nn::ops::softmax(&scores.broadcast_add(&hidden)?, D::Minus1)?;
     let weights = match dropout {
         Some(dropout) => self::dropout(&weights, dropout)?,
         None => weights,
@@ -60,15 +59,7 @@ pub fn attention(
     mixed.transpose(1, 2)?.reshape((b * length, width))
 }
 
-fn softmax(x: &Tensor) -> Result<Tensor> {
-    let powers = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
-    powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)
-}
-
 pub fn mlm_loss(x: &Tensor, table: &Tensor, bias: &Tensor, labels: &[u32]) -> Result<Tensor> {
-    let logits = linear(x, table, bias)?;
-    let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?;
-    let log_sum = shifted.exp()?.sum_keepdim(1)?.log()?;
-    let labels = Tensor::from_slice(labels, (labels.len(), 1), x.device())?;
-    (log_sum - shifted.gather(&labels, 1)?)?.mean_all()
+    let labels = Tensor::from_slice(labels, labels.len(), x.device())?;
+    candle_nn::loss::cross_entropy(&linear(x, table, bias)?, &labels)
 }

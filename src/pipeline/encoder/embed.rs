@@ -20,7 +20,7 @@ pub struct EmbedJob<'a> {
     pub layer: Option<usize>,
     /// Where to compute.
     pub device: &'a Device,
-    /// `(n_tokens, hidden)` f32 .npy, [CLS] and [SEP] included.
+    /// `(n_tokens, hidden)` f32 .npy, the two special ones included.
     pub out: &'a Path,
 }
 
