@@ -20,6 +20,8 @@ SIZES = {
     "hidden 512": {"hidden": 512, "heads": 8, "intermediate": 2048},
     "vocabulary 8,000": {"vocab": 8000},
 }
+# What `voxelcast encoder train` sets for itself (src/cli/heap.rs).
+HEAP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 SMALL = {"small": {"vocab": 500, "hidden": 32, "batch": 2, "length": 32, "steps": 3}}
 
 
@@ -35,8 +37,8 @@ def main():
     program, small = sys.argv[1], "--small" in sys.argv
     threads = int(os.environ["THREADS"])
     contenders = {
-        "voxelcast": [program],
-        "PyTorch eager": [sys.executable, str(HERE / "encoder_torch.py")],
+        "voxelcast": ([program], HEAP),
+        "PyTorch eager": ([sys.executable, str(HERE / "encoder_torch.py")], {}),
     }
     record = machine.header(
         "voxelcast.peers.encoder/1", "scripts/bench-encoder", threads, ("torch", "transformers", "numpy")
@@ -46,8 +48,8 @@ def main():
     for name, size in (SMALL if small else SIZES).items():
         runs = {contender: [] for contender in contenders}
         for _ in range(rounds):
-            for contender, command in contenders.items():
-                runs[contender].append(measure(command, {"steps": 10} | size, {}))
+            for contender, (command, environment) in contenders.items():
+                runs[contender].append(measure(command, {"steps": 10} | size, environment))
         seconds = {c: statistics.median(run["seconds_median"] for run in r) for c, r in runs.items()}
         ratio = seconds["PyTorch eager"] / seconds["voxelcast"]
         record["sizes"][name] = {"size": size, "seconds": seconds, "ratio": ratio, "runs": runs}

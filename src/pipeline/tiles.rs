@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use crate::backend::cpu::product::PANEL;
 use crate::backend::cpu::{CpuEngine, FitTile};
 use crate::backend::device::Device;
 use crate::backend::{
@@ -81,6 +82,9 @@ pub type StageSeconds = Vec<(&'static str, f64)>;
 /// Voxels wide enough for good products and long reads; more gains nothing.
 pub const MAX_TILE_VOXELS: usize = 4096;
 
+/// Memory of all tiles together, unless one block of voxels takes more: wider ones gain nothing.
+const MOST_TILE_BYTES: usize = 1 << 30;
+
 /// Width of a tile: whole blocks of `block_voxels` (so that results do not depend on the width),
 /// at most `MAX_TILE_VOXELS`, a fair share for each worker, all workers within `budget_bytes`, what
 /// `other` fits keep included; on cards within their free memory.
@@ -121,17 +125,19 @@ fn cpu_tile_width(
     let share = n_voxels.div_ceil(workers * rounds).next_multiple_of(block);
     let per_voxel =
         CpuEngine::tile_bytes(problem, 1).max(1) + other.map_or(0, FitTile::voxel_bytes);
-    let per_voxel = per_voxel * n_workers.max(1);
-    let fit = budget_bytes / per_voxel / block * block;
-    if fit == 0 {
+    // A study of fewer voxels than a block is one tile, no wider than they are.
+    let at_work = workers.min(n_voxels.div_ceil(block)).max(1);
+    let least = block.min(n_voxels.next_multiple_of(PANEL)).max(1) * per_voxel * at_work;
+    if budget_bytes < least {
         return Err(Error::TooLarge {
-            what: format!("a tile of {block} voxels on {n_workers} threads"),
-            needed: format!("{} MiB", (per_voxel * block) >> 20),
+            what: format!("a tile of {} voxels on {at_work} threads", block.min(n_voxels)),
+            needed: format!("{} MiB", least >> 20),
             available: format!("{} MiB", budget_bytes >> 20),
             hint: "raise --memory, lower --threads, or use fewer columns".into(),
         });
     }
-    Ok(share.min(fit))
+    let fit = budget_bytes.min(MOST_TILE_BYTES) / (per_voxel * at_work) / block * block;
+    Ok(share.min(fit.max(block)))
 }
 
 /// Tiles of `n_voxels`: as few as keep within `width`, whole blocks of `block_voxels`, as even as

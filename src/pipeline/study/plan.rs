@@ -100,11 +100,9 @@ impl StudyPlan {
         groups
     }
 
-    /// Memory that tiles may take: what the matrices leave, at most a gibibyte, since wider tiles
-    /// gain nothing.
+    /// Memory that tiles may take: what the matrices leave.
     pub fn tile_budget(&self, memory_bytes: u64) -> usize {
-        const MOST: f64 = (1u64 << 30) as f64;
-        (memory_bytes as f64 - self.setup_bytes).clamp(LEAST_TILE_BYTES, MOST) as usize
+        (memory_bytes as f64 - self.setup_bytes).max(LEAST_TILE_BYTES) as usize
     }
 
     /// Leaves out models that the other plan does not have.
