@@ -49,7 +49,7 @@ def main():
         runs = {contender: [] for contender in contenders}
         for _ in range(rounds):
             for contender, (command, environment) in contenders.items():
-                runs[contender].append(measure(command, {"steps": 10} | size, environment))
+                runs[contender].append(measure(command, {"steps": 6} | size, environment))
         seconds = {c: statistics.median(run["seconds_median"] for run in r) for c, r in runs.items()}
         ratio = seconds["PyTorch eager"] / seconds["voxelcast"]
         record["sizes"][name] = {"size": size, "seconds": seconds, "ratio": ratio, "runs": runs}

@@ -20,7 +20,8 @@ pub fn is_cheaper(settings: &PathSettings, p: usize) -> bool {
 
 /// One fold from the moments of all rows and of its own; `val_rows` as for
 /// [`primal_rotation`](super::spectrum::primal_rotation). `None` where eigenvectors are needed: the
-/// training rows are too ill-conditioned for images in f32.
+/// training rows are too ill-conditioned for images in f32, or fewer than columns: eigenvectors leave
+/// out the directions that no row has, here XᵀY's rounding there would be divided by alpha.
 ///
 /// 4/3·p³ flops for the tridiagonal form, 1/3·p³ for the factor, 2·p³ to turn it.
 /// # Errors
@@ -33,6 +34,9 @@ pub fn few_fold(
     par: Par,
 ) -> Result<Option<FewFold>> {
     let n_train = all.n_rows - fold.n_rows;
+    if n_train < all.gram.ncols() {
+        return Ok(None);
+    }
     let train_sums: Vec<f64> = all.sums.iter().zip(&fold.sums).map(|(a, f)| a - f).collect();
     let mut gram = &all.gram - &fold.gram;
     if settings.fit_intercept {
