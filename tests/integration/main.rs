@@ -26,7 +26,8 @@
 //! | `hostile` | every wrong input of a study: exit code, message, nothing written |
 //! | `architecture` | imports point the right way; where `unsafe` and printing may stand |
 //! | `standins` | the stand-in CUDA libraries: what they compute, and every mistake they stop at |
-//! | `report` | report.html: numbers, self-containment, hostile names, refusals; figure files |
+//! | `report` | report.html: numbers, self-containment, refusals; figure files |
+//! | `report_made` | pages of made-up results: hostile names, one of everything, very many |
 //! | `bert_family` | pretrained checkpoints against transformers, layer by layer |
 //! | `language_spaces` | `bert` and `encoder` as features: vectors, windows, cache, spaces of a study |
 //! | `word_pieces` | tokenizers against transformers; training a vocabulary |
@@ -53,6 +54,7 @@ mod null_and_planted;
 mod predict;
 mod real_data;
 mod report;
+mod report_made;
 mod ridge_command;
 mod ridge_refusals;
 mod solvers;
