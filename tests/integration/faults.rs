@@ -171,7 +171,8 @@ fn fifty_kills_at_random_points_end_in_the_bytes_of_an_uninterrupted_run() {
 
 #[test]
 fn ctrl_c_ends_with_130_and_the_next_run_goes_on() {
-    let bench = StudyBench::new(802, 25, 12_000);
+    // Eight tiles: on a slow machine too the signal comes before the last of a subject's.
+    let bench = StudyBench::new(802, 25, 32_000);
     let (whole, out) = bench.run(&[GLOVE_ONLY], &["--threads", "1"]);
     assert_eq!(whole.code, 0, "{whole:#?}");
     let expected = everything(&out);
@@ -186,9 +187,7 @@ fn ctrl_c_ends_with_130_and_the_next_run_goes_on() {
     assert_whole(&out);
     let again = voxelcast(&args);
     assert_eq!(again.code, 0, "{again:#?}");
-    // A slow machine's signal comes when all of the first subject is done.
-    let goes_on = ["voxels were done before", "s1: was done before"];
-    assert!(goes_on.iter().any(|text| again.stderr.contains(text)), "{}", again.stderr);
+    assert!(again.stderr.contains("voxels were done before"), "{}", again.stderr);
     assert_same(&everything(&out), &expected, "after Ctrl-C");
 }
 
@@ -340,10 +339,9 @@ fn memory_is_kept_to_what_was_given() {
     let (narrow, least) = peak(&bench, "64M");
     println!("base {base} bytes; 8G: {most}, 64M: {least}");
     assert!(wide == narrow, "memory changes no result");
-    // A quarter more: what the allocator keeps of one tile's buffers when the next one begins.
-    let bound = base + (80 << 20);
+    let bound = base + (64 << 20);
     assert!(most > bound, "too small a study: the limit would not be seen");
-    assert!(least <= bound, "{least} bytes, more than 80 MiB and {base}");
+    assert!(least <= bound, "{least} bytes, more than 64 MiB and {base}");
 }
 
 #[test]

@@ -29,6 +29,9 @@ const DEPTH: usize = 256;
 /// read two thirds.
 const SPLIT_DEPTH: usize = 384;
 
+/// Panels that are split together.
+const SPLIT_PANELS: usize = 16;
+
 /// Where a product goes: row i starts at `i · stride`, `live` of its 32 voxels exist.
 pub struct Out<'a> {
     /// From the first row on.
@@ -161,7 +164,7 @@ pub fn multiply_panels(
 ///
 /// `out`: its panels, the rows of one, and the row at which `left`'s begin. Columns are taken in
 /// steps, so that what is read again and again stays in the second-level cache: that part of the
-/// left factor or, where it is in chunks, of all panels.
+/// left factor or, where it is in chunks, of 16 panels.
 pub fn multiply_columns(
     arch: Arch,
     left: &Packed,
@@ -191,17 +194,19 @@ pub fn multiply_columns(
         SPLIT.with_borrow_mut(|split| {
             let first = own.start % SIDE;
             let n_chunks = (first + own.len()).div_ceil(SIDE);
-            let split = sized_chunks(split, n_chunks * (out.len() / stride));
-            for (p, split) in split.chunks_exact_mut(n_chunks).enumerate() {
-                amx::split_rows(arch, right(p), first, split);
-            }
             let unit = Unit::new();
-            for s in strips.clone() {
-                let panels = out.chunks_exact_mut(stride);
-                for (out, split) in panels.zip(split.chunks_exact(n_chunks)) {
-                    let part = Part { strips: s..s + 1, columns: own.clone(), upper: false };
-                    let out = Out::panel(&mut out[at + s * SIDE..at + rows]);
-                    multiply_split(&unit, left, part, split, digits, out, add);
+            for (group, out) in out.chunks_mut(SPLIT_PANELS * stride).enumerate() {
+                let split = sized_chunks(split, n_chunks * (out.len() / stride));
+                for (p, split) in split.chunks_exact_mut(n_chunks).enumerate() {
+                    amx::split_rows(arch, right(group * SPLIT_PANELS + p), first, split);
+                }
+                for s in strips.clone() {
+                    let panels = out.chunks_exact_mut(stride);
+                    for (out, split) in panels.zip(split.chunks_exact(n_chunks)) {
+                        let part = Part { strips: s..s + 1, columns: own.clone(), upper: false };
+                        let out = Out::panel(&mut out[at + s * SIDE..at + rows]);
+                        multiply_split(&unit, left, part, split, digits, out, add);
+                    }
                 }
             }
         });
