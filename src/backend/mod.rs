@@ -12,6 +12,7 @@
 //! dual route, which keep their tile's training rows.
 
 pub mod amx;
+pub mod banded;
 pub mod basis;
 pub mod cpu;
 pub mod device;
@@ -22,8 +23,8 @@ mod loaded;
 pub mod packed;
 pub mod permutations;
 pub mod problem;
-pub mod tridiagonal;
 
+pub use banded::{BandFactor, Banded};
 pub use fits::{Fit, OtherFits};
 pub use loaded::{Loaded, n_workers};
 pub use packed::Packed;
@@ -32,7 +33,6 @@ pub use problem::{
     Block, FewFit, FewFold, FoldPath, FullFit, Model, PathSettings, Problem, Rotate, Rotation,
     Scorer, Space,
 };
-pub use tridiagonal::Tridiagonal;
 
 use crate::error::Result;
 

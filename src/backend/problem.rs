@@ -5,10 +5,10 @@ use std::sync::Arc;
 use faer::Mat;
 use ndarray::Array2;
 
+use super::banded::Banded;
 use super::basis::{AlphaGroups, FactorShape};
 use super::packed::Packed;
 use super::permutations::Permutations;
-use super::tridiagonal::Tridiagonal;
 use crate::error::Result;
 use crate::matrix::StoryDesign;
 
@@ -187,7 +187,7 @@ pub struct FewFit {
     /// One a fold.
     pub folds: Vec<FewFold>,
     /// The centred Gram matrix of all training rows.
-    pub full: Tridiagonal,
+    pub full: Banded,
 }
 
 impl FewFit {
@@ -200,11 +200,11 @@ impl FewFit {
     }
 }
 
-/// One fold of a [`FewFit`]: the training side is Q T Qᵀ.
+/// One fold of a [`FewFit`]: the training side is Q B Qᵀ.
 #[derive(Debug)]
 pub struct FewFold {
     /// The centred Gram matrix of the training rows.
-    pub train: Tridiagonal,
+    pub train: Banded,
     /// `(_, n_coefs)`: F Q with FᵀF the second moments of the centred validation rows.
     pub factor: Packed,
     /// `(n_coefs)` column sums over the validation rows.

@@ -4,7 +4,7 @@ use faer::{Mat, Par};
 
 use super::gram::{FoldMoments, center};
 use super::spectrum::{centered_rows, lower_factor};
-use crate::backend::{FewFit, FewFold, Packed, PathSettings, Tridiagonal};
+use crate::backend::{Banded, FewFit, FewFold, Packed, PathSettings};
 use crate::error::Result;
 
 /// Largest (λ₁ + a)/(λ_p + a) at the smallest alpha: images of b are f32 products, off by about
@@ -23,7 +23,7 @@ pub fn is_cheaper(settings: &PathSettings, p: usize) -> bool {
 /// training rows are too ill-conditioned for images in f32, or fewer than columns: eigenvectors leave
 /// out the directions that no row has, here XᵀY's rounding there would be divided by alpha.
 ///
-/// 4/3·p³ flops for the tridiagonal form, 1/3·p³ for the factor, 2·p³ to turn it.
+/// 4/3·p³ flops for the band form, 1/3·p³ for the factor, 2·p³ to turn it.
 /// # Errors
 /// `Error::Numerical` from the decompositions.
 pub fn few_fold(
@@ -42,7 +42,7 @@ pub fn few_fold(
     if settings.fit_intercept {
         center(gram.as_mut(), &train_sums, n_train);
     }
-    let train = Tridiagonal::new(gram, par)?;
+    let train = Banded::new(gram, par)?;
     if !is_trusted(&train, settings) {
         return Ok(None);
     }
@@ -70,29 +70,24 @@ pub fn few_fold(
 /// The refit on all training rows; `None` as for a fold.
 /// # Errors
 /// `Error::Numerical` if the moments are not finite.
-pub fn few_full(
-    all: &FoldMoments,
-    settings: &PathSettings,
-    par: Par,
-) -> Result<Option<Tridiagonal>> {
+pub fn few_full(all: &FoldMoments, settings: &PathSettings, par: Par) -> Result<Option<Banded>> {
     let mut gram = all.gram.clone();
     if settings.fit_intercept {
         center(gram.as_mut(), &all.sums, all.n_rows);
     }
-    let full = Tridiagonal::new(gram, par)?;
+    let full = Banded::new(gram, par)?;
     Ok(is_trusted(&full, settings).then_some(full))
 }
 
 /// Both or neither: a model is solved in one way.
-pub fn few_fit(folds: Vec<Option<FewFold>>, full: Option<Tridiagonal>) -> Option<FewFit> {
+pub fn few_fit(folds: Vec<Option<FewFold>>, full: Option<Banded>) -> Option<FewFit> {
     Some(FewFit { folds: folds.into_iter().collect::<Option<_>>()?, full: full? })
 }
 
-fn is_trusted(form: &Tridiagonal, settings: &PathSettings) -> bool {
-    let (largest, smallest) = form.extremes();
+fn is_trusted(form: &Banded, settings: &PathSettings) -> bool {
     let alpha = settings.alphas.first().copied().unwrap_or(0.0);
-    // The smallest eigenvalue is known to about 1e-6 of the largest.
-    largest + alpha <= MOST_CONDITION * ((smallest - 1e-6 * largest).max(0.0) + alpha)
+    let least = (form.largest() + alpha) / MOST_CONDITION - alpha;
+    least <= 0.0 || form.is_above(least)
 }
 
 /// L with LLᵀ = the centred second moments of a fold's rows; zero where they are all alike.

@@ -1,4 +1,4 @@
-//! Cross-validation and refit without eigenvectors, for few voxels: b(a) = (T + a)⁻¹ Qᵀ(XᵀY).
+//! Cross-validation and refit without eigenvectors, for few voxels: b(a) = (B + a)⁻¹ Qᵀ(XᵀY).
 //!
 //! In f64 up to b; its images under the factor of the validation rows are one f32 product for all
 //! alphas. Against eigenvectors: 20·p³ flops less a fold, about (8 + n_alphas)·p² more a voxel.
@@ -11,7 +11,7 @@ use super::panels::of_panel;
 use super::path::{FoldBold, fold_score, sized};
 use super::product::{PANEL, PanelRow, multiply_panels};
 use super::rotate::{PanelRange, RotateScratch};
-use crate::backend::{FewFit, FewFold, Model, ModelTile, PathSettings};
+use crate::backend::{BandFactor, Banded, FewFit, FewFold, Model, ModelTile, PathSettings};
 
 /// f64 values of a panel's voxels.
 type Row = [f64; PANEL];
@@ -25,7 +25,7 @@ pub struct FewScratch {
     z: Vec<Row>,
     t: Vec<Row>,
     b: Vec<Row>,
-    pivots: Vec<Row>,
+    factor: BandFactor,
     vectors: Vec<PanelRow>,
     images: Vec<PanelRow>,
     /// `(n_alphas)` rows a panel.
@@ -89,18 +89,24 @@ impl CpuEngine<'_> {
         let mut columns = Mat::<f64>::zeros(p, n * PANEL);
         to_columns(total, p, 0, &mut columns);
         few.full.enter(columns.as_mut(), Par::Seq);
-        let FewScratch { z, b, pivots, .. } = scratch;
+        let FewScratch { z, b, factor, .. } = scratch;
         to_panels(&columns, 0..n, z);
-        b.clear();
-        b.resize(p, [0.0; PANEL]);
-        for (i, z) in z.chunks_exact(p.max(1)).enumerate() {
-            let best = of_panel(&tile.best, panels.first + i, None);
-            let alphas = best.map(|best| best.map_or(1.0, |a| self.problem.settings.alphas[a]));
-            self.arch.dispatch(|| few.full.solve(&alphas, z, b, pivots));
-            for (v, best) in best.iter().enumerate() {
-                let column = columns.col_as_slice_mut(i * PANEL + v);
-                let live = f64::from(u8::from(best.is_some()));
-                column.iter_mut().zip(&*b).for_each(|(to, row)| *to = live * row[v]);
+        columns.fill(0.0);
+        let best: Vec<_> = (0..n).map(|i| of_panel(&tile.best, panels.first + i, None)).collect();
+        for (at, &alpha) in self.problem.settings.alphas.iter().enumerate() {
+            let mut is_factored = false;
+            for (i, best) in best.iter().enumerate().filter(|(_, best)| best.contains(&Some(at))) {
+                if !is_factored {
+                    factored(self.arch, &few.full, alpha, factor);
+                    is_factored = true;
+                }
+                b.clear();
+                b.extend_from_slice(&z[i * p..(i + 1) * p]);
+                self.arch.dispatch(|| factor.solve(b));
+                for (v, _) in best.iter().enumerate().filter(|(_, best)| **best == Some(at)) {
+                    let column = columns.col_as_slice_mut(i * PANEL + v);
+                    column.iter_mut().zip(&*b).for_each(|(to, row)| *to = row[v]);
+                }
             }
         }
         few.full.leave(columns.as_mut(), Par::Seq);
@@ -116,18 +122,22 @@ impl CpuEngine<'_> {
 /// alpha by alpha, panel by panel.
 fn solve_alphas(arch: Arch, fold: &FewFold, alphas: &[f64], n: usize, scratch: &mut FewScratch) {
     let p = fold.train.n();
-    let FewScratch { z, t, b, pivots, vectors, numerators, offsets, .. } = scratch;
-    b.resize(p, [0.0; PANEL]);
+    let FewScratch { z, t, b, factor, vectors, numerators, offsets, .. } = scratch;
     numerators.clear();
     offsets.clear();
     let vectors = sized(vectors, alphas.len() * n * p);
     for (at, vectors) in vectors.chunks_exact_mut(p.max(1)).enumerate() {
         let (alpha, panel) = (alphas[at / n], at % n);
+        if panel == 0 {
+            factored(arch, &fold.train, alpha, factor);
+        }
         let rows = panel * p..(panel + 1) * p;
-        let (z, t) = (&z[rows.clone()], &t[rows]);
+        let t = &t[rows.clone()];
+        b.clear();
+        b.extend_from_slice(&z[rows]);
         let (mut numerator, mut offset) = ([0.0; PANEL], [0.0; PANEL]);
         arch.dispatch(|| {
-            fold.train.solve(&[alpha; PANEL], z, b, pivots);
+            factor.solve(b);
             for ((b, t), (delta, vector)) in b.iter().zip(t).zip(fold.delta.iter().zip(vectors)) {
                 for v in 0..PANEL {
                     numerator[v] += b[v] * t[v];
@@ -139,6 +149,12 @@ fn solve_alphas(arch: Arch, fold: &FewFold, alphas: &[f64], n: usize, scratch: &
         numerators.push(numerator);
         offsets.push(offset);
     }
+}
+
+/// The factor of B + alpha. Forms are trusted only where it is positive definite by far.
+fn factored(arch: Arch, form: &Banded, alpha: f64, factor: &mut BandFactor) {
+    let is_definite = arch.dispatch(|| form.factor(alpha, factor));
+    assert!(is_definite, "a Gram matrix plus {alpha} is positive definite");
 }
 
 /// Scores of the systems that were solved, from alpha `first` on.
