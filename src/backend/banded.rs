@@ -187,26 +187,45 @@ impl BandFactor {
         let (n, stride) = (z.len(), self.width + 1);
         for i in 0..n {
             let (above, row) = z.split_at_mut(i);
-            let mut sum = row[0];
             let first = i.saturating_sub(self.width);
-            for (k, from) in above[first..].iter().enumerate() {
-                let scale = self.columns[(first + k) * stride + i - first - k];
-                for v in 0..W {
-                    sum[v] -= scale * from[v];
-                }
-            }
-            row[0] = sum.map(|value| value * self.columns[i * stride]);
+            // L[i, first + k] stands one column further and one row higher each time.
+            let scales = self.columns[first * stride + i - first..].iter().step_by(self.width);
+            eliminate(&mut row[0], &above[first..], scales, self.columns[i * stride]);
         }
         for i in (0..n).rev() {
             let column = &self.columns[i * stride..(i + 1) * stride];
             let (row, below) = z[i..].split_at_mut(1);
-            let mut sum = row[0];
-            for (from, scale) in below.iter().zip(&column[1..]) {
-                for v in 0..W {
-                    sum[v] -= scale * from[v];
+            eliminate(&mut row[0], below, column[1..].iter(), column[0]);
+        }
+    }
+}
+
+/// row = (row − Σ scale · other row) · `pivot`, over as many rows as there are of both.
+#[inline(always)]
+fn eliminate<'a, const W: usize>(
+    row: &mut [f64; W],
+    others: &[[f64; W]],
+    scales: impl Iterator<Item = &'a f64> + Clone,
+    pivot: f64,
+) {
+    // Eight at a time stay in one register; whole rows are spilled.
+    for (at, part) in row.chunks_mut(8).enumerate() {
+        if let Ok(part) = <&mut [f64; 8]>::try_from(&mut *part) {
+            let mut sum = *part;
+            for (other, &scale) in others.iter().zip(scales.clone()) {
+                let other: &[f64; 8] = other[at * 8..].first_chunk().expect("W is no smaller");
+                for v in 0..8 {
+                    sum[v] -= scale * other[v];
                 }
             }
-            row[0] = sum.map(|value| value * column[0]);
+            *part = sum.map(|value| value * pivot);
+        } else {
+            for (v, value) in part.iter_mut().enumerate() {
+                for (other, scale) in others.iter().zip(scales.clone()) {
+                    *value -= scale * other[at * 8 + v];
+                }
+                *value *= pivot;
+            }
         }
     }
 }
