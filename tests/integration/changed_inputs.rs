@@ -143,7 +143,7 @@ fn other_fits_of_the_models_that_are_fitted_again_are_those_of_a_fresh_run() {
 
 #[test]
 fn what_changed_between_a_cut_run_and_the_next_is_named_and_the_other_subject_kept() {
-    let bench = StudyBench::new(823, 25, 12_000);
+    let bench = StudyBench::new(823, 25, 32_000);
     let (study, out) = (bench.settings(&[GLOVE_ONLY]), bench.out());
     let args = ["run", text(&study), "--out", text(&out), "--threads", "1"];
     let mut child = start(&args);
@@ -167,7 +167,7 @@ fn what_changed_between_a_cut_run_and_the_next_is_named_and_the_other_subject_ke
 
 #[test]
 fn unfinished_tiles_of_other_settings_are_not_gone_on_with() {
-    let bench = StudyBench::new(824, 25, 12_000);
+    let bench = StudyBench::new(824, 25, 32_000);
     let (study, out) = (bench.settings(&[GLOVE_ONLY]), bench.out());
     let args = ["run", text(&study), "--out", text(&out), "--threads", "1"];
     let mut child = start(&args);
