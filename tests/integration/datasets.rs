@@ -310,7 +310,8 @@ fn init_says_what_is_missing() {
     let out = folder.path().join("STUDY.toml");
     let root = folder.path().join("data");
     std::fs::create_dir(&root).expect("made");
-    init(&root, "bids", &out).refused(2, &["--dataset", "ds003020 or lab", "bids"]);
+    init(&root, "other", &out).refused(2, &["--dataset", "lab, ds003020 or bids", "other"]);
+    init(&root, "bids", &out).refused(3, &["no sub-*_task-*_desc-preproc_bold.nii.gz"]);
     init(&root.join("none"), "lab", &out).refused(3, &["cannot read"]);
     init(&root, "lab", &out).refused(3, &["no raw_text.pkl"]);
     init(&root, "ds003020", &out).refused(3, &["no TextGrids", "derivative/TextGrids"]);
