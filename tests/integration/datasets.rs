@@ -305,6 +305,19 @@ fn init_on_a_tree_like_the_labs_gives_a_study_that_runs() {
 }
 
 #[test]
+fn init_gives_few_stories_few_folds() {
+    for (n_stories, folds) in [(3, "folds = 2 "), (4, "folds = 3 ")] {
+        let bench = StudyBench::with_stories(33, n_stories, 25, 10);
+        let study = bench.file("STUDY.toml");
+        assert_eq!(init(&bench.file("."), "lab", &study).code, 0);
+        let written = std::fs::read_to_string(&study).expect("written");
+        assert!(written.contains(folds), "{written}");
+        let checked = voxelcast(&["check", text(&study)]);
+        assert_eq!(checked.code, 0, "{checked:#?}");
+    }
+}
+
+#[test]
 fn init_says_what_is_missing() {
     let folder = tempfile::tempdir().expect("there is a temporary folder");
     let out = folder.path().join("STUDY.toml");

@@ -176,7 +176,7 @@ pub fn text(dataset: Dataset, plan: &Plan, base: &Path) -> Result<String> {
     text += SPLIT;
     line(&mut text, design(dataset, plan.has_tr_times, plan.files.timing.as_ref()));
     spaces(&mut text, plan, base)?;
-    text += RIDGE;
+    text += &ridge(plan.n_paired);
     Ok(text)
 }
 
@@ -186,14 +186,18 @@ test_fraction = 0.2      # whole stories; or n_test = 19, or test = [\"story\", 
 seed = 214
 ";
 
-const RIDGE: &str = "
-[ridge]
-alphas = \"logspace(0,8,17)\"   # weights of the squared norm, one chosen for each voxel
-folds = 5                     # of whole training stories
-
-# [output]
-# weights = true              # weights.safetensors of every model: (columns × voxels), can be large
-";
+/// As many folds as there are training stories for, at most 5.
+fn ridge(n_stories: usize) -> String {
+    let n_test = ((n_stories as f64 * 0.2).round() as usize).max(1);
+    let n_folds = (n_stories - n_test).min(5);
+    format!(
+        "\n[ridge]\n\
+         alphas = \"logspace(0,8,17)\"   # weights of the squared norm, one chosen for each voxel\n\
+         folds = {n_folds}                     # of whole training stories\n\n\
+         # [output]\n\
+         # weights = true              # weights.safetensors of every model: (columns × voxels), can be large\n"
+    )
+}
 
 fn design(dataset: Dataset, has_tr_times: bool, timing: Option<&Timing>) -> String {
     let mut text = String::from("\n[design]\n");
@@ -216,7 +220,7 @@ fn design(dataset: Dataset, has_tr_times: bool, timing: Option<&Timing>) -> Stri
         Dataset::Ds003020 => ", first and last, as in HuthLab's code",
         Dataset::Bids => ", first and last: volumes that were cut from the images",
     };
-    let _ = writeln!(text, "trim = {:13} # TRs cut from the features{why}", format!("{trim:?}"));
+    let _ = writeln!(text, "trim = {:17} # TRs cut from the features{why}", format!("{trim:?}"));
     text += "delays = [1, 2, 3, 4]    # TRs\n";
     text
 }
