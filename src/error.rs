@@ -139,7 +139,7 @@ pub enum Error {
     /// A story's features and its BOLD do not have the same number of TRs.
     #[error(
         "story \"{story}\": features have {n_feature_trs} TRs, BOLD ({bold_file}) has \
-         {n_bold_trs}; {n_trs} TRs were trimmed {trim}, check --trim"
+         {n_bold_trs}; {n_trs} TRs were trimmed {trim}, check trim"
     )]
     Pairing {
         /// The story.
@@ -157,7 +157,7 @@ pub enum Error {
     },
     /// The trim is as long as the story.
     #[error(
-        "trim {trim} leaves nothing of {n_trs} TRs; expected more than {n_cut}, check --trim and \
+        "trim {trim} leaves nothing of {n_trs} TRs; expected more than {n_cut}, check trim and \
          the story's TR times"
     )]
     NothingLeft {

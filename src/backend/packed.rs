@@ -27,6 +27,14 @@ impl Layout {
         if rows >= FEW_ROWS && amx::is_available() { Self::Chunks } else { Self::Strips }
     }
 
+    /// Bytes of a cell: an f32, or its three bf16.
+    pub fn cell_bytes(self) -> usize {
+        match self {
+            Self::Strips => size_of::<f32>(),
+            Self::Chunks => size_of::<Chunk>() / (SIDE * SIDE),
+        }
+    }
+
     /// Rows of a strip.
     pub fn strip(self) -> usize {
         match self {

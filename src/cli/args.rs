@@ -219,7 +219,8 @@ pub struct InitArgs {
     /// The dataset's folder; it is searched, 6 folders deep
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
-    /// Its layout: ds003020 (TextGrids, respdict.json, .hf5) or lab (raw_text.pkl, subject*/*.npy)
+    /// Its layout: lab (raw_text.pkl, subject*/*.npy), ds003020 (TextGrids, respdict.json, .hf5)
+    /// or bids (sub-*/func/*_desc-preproc_bold.nii.gz, words in stimuli/ or events.tsv)
     #[arg(long, value_name = "DATASET")]
     pub dataset: String,
     /// The new file; never overwritten

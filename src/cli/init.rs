@@ -13,12 +13,13 @@ pub fn init_study(args: &InitArgs) -> Result<Output> {
     let dataset = match args.dataset.as_str() {
         "ds003020" => Dataset::Ds003020,
         "lab" => Dataset::Lab,
+        "bids" => Dataset::Bids,
         other => {
-            let problem = format!("expected ds003020 or lab, got {other:?}");
+            let problem = format!("expected lab, ds003020 or bids, got {other:?}");
             return Err(usage(
                 "--dataset",
                 problem,
-                "for other data write STUDY.toml by hand: README",
+                "for other data write STUDY.toml by hand: docs/your-data.md",
             ));
         }
     };

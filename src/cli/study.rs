@@ -112,14 +112,14 @@ fn plan_text(plan: &StudyPlan) -> String {
     let subjects: Vec<String> =
         plan.subjects.iter().map(|(name, n)| format!("{name} ({n} voxels)")).collect();
     format!(
-        "{}\n{} training and {} test TRs, {} folds, {} alphas\n{}\nat most {:.1} GiB beside the voxel tiles, about {}\n",
+        "{}\n{} training and {} test TRs, {} folds, {} alphas\n{}\nat most {:.1} GiB of memory, about {}\n",
         table::align(&rows, 2),
         plan.n_train,
         plan.n_test,
         plan.n_folds,
         plan.n_alphas,
         subjects.join(", "),
-        plan.setup_bytes / f64::from(1 << 30),
+        plan.most_bytes / f64::from(1 << 30),
         duration(plan.seconds)
     )
 }

@@ -64,7 +64,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "story \"adollshouse\": features have 241 TRs, BOLD (subject2/adollshouse.npy) has \
-             236; 256 TRs were trimmed 10:5, check --trim"
+             236; 256 TRs were trimmed 10:5, check trim"
         );
     }
 

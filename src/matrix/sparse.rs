@@ -103,6 +103,14 @@ pub enum Rows {
 }
 
 impl Rows {
+    /// Bytes of its numbers.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Rows::Dense(rows) => rows.len() * size_of::<f32>(),
+            Rows::Sparse(rows) => 8 * (rows.indptr.len() + rows.indices.len()),
+        }
+    }
+
     /// Number of words or TRs.
     pub fn n_rows(&self) -> usize {
         match self {

@@ -148,7 +148,8 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     let n_test = test_x.as_ref().map_or(0, MatrixFile::n_rows);
 
     let n_folds = fold_names.len();
-    let sizes = Sizes { n_rows: n, n_test, n_coefs: p, n_voxels: y.n_cols(), n_folds };
+    let (n_voxels, n_threads) = (y.n_cols(), job.n_threads);
+    let sizes = Sizes { n_rows: n, n_test, n_coefs: p, n_voxels, n_folds, n_threads };
     let what = format!("ridge on {}", job.x.display());
     let memory = job.memory_bytes as f64;
     let (route, mut solver) = choose(job.solver, sizes, job.n_threads, memory, &what)?;

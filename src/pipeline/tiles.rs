@@ -83,7 +83,7 @@ pub type StageSeconds = Vec<(&'static str, f64)>;
 pub const MAX_TILE_VOXELS: usize = 4096;
 
 /// Memory of all tiles together, unless one block of voxels takes more: wider ones gain nothing.
-const MOST_TILE_BYTES: usize = 1 << 30;
+pub const MOST_TILE_BYTES: usize = 1 << 30;
 
 /// Width of a tile: whole blocks of `block_voxels` (so that results do not depend on the width),
 /// at most `MAX_TILE_VOXELS`, a fair share for each worker, all workers within `budget_bytes`, what

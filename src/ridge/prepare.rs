@@ -39,7 +39,7 @@ pub struct Prepared {
 }
 
 /// Columns below which a core of its own per eigenproblem beats all cores on one.
-const SHARED_EIGEN: usize = 1500;
+pub const SHARED_EIGEN: usize = 1500;
 
 /// Gram matrices and eigenproblems of every model; nothing here depends on BOLD.
 ///

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::conditioning::{Conditioning, SCORE_ERROR_LIMIT};
+use super::prepare::SHARED_EIGEN;
+use crate::backend::packed::Layout;
 use crate::error::{Error, Result};
 
 /// What the user asks for.
@@ -75,13 +77,17 @@ pub struct Sizes {
     pub n_voxels: usize,
     /// Folds.
     pub n_folds: usize,
+    /// Threads that prepare it.
+    pub n_threads: usize,
 }
 
 /// What a route takes before and during the tiles.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cost {
-    /// Largest resident memory, without the voxel tiles.
+    /// Largest resident memory, without the designs and the voxel tiles: an upper bound.
     pub bytes: f64,
+    /// What of it stays until the last tile.
+    pub kept_bytes: f64,
     /// f64 operations of the eigenproblems and what surrounds them.
     pub setup_flops: f64,
     /// f32 operations over all voxels.
@@ -96,38 +102,57 @@ const GEMM_FLOPS: f64 = 5e10;
 impl Cost {
     /// Of one route.
     pub fn of(route: Route, sizes: Sizes) -> Self {
-        let Sizes { n_rows, n_test, n_coefs, n_voxels, n_folds } = sizes;
+        let Sizes { n_rows, n_test, n_coefs, n_voxels, n_folds, n_threads } = sizes;
         let (n, p, v, k) = (n_rows as f64, n_coefs as f64, n_voxels as f64, n_folds as f64);
         let train = n * (k - 1.0).max(1.0) / k;
+        // Left factors of the tiles' products.
+        let cell = Layout::best(n_coefs).cell_bytes() as f64;
         match route {
-            Route::Gram => Self {
-                // A Gram a fold in f64, rotation and factor in f32, five matrices while solving.
-                bytes: p * p * (8.0 * (k + 6.0) + 8.0 * k + 4.0),
-                setup_flops: k * 14.0 * p.powi(3) + 9.0 * p.powi(3) + n * p * p,
-                voxel_flops: v * (2.0 * n * p + k * (4.0 + 10.0) * p * p + 4.0 * p * p),
-            },
-            Route::Dual => Self {
-                // The kernel and what its eigenproblem takes, folds in f32, test kernels.
-                bytes: 8.0 * n * n * 5.0
-                    + k * 4.0 * train * (train + 2.0 * n / k)
-                    + 4.0 * n * n
-                    + 8.0 * n * n_test as f64,
-                setup_flops: k * 11.0 * train.powi(3) + 9.0 * n.powi(3),
-                voxel_flops: v * (k * (2.0 * train * train + 12.0 * train * n / k) + 4.0 * n * n),
-            },
+            Route::Gram => {
+                // A rotation and a factor a fold, two matrices of the refit.
+                let kept = cell * p * p * (2.0 * k + 2.0);
+                // Eigenproblems of this size are solved one a thread, larger ones by all threads:
+                // the centred Gram, its eigenvectors, three matrices of scratch, short folds' rows.
+                let at_once =
+                    if n_coefs > SHARED_EIGEN { 1 } else { n_threads.clamp(1, n_folds + 1) };
+                Self {
+                    // Beside them a Gram a fold and that of all, in f64.
+                    bytes: kept + 8.0 * p * p * (k + 1.0 + 6.0 * at_once as f64),
+                    kept_bytes: kept,
+                    setup_flops: k * 14.0 * p.powi(3) + 9.0 * p.powi(3) + n * p * p,
+                    voxel_flops: v * (2.0 * n * p + k * (4.0 + 10.0) * p * p + 4.0 * p * p),
+                }
+            }
+            Route::Dual => {
+                // Folds, two matrices of the refit, kernels of the test rows.
+                let kept =
+                    k * cell * train * (train + n / k) + cell * n * (2.0 * n + n_test as f64);
+                Self {
+                    // The kernel and what its eigenproblem takes, test kernels in f64.
+                    bytes: kept + 8.0 * n * n * 5.0 + 8.0 * n * n_test as f64,
+                    kept_bytes: kept,
+                    setup_flops: k * 11.0 * train.powi(3) + 9.0 * n.powi(3),
+                    voxel_flops: v
+                        * (k * (2.0 * train * train + 12.0 * train * n / k) + 4.0 * n * n),
+                }
+            }
             Route::Svd => {
                 // Rows of the stacked factors of the other folds, and of all.
                 let own = (p + 1.0).min(n / k);
                 let (stacked, all) = (own * (k - 1.0).max(1.0), own * k);
+                // Q in f32, folds, the refit, rotated test rows.
+                let kept = 4.0 * n * p
+                    + k * cell * p * (stacked + 2.0 * own)
+                    + cell * p * (all + p + n_test as f64);
                 Self {
-                    // The design, its copy in folds and Q, in f32; R in f64; then the larger of: a
+                    // The design and its copy in folds, in f32; R in f64; then the larger of: a
                     // fold's rows, their factor and its reflectors; or, stacked, the same with U, V
                     // and what an SVD needs.
-                    bytes: 12.0 * n * p
+                    bytes: kept
+                        + 8.0 * n * p
                         + 8.0 * k * own * p
-                        + k * 4.0 * p * (stacked + 2.0 * own)
-                        + 4.0 * p * (all + p + n_test as f64)
                         + 8.0 * p * (3.0 * n / k).max(3.0 * all + 6.0 * p),
+                    kept_bytes: kept,
                     setup_flops: 4.0 * n * p * p
                         + (k + 1.0) * (6.0 * all * p * p + 20.0 * p.powi(3)),
                     voxel_flops: v
@@ -248,7 +273,7 @@ mod tests {
     use super::*;
 
     fn sizes(n_rows: usize, n_coefs: usize) -> Sizes {
-        Sizes { n_rows, n_test: 100, n_coefs, n_voxels: 1000, n_folds: 5 }
+        Sizes { n_rows, n_test: 100, n_coefs, n_voxels: 1000, n_folds: 5, n_threads: 2 }
     }
 
     #[test]

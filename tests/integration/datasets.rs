@@ -305,12 +305,26 @@ fn init_on_a_tree_like_the_labs_gives_a_study_that_runs() {
 }
 
 #[test]
+fn init_gives_few_stories_few_folds() {
+    for (n_stories, folds) in [(3, "folds = 2 "), (4, "folds = 3 ")] {
+        let bench = StudyBench::with_stories(33, n_stories, 25, 10);
+        let study = bench.file("STUDY.toml");
+        assert_eq!(init(&bench.file("."), "lab", &study).code, 0);
+        let written = std::fs::read_to_string(&study).expect("written");
+        assert!(written.contains(folds), "{written}");
+        let checked = voxelcast(&["check", text(&study)]);
+        assert_eq!(checked.code, 0, "{checked:#?}");
+    }
+}
+
+#[test]
 fn init_says_what_is_missing() {
     let folder = tempfile::tempdir().expect("there is a temporary folder");
     let out = folder.path().join("STUDY.toml");
     let root = folder.path().join("data");
     std::fs::create_dir(&root).expect("made");
-    init(&root, "bids", &out).refused(2, &["--dataset", "ds003020 or lab", "bids"]);
+    init(&root, "other", &out).refused(2, &["--dataset", "lab, ds003020 or bids", "other"]);
+    init(&root, "bids", &out).refused(3, &["no sub-*_task-*_desc-preproc_bold.nii.gz"]);
     init(&root.join("none"), "lab", &out).refused(3, &["cannot read"]);
     init(&root, "lab", &out).refused(3, &["no raw_text.pkl"]);
     init(&root, "ds003020", &out).refused(3, &["no TextGrids", "derivative/TextGrids"]);

@@ -365,7 +365,7 @@ fn models_that_do_not_fit_the_memory_together_are_fitted_in_several_passes() {
     let (together, out) = bench.run(&lines, &["--memory", "8G"]);
     assert_eq!(together.code, 0, "{together:#?}");
     assert!(!together.stderr.contains("passes"), "{}", together.stderr);
-    // 100 bytes for each of 360² numbers: 13 MB a model, of the 32 MiB that matrices get.
+    // 56 to 72 bytes for each of 360² numbers a model, 56 to 104 once, of the 32 MiB that matrices get.
     let (apart, other) = bench.run(&lines, &["--memory", "64M"]);
     assert_eq!(apart.code, 0, "{apart:#?}");
     let says = "s1: the matrices of 4 models do not fit --memory together: 2 passes over BOLD";

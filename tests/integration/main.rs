@@ -9,7 +9,9 @@
 //! | `solvers` | gram, svd and dual against each other and the oracle; when gram is not trusted |
 //! | `brain` | masks and flat maps: pictures in the report, NIfTI files, refusals |
 //! | `bench_command` | `voxelcast bench`: what it prints, its flags |
+//! | `bids` | `init` on a BIDS derivative |
 //! | `datasets` | studies on HDF5, NIfTI, `.npz`, TextGrids; `init` and `export` |
+//! | `docs` | README and docs/: commands, flags, keys and links that exist |
 //! | `formats` | files of other programs: nibabel, h5py, PyTables, NumPy, TextGrid writers |
 //! | `golden` | values of other programs (himalaya, scikit-learn, NumPy, gensim) |
 //! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
@@ -36,10 +38,12 @@
 mod architecture;
 mod bench_command;
 mod bert_family;
+mod bids;
 mod brain;
 mod changed_inputs;
 mod datasets;
 mod devices;
+mod docs;
 mod encoder_command;
 mod failing_reads;
 mod faults;

@@ -45,3 +45,27 @@ fn twice_the_stories_add_their_words_and_designs_and_none_of_their_bold() {
     println!("{peak} to {peak_many} bytes, kept {kept}, BOLD {bold}");
     assert!(growth <= kept + MARGIN_BYTES, "{growth} > {kept} + {MARGIN_BYTES}");
 }
+
+#[test]
+fn a_dry_run_says_no_less_than_the_run_takes_and_not_much_more() {
+    // A bag of 24 words at 60 delays: 1,440 columns, matrices of 17 MB each; and other splits.
+    let bench = StudyBench::with_stories(312, 8, 300, 200);
+    let delays: Vec<String> = (1..=60).map(|delay| delay.to_string()).collect();
+    let delays = format!("design.delays = [{}]", delays.join(", "));
+    for (splits, threads) in [("stability.splits = 0", "2"), ("stability.splits = 1", "1")] {
+        let lines = [&delays, splits, "ridge.solver = \"gram\"", "ridge.folds = 3"];
+        let flags = ["--threads", threads, "--memory", "4G"];
+        let (planned, _) = bench.run(&lines, &[&flags[..], &["--dry-run", "--json"]].concat());
+        assert_eq!(planned.code, 0, "{planned:#?}");
+        let plan: Value = serde_json::from_str(&planned.stdout).expect("it is JSON");
+        let most = plan["plan"]["most_bytes"].as_f64().expect("a number of bytes");
+        let (outcome, out) = bench.run(&lines, &flags);
+        assert_eq!(outcome.code, 0, "{outcome:#?}");
+        let text = std::fs::read_to_string(out.join("run.json")).expect("it is there");
+        let run: Value = serde_json::from_str(&text).expect("it is JSON");
+        let peak = run["peak_memory_bytes"].as_f64().expect("a number of bytes");
+        println!("{splits}, {threads} threads: at most {most:.0}, peak {peak:.0}");
+        assert!(peak > 200e6, "too small a study: matrices would not be seen");
+        assert!(peak <= most && most <= 3.0 * peak, "{splits} {threads}: {most} {peak}");
+    }
+}

@@ -108,6 +108,7 @@ pub fn run(job: &BenchJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         n_coefs: problem.n_features,
         n_voxels: problem.n_voxels,
         n_folds: problem.n_folds,
+        n_threads,
     };
     let (route, solver) =
         choose(job.solver, sizes, n_threads, job.memory_bytes as f64, "the synthetic problem")?;

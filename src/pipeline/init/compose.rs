@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::Dataset;
-use super::find::{Files, REPEATS, SubjectFiles};
+use super::find::{Files, REPEATS, SubjectFiles, Timing};
 use crate::error::{Error, Result};
 use crate::pipeline::study::read_respdict;
 
@@ -16,6 +16,8 @@ const MIN_SHARE: f64 = 0.9;
 /// What the study will be.
 pub struct Plan {
     files: Files,
+    /// A file or folder.
+    words: PathBuf,
     /// Name in the study and whether it is part of it, one a subject found.
     subjects: Vec<(String, bool)>,
     /// Words and BOLD of every subject of the study.
@@ -30,8 +32,8 @@ pub struct Plan {
     pub not_found: Vec<String>,
 }
 
-/// Chooses subjects and pairs stories; `names` are those with words.
-pub fn plan(files: Files, names: Vec<String>, has_tr_times: bool) -> Result<Plan> {
+/// Chooses subjects and pairs stories; `names` are those with words, in `words`.
+pub fn plan(files: Files, words: PathBuf, names: Vec<String>, has_tr_times: bool) -> Result<Plan> {
     let names: BTreeSet<String> = names.into_iter().collect();
     // A folder of results or designs has files of other names.
     let n_both = |s: &SubjectFiles| s.stories.intersection(&names).count();
@@ -45,7 +47,7 @@ pub fn plan(files: Files, names: Vec<String>, has_tr_times: bool) -> Result<Plan
     }
     if most == 0 || paired.len() < 3 {
         return Err(Error::Values {
-            place: files.words.display().to_string(),
+            place: words.display().to_string(),
             problem: format!(
                 "expected at least 3 stories with words and BOLD, got {} ({} with words)",
                 paired.len(),
@@ -54,11 +56,11 @@ pub fn plan(files: Files, names: Vec<String>, has_tr_times: bool) -> Result<Plan
             hint: "BOLD files are called as the stories are".into(),
         });
     }
-    let mut found = vec![format!("{} stories with words: {}", names.len(), files.words.display())];
+    let mut found = vec![format!("{} stories with words: {}", names.len(), words.display())];
     let mut not_found = files.not_found.clone();
     let mut subjects: Vec<(String, bool)> = Vec::new();
     for subject in &files.subjects {
-        let mut name = safe_name(&subject.folder);
+        let mut name = safe_name(&subject.name);
         while subjects.iter().any(|(other, _)| *other == name) {
             name.push('b');
         }
@@ -71,6 +73,7 @@ pub fn plan(files: Files, names: Vec<String>, has_tr_times: bool) -> Result<Plan
             let n = names.difference(&subject.stories).count();
             not_found.push(format!("BOLD of {name} for {n} stories ({}…)", without.join(", ")));
         }
+        found.extend(subject.mask.iter().map(|mask| format!("{name}: mask {}", mask.display())));
         subjects.push((name, is_in(subject)));
     }
     let uneven = |s: &SubjectFiles| s.stories != paired;
@@ -89,16 +92,25 @@ pub fn plan(files: Files, names: Vec<String>, has_tr_times: bool) -> Result<Plan
             )),
         }
     }
-    for (kind, path) in [("GloVe", &files.glove), ("word2vec", &files.word2vec)] {
+    for (kind, path) in [("GloVe", &files.vectors.glove), ("word2vec", &files.vectors.word2vec)] {
         found.extend(path.iter().map(|path| format!("{kind} vectors: {}", path.display())));
     }
     let n_paired = paired.len();
-    Ok(Plan { files, subjects, n_paired, is_uneven, has_tr_times, respdict, found, not_found })
+    Ok(Plan {
+        files,
+        words,
+        subjects,
+        n_paired,
+        is_uneven,
+        has_tr_times,
+        respdict,
+        found,
+        not_found,
+    })
 }
 
-/// The folder's name in letters, digits, `-`, `_` and `.`.
-fn safe_name(folder: &Path) -> String {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+/// The name in letters, digits, `-`, `_` and `.`.
+fn safe_name(name: &str) -> String {
     let keep = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
     let name: String = name.chars().map(keep).collect();
     match name.trim_start_matches('.').is_empty() {
@@ -119,7 +131,7 @@ pub fn text(dataset: Dataset, plan: &Plan, base: &Path) -> Result<String> {
         text.push('\n');
     };
     line(&mut text, "[stories]".into());
-    line(&mut text, format!("path = {}", quoted(&relative(&plan.files.words, base)?)));
+    line(&mut text, format!("path = {}", quoted(&relative(&plan.words, base)?)));
     if let Some(respdict) = &plan.respdict {
         let path = quoted(&relative(respdict, base)?);
         line(&mut text, format!("respdict = {path}   # raw TRs of each story"));
@@ -134,7 +146,7 @@ pub fn text(dataset: Dataset, plan: &Plan, base: &Path) -> Result<String> {
     for (files, (name, is_in)) in plan.files.subjects.iter().zip(&plan.subjects) {
         let hash = if *is_in { "" } else { "# " };
         let pattern = relative(&files.folder, base)?;
-        let pattern = format!("{pattern}/{{story}}{}", files.extension);
+        let pattern = format!("{pattern}/{}", files.pattern());
         line(&mut text, String::new());
         if !is_in {
             line(
@@ -147,6 +159,10 @@ pub fn text(dataset: Dataset, plan: &Plan, base: &Path) -> Result<String> {
         }
         line(&mut text, format!("{hash}[bold.{}]", key(name)));
         line(&mut text, format!("{hash}path = {}", quoted(&pattern)));
+        if let Some(mask) = &files.mask {
+            let mask = quoted(&relative(mask, base)?);
+            line(&mut text, format!("{hash}mask = {mask}   # for all stories"));
+        }
         if !files.repeated.is_empty() {
             let stories = files.repeated.join(", ");
             line(
@@ -158,9 +174,9 @@ pub fn text(dataset: Dataset, plan: &Plan, base: &Path) -> Result<String> {
         }
     }
     text += SPLIT;
-    line(&mut text, design(dataset, plan.has_tr_times));
+    line(&mut text, design(dataset, plan.has_tr_times, plan.files.timing.as_ref()));
     spaces(&mut text, plan, base)?;
-    text += RIDGE;
+    text += &ridge(plan.n_paired);
     Ok(text)
 }
 
@@ -170,30 +186,41 @@ test_fraction = 0.2      # whole stories; or n_test = 19, or test = [\"story\", 
 seed = 214
 ";
 
-const RIDGE: &str = "
-[ridge]
-alphas = \"logspace(0,8,17)\"   # weights of the squared norm, one chosen for each voxel
-folds = 5                     # of whole training stories
+/// As many folds as there are training stories for, at most 5.
+fn ridge(n_stories: usize) -> String {
+    let n_test = ((n_stories as f64 * 0.2).round() as usize).max(1);
+    let n_folds = (n_stories - n_test).min(5);
+    format!(
+        "\n[ridge]\n\
+         alphas = \"logspace(0,8,17)\"   # weights of the squared norm, one chosen for each voxel\n\
+         folds = {n_folds}                     # of whole training stories\n\n\
+         # [output]\n\
+         # weights = true              # weights.safetensors of every model: (columns × voxels), can be large\n"
+    )
+}
 
-# [output]
-# weights = true              # weights.safetensors of every model: (columns × voxels), can be large
-";
-
-fn design(dataset: Dataset, has_tr_times: bool) -> String {
+fn design(dataset: Dataset, has_tr_times: bool, timing: Option<&Timing>) -> String {
     let mut text = String::from("\n[design]\n");
-    if !has_tr_times {
+    if let Some(Timing { tr_s, first_tr_s, note, .. }) = timing {
+        let first = first_tr_s + 0.0;
+        let _ = writeln!(
+            text,
+            "tr_s = {tr_s:?}               # s\nfirst_tr_s = {first:?}        # s, middle of the first TR: {note}"
+        );
+    } else if !has_tr_times {
         text += "tr_s = 2.0               # s\n\
                  first_tr_s = -9.0        # s, middle of the first TR: the sound starts 10 s after the first trigger\n";
     }
-    text += match dataset {
+    let trim = timing.map_or("10:5", |timing| timing.trim);
+    let why = match dataset {
         Dataset::Lab => {
-            "trim = \"10:5\"            # TRs cut from the features, first and last. The handout's 5:10\n\
-             \x20                        # puts them 10 s off; the alignment check warns of it\n"
+            ", first and last. The handout's 5:10\n\
+             \x20                        # puts them 10 s off; the alignment check warns of it"
         }
-        Dataset::Ds003020 => {
-            "trim = \"10:5\"            # TRs cut from the features, first and last, as in HuthLab's code\n"
-        }
+        Dataset::Ds003020 => ", first and last, as in HuthLab's code",
+        Dataset::Bids => ", first and last: volumes that were cut from the images",
     };
+    let _ = writeln!(text, "trim = {:17} # TRs cut from the features{why}", format!("{trim:?}"));
     text += "delays = [1, 2, 3, 4]    # TRs\n";
     text
 }
@@ -201,8 +228,8 @@ fn design(dataset: Dataset, has_tr_times: bool) -> String {
 fn spaces(text: &mut String, plan: &Plan, base: &Path) -> Result<()> {
     let mut combined = "bow";
     let examples = [
-        ("word2vec", &plan.files.word2vec, "GoogleNews-vectors-negative300.bin.gz"),
-        ("glove", &plan.files.glove, "glove.6B.300d.txt"),
+        ("word2vec", &plan.files.vectors.word2vec, "GoogleNews-vectors-negative300.bin.gz"),
+        ("glove", &plan.files.vectors.glove, "glove.6B.300d.txt"),
     ];
     for (kind, path, example) in examples {
         let hash = if path.is_some() { "" } else { "# " };
@@ -217,7 +244,7 @@ fn spaces(text: &mut String, plan: &Plan, base: &Path) -> Result<()> {
     let _ = write!(
         text,
         "[[space]]\nname = \"bow\"             # counts of words\nkind = \"bow\"\n\
-         max_words = 1000         # the most frequent; without it the whole vocabulary\n\n\
+         max_words = 300          # the most frequent: 1,200 columns with 4 delays; without it all words\n\n\
          [[space]]\nname = \"word_rate\"       # words per TR: the low-level control\n\
          kind = \"word_rate\"\n\n\
          # [[space]]\n# name = \"both\"\n# combine = [\"{combined}\", \"word_rate\"]\n"

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::Dataset;
+use super::bids::find_bids;
 use crate::error::{Error, Result};
 use crate::io::hdf5::has_dataset;
 use crate::io::input;
@@ -19,31 +20,109 @@ pub const REPEATS: &str = "individual_repeats";
 /// What lies in a folder.
 #[derive(Debug)]
 pub struct Files {
-    /// A folder of TextGrids, a pickle or a table.
-    pub words: PathBuf,
+    /// Where the stories' words come from.
+    pub words: Words,
     /// Raw TR counts.
     pub respdict: Option<PathBuf>,
     /// Sorted by name.
     pub subjects: Vec<SubjectFiles>,
-    /// GloVe text, word2vec.
-    pub glove: Option<PathBuf>,
-    /// See `glove`.
-    pub word2vec: Option<PathBuf>,
+    /// What the images say about time; none where the dataset's own rule counts.
+    pub timing: Option<Timing>,
+    /// Files of word vectors.
+    pub vectors: Vectors,
     /// Sentences about what is not there.
     pub not_found: Vec<String>,
+}
+
+/// Words as they are, or to be written beside STUDY.toml.
+#[derive(Debug)]
+pub enum Words {
+    /// A folder of TextGrids or tables, a pickle or a table.
+    There(PathBuf),
+    /// The text of a table.
+    Made(String),
+}
+
+/// Keys of `[design]`.
+#[derive(Debug)]
+pub struct Timing {
+    /// Repetition time.
+    pub tr_s: f64,
+    /// Middle of the first TR.
+    pub first_tr_s: f64,
+    /// HEAD:TAIL.
+    pub trim: &'static str,
+    /// Behind first_tr_s.
+    pub note: String,
+}
+
+/// Files of word vectors.
+#[derive(Debug)]
+pub struct Vectors {
+    /// GloVe text.
+    pub glove: Option<PathBuf>,
+    /// word2vec, binary.
+    pub word2vec: Option<PathBuf>,
 }
 
 /// One folder with a file a story.
 #[derive(Debug)]
 pub struct SubjectFiles {
-    /// Of the folder.
+    /// Its name, before it is made fit for a key.
+    pub name: String,
+    /// Of its files.
     pub folder: PathBuf,
-    /// With its dot.
-    pub extension: String,
-    /// Names of the files without extension.
+    /// File names before the story.
+    pub before: String,
+    /// And behind it, with the extension and its dot.
+    pub after: String,
+    /// What stands between.
     pub stories: BTreeSet<String>,
     /// Stories whose file holds its repeats too.
     pub repeated: Vec<String>,
+    /// Voxels of images.
+    pub mask: Option<PathBuf>,
+}
+
+impl SubjectFiles {
+    /// A folder without files yet.
+    pub fn new(name: String, folder: PathBuf) -> Self {
+        Self {
+            name,
+            folder,
+            before: String::new(),
+            after: String::new(),
+            stories: BTreeSet::new(),
+            repeated: Vec::new(),
+            mask: None,
+        }
+    }
+
+    /// Name of a file with `{story}` in it.
+    pub fn pattern(&self) -> String {
+        format!("{}{{story}}{}", self.before, self.after)
+    }
+}
+
+impl Vectors {
+    /// Files whose names say so.
+    pub fn find(files: &[PathBuf], not_found: &mut Vec<String>) -> Self {
+        let named = |is_it: &dyn Fn(&str) -> bool| {
+            let name = |path: &&PathBuf| is_it(&file_name(path).to_lowercase());
+            files.iter().find(name).cloned()
+        };
+        let is_text = |name: &str| name.ends_with(".txt") || name.ends_with(".txt.gz");
+        let is_binary = |name: &str| name.ends_with(".bin") || name.ends_with(".bin.gz");
+        let glove = named(&|name| name.contains("glove") && is_text(name));
+        let word2vec = named(&|name| {
+            (name.contains("word2vec") || name.starts_with("googlenews")) && is_binary(name)
+        });
+        if glove.is_none() && word2vec.is_none() {
+            let what = "word vectors (glove*.txt, GoogleNews*.bin): their spaces are commented out";
+            not_found.push(what.into());
+        }
+        Self { glove, word2vec }
+    }
 }
 
 /// Looks for everything a study of this kind of dataset needs.
@@ -60,6 +139,7 @@ pub fn find_files(dataset: Dataset, folder: &Path) -> Result<Files> {
         ));
     }
     let words = match dataset {
+        Dataset::Bids => return find_bids(folder, &walked, not_found),
         Dataset::Ds003020 => textgrids(&walked.files),
         Dataset::Lab => lab_words(folder, &walked.files)?,
     };
@@ -73,7 +153,7 @@ pub fn find_files(dataset: Dataset, folder: &Path) -> Result<Files> {
     };
     let words = words.ok_or_else(|| match dataset {
         Dataset::Ds003020 => missing("TextGrids", "they are in derivative/TextGrids"),
-        Dataset::Lab => missing(
+        Dataset::Lab | Dataset::Bids => missing(
             "raw_text.pkl and no words.tsv",
             "give the folder that holds it and the subjects' folders",
         ),
@@ -85,36 +165,26 @@ pub fn find_files(dataset: Dataset, folder: &Path) -> Result<Files> {
                 "folder of .hf5 files",
                 "BOLD is in derivative/preprocessed_data/SUBJECT: download one at least",
             ),
-            Dataset::Lab => {
+            Dataset::Lab | Dataset::Bids => {
                 missing("folder of .npy files", "BOLD is in subject2/ and subject3/: copy it there")
             }
         });
     }
-    let named = |is_it: &dyn Fn(&str) -> bool| {
-        let name = |path: &&PathBuf| is_it(&file_name(path).to_lowercase());
-        walked.files.iter().find(name).cloned()
-    };
-    let is_text = |name: &str| name.ends_with(".txt") || name.ends_with(".txt.gz");
-    let is_binary = |name: &str| name.ends_with(".bin") || name.ends_with(".bin.gz");
-    let respdict = named(&|name| name == "respdict.json");
-    let glove = named(&|name| name.contains("glove") && is_text(name));
-    let word2vec = named(&|name| {
-        (name.contains("word2vec") || name.starts_with("googlenews")) && is_binary(name)
-    });
+    let is_respdict = |path: &&PathBuf| file_name(path).to_lowercase() == "respdict.json";
+    let respdict = walked.files.iter().find(is_respdict).cloned();
     if dataset == Dataset::Ds003020 && respdict.is_none() {
         let what = "respdict.json: TRs are counted from the rows of the BOLD and the trim";
         not_found.push(what.into());
     }
-    if glove.is_none() && word2vec.is_none() {
-        let what = "word vectors (glove*.txt, GoogleNews*.bin): their spaces are commented out";
-        not_found.push(what.into());
-    }
-    Ok(Files { words, respdict, subjects, glove, word2vec, not_found })
+    let vectors = Vectors::find(&walked.files, &mut not_found);
+    let words = Words::There(words);
+    Ok(Files { words, respdict, subjects, timing: None, vectors, not_found })
 }
 
-struct Walked {
+/// Every file of a folder.
+pub struct Walked {
     /// Sorted.
-    files: Vec<PathBuf>,
+    pub files: Vec<PathBuf>,
     /// Links to nothing.
     n_dangling: usize,
 }
@@ -154,7 +224,8 @@ fn walk(folder: &Path) -> Result<Walked> {
     Ok(walked)
 }
 
-fn file_name(path: &Path) -> String {
+/// The last part of a path.
+pub fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
@@ -196,7 +267,7 @@ fn lab_words(folder: &Path, files: &[PathBuf]) -> Result<Option<PathBuf>> {
 fn subjects(dataset: Dataset, files: &[PathBuf]) -> Vec<SubjectFiles> {
     let is_bold = |path: &&PathBuf| match dataset {
         Dataset::Ds003020 => is_hdf5(path),
-        Dataset::Lab => path.extension().is_some_and(|extension| extension == "npy"),
+        Dataset::Lab | Dataset::Bids => path.extension().is_some_and(|e| e == "npy"),
     };
     let mut of_folder: BTreeMap<(PathBuf, String), SubjectFiles> = BTreeMap::new();
     for path in files.iter().filter(is_bold) {
@@ -204,12 +275,8 @@ fn subjects(dataset: Dataset, files: &[PathBuf]) -> Vec<SubjectFiles> {
         let extension = format!(".{}", extension.to_string_lossy());
         let subject =
             of_folder.entry((folder.to_owned(), extension.clone())).or_insert_with(|| {
-                SubjectFiles {
-                    folder: folder.to_owned(),
-                    extension,
-                    stories: BTreeSet::new(),
-                    repeated: Vec::new(),
-                }
+                let found = SubjectFiles::new(file_name(folder), folder.to_owned());
+                SubjectFiles { after: extension, ..found }
             });
         let story = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if is_hdf5(path) && has_dataset(path, REPEATS) {

@@ -1,7 +1,9 @@
 //! `voxelcast init`: a ready STUDY.toml from what lies in a folder.
 //!
-//! `find` walks the folder and says what is there, `compose` writes the text.
+//! `find` walks the folder and says what is there (`bids` in a BIDS derivative), `compose` writes
+//! the text.
 
+mod bids;
 mod compose;
 mod find;
 
@@ -13,7 +15,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::stimuli::read_stories;
 use crate::study;
-use find::find_files;
+use find::{Words, find_files};
 
 /// Whose layout the folder has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum Dataset {
     Ds003020,
     /// The lab's: raw_text.pkl (or a table of words), a folder of `.npy` a subject.
     Lab,
+    /// A BIDS derivative of volumes, with words in stimuli/ or in events.
+    Bids,
 }
 
 /// What was found, and what was written.
@@ -47,11 +51,32 @@ pub fn init(dataset: Dataset, folder: &Path, out: &Path) -> Result<InitSummary> 
         return Err(already_there(out));
     }
     let files = find_files(dataset, folder)?;
-    let (stories, _) = read_stories(&files.words)?;
+    match &files.words {
+        Words::There(words) => compose_study(dataset, words.clone(), files, out),
+        Words::Made(text) => {
+            let words = out.with_extension("words.tsv");
+            write_new(&words, text)?;
+            let made = compose_study(dataset, words.clone(), files, out);
+            if made.is_err() {
+                // Nothing is left of what failed; it did not exist before.
+                let _ = std::fs::remove_file(&words);
+            }
+            made
+        }
+    }
+}
+
+fn compose_study(
+    dataset: Dataset,
+    words: PathBuf,
+    files: find::Files,
+    out: &Path,
+) -> Result<InitSummary> {
+    let (stories, _) = read_stories(&words)?;
     let mut names: Vec<String> = stories.iter().map(|story| story.name.clone()).collect();
     names.sort();
     let has_tr_times = stories.iter().all(|story| story.tr_times_s.is_some());
-    let plan = compose::plan(files, names, has_tr_times)?;
+    let plan = compose::plan(files, words, names, has_tr_times)?;
     let base = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let text = compose::text(dataset, &plan, base)?;
     // What is written must be a study: a fault here is ours.

@@ -12,6 +12,7 @@ mod fitting;
 mod folder;
 mod inputs;
 mod load;
+mod memory;
 mod other_tables;
 mod others;
 mod plan;

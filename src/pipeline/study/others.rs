@@ -153,7 +153,7 @@ pub fn load_others(
 }
 
 /// Whether a space's designs depend on which stories are trained on.
-fn varying(study: &Study) -> Vec<bool> {
+pub fn varying(study: &Study) -> Vec<bool> {
     let all = study.zscore == ZScoreMode::Train || study.delays_cross_stories;
     let varies = |kind: &SpaceKind| match kind {
         SpaceKind::Combine(parts) => {

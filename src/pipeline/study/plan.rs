@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::inputs::Inputs;
+use super::memory::Matrices;
 use super::spaces::WordSpace;
 use super::split::Split;
 use crate::error::Result;
@@ -28,6 +29,9 @@ pub struct ModelPlan {
     pub n_features: usize,
     /// Columns of the delayed design.
     pub n_coefs: usize,
+    /// Whether the delayed columns are written out, since delays cross stories.
+    #[serde(skip)]
+    pub is_stacked: bool,
     /// How it is solved.
     #[serde(skip)]
     pub route: Route,
@@ -68,8 +72,12 @@ pub struct StudyPlan {
     pub subjects: Vec<(String, usize)>,
     /// Models of each subject.
     pub models: Vec<ModelPlan>,
-    /// Memory of everything but the voxel tiles, in bytes: an upper bound.
+    /// Memory of matrices and designs while models are prepared, in bytes: an upper bound.
     pub setup_bytes: f64,
+    /// What of it stays until the last tile.
+    pub held_bytes: f64,
+    /// Memory of the whole run, in bytes: an upper bound. Filled in once other fits are known.
+    pub most_bytes: f64,
     /// A cautious estimate of the time, in seconds.
     pub seconds: f64,
 }
@@ -79,7 +87,8 @@ impl StudyPlan {
     pub fn part(&self, keep: &[bool]) -> Self {
         let models = self.models.iter().zip(keep).filter(|(_, keep)| **keep);
         let models: Vec<ModelPlan> = models.map(|(model, _)| model.clone()).collect();
-        Self { setup_bytes: setup_bytes(&models), models, ..self.clone() }
+        let Matrices { setup, held } = Matrices::of(&models);
+        Self { setup_bytes: setup, held_bytes: held, models, ..self.clone() }
     }
 
     /// The models that are `todo` in groups, in their order, whose matrices fit into what
@@ -100,9 +109,9 @@ impl StudyPlan {
         groups
     }
 
-    /// Memory that tiles may take: what the matrices leave.
+    /// Memory that tiles may take: what the matrices that stay leave.
     pub fn tile_budget(&self, memory_bytes: u64) -> usize {
-        (memory_bytes as f64 - self.setup_bytes).max(LEAST_TILE_BYTES) as usize
+        (memory_bytes as f64 - self.held_bytes).max(LEAST_TILE_BYTES) as usize
     }
 
     /// Leaves out models that the other plan does not have.
@@ -129,10 +138,11 @@ impl StudyPlan {
             }
             let memory = memory_bytes as f64;
             if let Some(solver) = instead(model.route, known, model.sizes, n_threads, memory) {
-                self.setup_bytes += Cost::of(Route::Svd, model.sizes).bytes;
                 (model.route, model.solver, any) = (Route::Svd, solver, true);
             }
         }
+        let Matrices { setup, held } = Matrices::of(&self.models);
+        (self.setup_bytes, self.held_bytes) = (setup, held);
         any
     }
 
@@ -148,17 +158,6 @@ impl StudyPlan {
 
 /// Tiles have this much in any case.
 const LEAST_TILE_BYTES: f64 = (64u64 << 20) as f64;
-
-/// Memory of everything but the voxel tiles: matrices of each model, designs of each space once.
-fn setup_bytes(models: &[ModelPlan]) -> f64 {
-    let of_model = |(index, model): (usize, &ModelPlan)| {
-        let n_rows = model.sizes.n_rows + model.sizes.n_test;
-        let is_first = models[..index].iter().all(|other| other.space != model.space);
-        let design = if is_first { n_rows as f64 * model.n_features as f64 * 4.0 } else { 0.0 };
-        Cost::of(model.route, model.sizes).bytes + design
-    };
-    models.iter().enumerate().map(of_model).sum()
-}
 
 /// Plans a study whose word spaces are known.
 ///
@@ -193,8 +192,14 @@ pub fn plan(
                 ModelVariant::Plain => vec![0],
             };
             let n_coefs = width * delays.len();
-            let sizes =
-                Sizes { n_rows: n_train, n_test, n_coefs, n_voxels, n_folds: split.n_folds };
+            let sizes = Sizes {
+                n_rows: n_train,
+                n_test,
+                n_coefs,
+                n_voxels,
+                n_folds: split.n_folds,
+                n_threads,
+            };
             let what = format!("space {:?}, {}", space.name, label(variant));
             let (route, solver) =
                 choose(study.solver, sizes, n_threads, memory_bytes as f64, &what)?;
@@ -209,19 +214,23 @@ pub fn plan(
                 delays,
                 n_features: width,
                 n_coefs,
+                is_stacked: study.delays_cross_stories,
                 route,
                 sizes,
                 solver,
             });
         }
     }
+    let Matrices { setup, held } = Matrices::of(&models);
     Ok(StudyPlan {
         n_train,
         n_test,
         n_folds: split.n_folds,
         n_alphas: study.alphas.values().len(),
         subjects: inputs.subjects.iter().map(|s| (s.name.clone(), s.n_voxels)).collect(),
-        setup_bytes: setup_bytes(&models),
+        setup_bytes: setup,
+        held_bytes: held,
+        most_bytes: 0.0,
         models,
         seconds,
     })

@@ -13,6 +13,7 @@ use super::fingerprint::{Stamps, combined, hash_inputs, settings_text};
 use super::fitting::{Fitting, StudyParts};
 use super::folder::{check_place, finished, lock_folder, remove_leftovers, start_partial};
 use super::inputs::read_inputs;
+use super::memory::most_bytes;
 use super::others::Others;
 use super::plan::{StudyPlan, plan};
 use super::results::{read_tables, settings_json, space_infos};
@@ -126,6 +127,7 @@ pub fn run(
     let others = Others::new(study, &split)?;
     // Each other fit costs less than the study's own: cautious.
     plan.seconds *= 1.0 + others.splits.len() as f64;
+    plan.most_bytes = most_bytes(study, &inputs, &plan, &words, &others, (n_threads, memory));
     for model in &plan.models {
         reporter.step(&format!("{}: {} columns, {}", model.folder(), model.n_coefs, model.solver));
     }

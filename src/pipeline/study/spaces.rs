@@ -51,6 +51,19 @@ enum RowSource {
 }
 
 impl WordSpace {
+    /// Bytes of the rows that it holds.
+    pub fn bytes(&self) -> usize {
+        // A key, its text and its vector's allocation.
+        const ENTRY_BYTES: usize = 128;
+        match &self.rows {
+            RowSource::Stored(rows) => rows.iter().map(Rows::bytes).sum(),
+            RowSource::Vectors(vectors, _) => {
+                vectors.len() * (self.n_features * size_of::<f32>() + ENTRY_BYTES)
+            }
+            RowSource::Files(_) => 0,
+        }
+    }
+
     /// The word rows of one story, `(n_words, n_features)`.
     /// # Errors
     /// As `static_vectors::embed`; those of reading stored rows.

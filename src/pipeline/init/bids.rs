@@ -1,0 +1,306 @@
+//! A BIDS derivative: preprocessed images, their masks, and words from stimuli or events.
+//!
+//! Source of names and columns: BIDS 1.10, "Derivatives: imaging" and "Task events".
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::find::{Files, SubjectFiles, Timing, Vectors, Walked, Words, file_name};
+use crate::error::{Error, Result};
+use crate::io::{input, table};
+
+/// Entities that stand behind task and run, in the order of BIDS.
+const AFTER_RUN: [&str; 9] =
+    ["_echo-", "_part-", "_chunk-", "_space-", "_cohort-", "_res-", "_den-", "_label-", "_desc-"];
+const MASK: &str = "_desc-brain_mask";
+
+/// Everything of a derivative; `walked`: all files below `folder`.
+/// # Errors
+/// `Error::Values` without images, a subject's mask, or words; those of tables of events.
+pub fn find_bids(folder: &Path, walked: &Walked, mut not_found: Vec<String>) -> Result<Files> {
+    let subjects = subjects(folder, &walked.files, &mut not_found)?;
+    let stories: BTreeSet<String> =
+        subjects.iter().flat_map(|subject| subject.stories.iter().cloned()).collect();
+    let tr_s = repetition_time(&walked.files, &mut not_found)?;
+    let events = events(&subjects, &walked.files, &stories);
+    let mut timing = Timing { tr_s, first_tr_s: tr_s / 2.0, trim: "0:0", note: String::new() };
+    let words = match stimuli(&walked.files, &stories) {
+        Some(words) => {
+            timing.of_stimuli(&events, &mut not_found)?;
+            Words::There(words)
+        }
+        None => {
+            let text = words_of_events(&events)?.ok_or_else(|| no_words(folder, &stories))?;
+            timing.note = "words are timed from the first volume, as events are".into();
+            Words::Made(text)
+        }
+    };
+    let vectors = Vectors::find(&walked.files, &mut not_found);
+    Ok(Files { words, respdict: None, subjects, timing: Some(timing), vectors, not_found })
+}
+
+fn no_words(folder: &Path, stories: &BTreeSet<String>) -> Error {
+    let some: Vec<&str> = stories.iter().take(4).map(String::as_str).collect();
+    Error::Values {
+        place: folder.display().to_string(),
+        problem: format!(
+            "found BOLD of {} stories ({}, …) and no words of them",
+            stories.len(),
+            some.join(", ")
+        ),
+        hint: "put one table (onset, offset, word) or TextGrid a story into stimuli/, called as \
+               the task is: stimuli/TASK.tsv; or give events.tsv a column word"
+            .into(),
+    }
+}
+
+/// `sub-01_task-{story}_space-S_desc-preproc_bold.nii.gz`, cut at the story: what stands between
+/// `task-` and the entities behind the run.
+fn cut(name: &str) -> Option<(&str, &str, &str)> {
+    let stem = name.strip_suffix(".gz").unwrap_or(name).strip_suffix(".nii")?;
+    if !stem.ends_with("_bold") || !stem.contains("_desc-") {
+        return None;
+    }
+    let start = name.find("_task-")? + "_task-".len();
+    let end = AFTER_RUN.iter().filter_map(|entity| name[start..].find(entity)).min()?;
+    Some((&name[..start], &name[start..start + end], &name[start + end..]))
+}
+
+/// One group of files a subject: of one folder, space and description.
+fn subjects(
+    folder: &Path,
+    files: &[PathBuf],
+    not_found: &mut Vec<String>,
+) -> Result<Vec<SubjectFiles>> {
+    let mut groups: BTreeMap<(PathBuf, String, String), BTreeSet<String>> = BTreeMap::new();
+    for path in files {
+        let name = file_name(path);
+        let (Some((before, story, after)), Some(parent)) = (cut(&name), path.parent()) else {
+            continue;
+        };
+        let key = (parent.to_owned(), before.to_owned(), after.to_owned());
+        groups.entry(key).or_default().insert(story.to_owned());
+    }
+    // Preprocessed before other descriptions, then the most stories, then the first by name.
+    let rank =
+        |after: &str, stories: &BTreeSet<String>| (after.contains("_desc-preproc_"), stories.len());
+    let mut best: BTreeMap<String, SubjectFiles> = BTreeMap::new();
+    let mut n_of_subject: BTreeMap<String, usize> = BTreeMap::new();
+    for ((parent, before, after), stories) in groups {
+        let name = before.split('_').next().unwrap_or_default().to_owned();
+        *n_of_subject.entry(name.clone()).or_default() += stories.len();
+        let is_better =
+            best.get(&name).is_none_or(|b| rank(&after, &stories) > rank(&b.after, &b.stories));
+        if is_better {
+            let mask = mask(files, &parent, &before, &after, &stories);
+            let found =
+                SubjectFiles { before, after, mask, ..SubjectFiles::new(name.clone(), parent) };
+            best.insert(name, SubjectFiles { stories, ..found });
+        }
+    }
+    if best.is_empty() {
+        return Err(no_images(folder, files));
+    }
+    for (name, subject) in &best {
+        let left = n_of_subject[name] - subject.stories.len();
+        if left > 0 {
+            not_found.push(format!(
+                "a place for {left} more images of {name}: a study takes one folder, space and \
+                 description a subject, here {}; link files of other sessions into it",
+                subject.folder.join(subject.pattern()).display()
+            ));
+        }
+        if subject.mask.is_none() {
+            return Err(Error::Values {
+                place: subject.folder.display().to_string(),
+                problem: format!("found no {}*{MASK}.nii.gz", subject.before),
+                hint: "a mask in the images' grid says which voxels are fitted: fMRIPrep writes \
+                       one beside each image"
+                    .into(),
+            });
+        }
+    }
+    Ok(best.into_values().collect())
+}
+
+fn no_images(folder: &Path, files: &[PathBuf]) -> Error {
+    let is = |end: &str| files.iter().any(|path| file_name(path).ends_with(end));
+    let what = if is("_bold.nii.gz") || is("_bold.nii") {
+        " (there are raw ones, without desc- in their names)"
+    } else if is("_bold.func.gii") || is("_bold.dtseries.nii") {
+        " (surfaces, .func.gii and .dtseries.nii, are not read)"
+    } else {
+        ""
+    };
+    Error::Values {
+        place: folder.display().to_string(),
+        problem: format!("found no sub-*_task-*_desc-preproc_bold.nii.gz{what}"),
+        hint: "give the folder of a BIDS derivative with volumes, as fMRIPrep writes them".into(),
+    }
+}
+
+/// The first story's mask beside the images; else any of the subject in the same space.
+fn mask(
+    files: &[PathBuf],
+    parent: &Path,
+    before: &str,
+    after: &str,
+    stories: &BTreeSet<String>,
+) -> Option<PathBuf> {
+    let (space, rest) = after.split_once("_desc-")?;
+    let extension = &rest[rest.find(".nii")?..];
+    let beside = |story: &String| parent.join(format!("{before}{story}{space}{MASK}{extension}"));
+    let subject = before.split('_').next()?;
+    let is_it = |path: &&PathBuf| {
+        let name = file_name(path);
+        name.starts_with(subject) && name.contains(&format!("{space}{MASK}.nii"))
+    };
+    let in_files = |path: &PathBuf| files.binary_search(path).is_ok();
+    stories.iter().map(beside).find(in_files).or_else(|| files.iter().find(is_it).cloned())
+}
+
+#[derive(Deserialize)]
+struct Sidecar {
+    #[serde(rename = "RepetitionTime")]
+    repetition_time: Option<f64>,
+}
+
+/// RepetitionTime of the images' JSON files, which must agree.
+fn repetition_time(files: &[PathBuf], not_found: &mut Vec<String>) -> Result<f64> {
+    let mut found: Option<f64> = None;
+    for path in files.iter().filter(|path| file_name(path).ends_with("_bold.json")) {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::Read { path: path.clone(), source })?;
+        let Ok(Sidecar { repetition_time: Some(tr_s) }) = serde_json::from_str(&text) else {
+            continue;
+        };
+        if !tr_s.is_finite() || tr_s <= 0.0 || found.is_some_and(|f| (f - tr_s).abs() > 1e-6) {
+            return Err(Error::Values {
+                place: path.display().to_string(),
+                problem: format!(
+                    "RepetitionTime is {tr_s} s, others have {:?}",
+                    found.unwrap_or(tr_s)
+                ),
+                hint: "a study has one repetition time: give a folder of images that share it"
+                    .into(),
+            });
+        }
+        found = Some(tr_s);
+    }
+    if found.is_none() {
+        let what = "RepetitionTime in any *_bold.json: tr_s = 2.0 in STUDY.toml is a guess";
+        not_found.push(what.into());
+    }
+    Ok(found.unwrap_or(2.0))
+}
+
+/// The folder, or the table words.tsv, with words of most stories.
+fn stimuli(files: &[PathBuf], stories: &BTreeSet<String>) -> Option<PathBuf> {
+    let mut n_of_folder: BTreeMap<&Path, usize> = BTreeMap::new();
+    for path in files {
+        let is_text = matches!(input::extension(path).as_str(), "textgrid" | "tsv" | "csv");
+        if is_text && stories.contains(&input::stem(path)) {
+            *n_of_folder.entry(path.parent()?).or_default() += 1;
+        }
+    }
+    let folder =
+        n_of_folder.into_iter().max_by_key(|&(_, n)| n).map(|(folder, _)| folder.to_owned());
+    let names = ["words.tsv", "words.tsv.gz", "words.csv", "words.csv.gz"];
+    folder.or_else(|| files.iter().find(|p| names.contains(&file_name(p).as_str())).cloned())
+}
+
+/// Story → its events.tsv, of the first subject that has one; the raw dataset's count too.
+fn events(
+    subjects: &[SubjectFiles],
+    files: &[PathBuf],
+    stories: &BTreeSet<String>,
+) -> BTreeMap<String, PathBuf> {
+    let mut found = BTreeMap::new();
+    for subject in subjects {
+        for path in files {
+            let name = file_name(path);
+            let story = name
+                .strip_suffix("_events.tsv")
+                .and_then(|name| name.split_once("_task-"))
+                .filter(|(start, _)| start.split('_').next() == Some(&subject.name))
+                .map(|(_, story)| story.to_owned());
+            if let Some(story) = story.filter(|story| stories.contains(story)) {
+                found.entry(story).or_insert_with(|| path.clone());
+            }
+        }
+    }
+    found
+}
+
+/// A table of words from events that have a column word (or text); `None` where none has.
+fn words_of_events(events: &BTreeMap<String, PathBuf>) -> Result<Option<String>> {
+    let mut text = String::from("story\tonset\toffset\tword\n");
+    let mut any = false;
+    for (story, path) in events {
+        let words = match table::read(path) {
+            Ok(words) => words.words,
+            Err(Error::Table { source: table::TableError::MissingColumn { .. }, .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        for word in words.iter().filter(|word| word.word != "n/a" && !word.word.is_empty()) {
+            any = true;
+            let _ = writeln!(text, "{story}\t{}\t{}\t{}", word.onset_s, word.offset_s, word.word);
+        }
+    }
+    Ok(any.then_some(text))
+}
+
+impl Timing {
+    /// Words timed from the sound: when it starts in the scan, from events of one line.
+    fn of_stimuli(
+        &mut self,
+        events: &BTreeMap<String, PathBuf>,
+        not_found: &mut Vec<String>,
+    ) -> Result<()> {
+        let mut onsets = Vec::new();
+        for path in events.values() {
+            onsets.extend(only_onset(path)?);
+        }
+        let first = onsets.first().copied();
+        match first {
+            Some(first) if onsets.iter().all(|onset| (onset - first).abs() < 0.05) => {
+                self.first_tr_s -= first;
+                self.note =
+                    format!("the sound starts {first} s after the first volume (events.tsv)");
+            }
+            Some(_) => {
+                self.note = "set it: the sound starts at another time in each run".into();
+                not_found.push(
+                    "one start of the sound: events.tsv differ between stories; make the words' \
+                     times count from the first volume, or cut the images"
+                        .into(),
+                );
+            }
+            None => {
+                self.note = "set it if the sound did not start with the first volume".into();
+                not_found.push(
+                    "when the sound starts (an events.tsv of one line): first_tr_s takes it to \
+                     start with the first volume"
+                        .into(),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The onset of an events.tsv with one event.
+fn only_onset(path: &Path) -> Result<Option<f64>> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let (Some(header), Some(event), None) = (lines.next(), lines.next(), lines.next()) else {
+        return Ok(None);
+    };
+    let column = header.split('\t').position(|name| name.trim() == "onset");
+    let onset = column.and_then(|column| event.split('\t').nth(column));
+    Ok(onset.and_then(|onset| onset.trim().parse().ok()).filter(|onset: &f64| onset.is_finite()))
+}
