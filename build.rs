@@ -107,8 +107,8 @@ fn find_nvcc() -> Result<PathBuf, String> {
     }
     looked.truncate(4);
     Err(format!(
-        "no nvcc found (looked at {}, …); run scripts/setup-cuda, or install a CUDA toolkit 13 \
-         and export CUDA_HOME",
+        "no nvcc found (looked at {}, …); run eval \"$(scripts/setup-cuda)\", with a CUDA toolkit \
+         13 in CUDA_HOME where it should not come from PyPI",
         looked.join(", ")
     ))
 }

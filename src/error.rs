@@ -268,6 +268,18 @@ pub enum Error {
     Interrupted,
 }
 
+/// Whether candle says that a card, its driver or cuBLAS failed.
+fn is_of_a_card(error: &candle_core::Error) -> bool {
+    use candle_core::Error as Candle;
+    match error {
+        Candle::Cuda(_) => true,
+        Candle::Context { inner, .. }
+        | Candle::WithPath { inner, .. }
+        | Candle::WithBacktrace { inner, .. } => is_of_a_card(inner),
+        _ => false,
+    }
+}
+
 impl Error {
     /// The same error, told of one story: `map_err(|error| error.in_story(name))`.
     pub fn in_story(self, story: &str) -> Self {
@@ -298,8 +310,21 @@ impl Error {
             | Error::TooLarge { .. } => 3,
             Error::Story { source, .. } => source.exit_code(),
             Error::Device { .. } | Error::DeviceMemory { .. } => 4,
+            Error::Tensor { source } if is_of_a_card(source) => 4,
             Error::Write { .. } | Error::Numerical { .. } | Error::Tensor { .. } => 1,
             Error::Interrupted => 130,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_candle_says_of_a_card_is_a_device_error() {
+        let of_a_card = candle_core::Error::Cuda("no kernel".into());
+        assert_eq!(Error::from(of_a_card.context("step 3")).exit_code(), 4);
+        assert_eq!(Error::from(candle_core::Error::msg("a shape")).exit_code(), 1);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::heap;
 use crate::pipeline::reporter::Reporter;
 use crate::warning::Warning;
 
@@ -89,6 +90,13 @@ impl Reporter for Console {
         let bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(bar) = bar.as_ref() {
             bar.inc(n);
+        }
+    }
+
+    fn training(&self, begins: bool) {
+        match begins {
+            true => heap::keep_freed_blocks(),
+            false => heap::give_back_freed_blocks(),
         }
     }
 

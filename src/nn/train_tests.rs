@@ -193,3 +193,51 @@ fn a_loss_that_is_not_finite_ends_the_training() {
     };
     assert_eq!(error.exit_code(), 1);
 }
+
+/// A card on which candle's kernels run: a real one, or the stand-in that was built with them.
+#[cfg(feature = "cuda")]
+fn card() -> Option<Device> {
+    let open = || -> candle_core::Result<Device> {
+        let device = Device::new_cuda_with_stream(0)?;
+        Tensor::new(&[1f32], &device)?.affine(2.0, 0.0)?;
+        Ok(device)
+    };
+    match open() {
+        Ok(device) => Some(device),
+        Err(why) => {
+            let required = std::env::var("VOXELCAST_REQUIRE").is_ok_and(|v| v == "training");
+            assert!(!required, "VOXELCAST_REQUIRE=training: {why}");
+            eprintln!("skipped: no training on a card here: {why}");
+            None
+        }
+    }
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn a_training_on_a_card_follows_the_one_on_the_cpu() {
+    let Some(card) = card() else { return };
+    let settings = settings();
+    let corpus = corpus(&settings);
+    let mut on_cpu = Trainer::new(&corpus, &settings, &Device::Cpu).unwrap();
+    let mut on_card = Trainer::new(&corpus, &settings, &card).unwrap();
+    // The same weights, rows, masks and dropout: what differs is the rounding of f32, which Adam
+    // makes larger where gradients are small.
+    let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-5 * a, "{a} on the CPU, {b}");
+    for _ in 0..8 {
+        if on_cpu.is_at_epoch_end() {
+            let (a, b) = (on_cpu.finish_epoch().unwrap(), on_card.finish_epoch().unwrap());
+            near(a.val_loss, b.val_loss);
+        }
+        let (a, b) = (on_cpu.step().unwrap(), on_card.step().unwrap());
+        assert_eq!((a.n_tokens, a.lr), (b.n_tokens, b.lr));
+        near(a.loss, b.loss);
+    }
+    // Stopped and gone on from: weights and moments are on the card again.
+    let tensors = on_card.tensors().unwrap().into_iter().collect();
+    let mut again = Trainer::new(&corpus, &settings, &card).unwrap();
+    again.restore(on_card.state().clone(), &tensors).unwrap();
+    for _ in 0..2 {
+        near(again.step().unwrap().loss, on_card.step().unwrap().loss);
+    }
+}

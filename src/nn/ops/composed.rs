@@ -50,7 +50,8 @@ pub fn attention(
     let scores = (q.matmul(&k.t()?)? * (1.0 / (size as f64).sqrt()))?;
     let hidden: Vec<f32> = attended.iter().map(|&a| if a { 0.0 } else { f32::MIN }).collect();
     let hidden = Tensor::from_vec(hidden, (b, 1, 1, length), qkv.device())?;
-    let weights = candle_nn::ops::softmax(&scores.broadcast_add(&hidden)?, D::Minus1)?;
+    let weights = below_largest(&scores.broadcast_add(&hidden)?)?.exp()?;
+    let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
     let weights = match dropout {
         Some(dropout) => self::dropout(&weights, dropout)?,
         None => weights,
@@ -59,7 +60,14 @@ pub fn attention(
     mixed.transpose(1, 2)?.reshape((b * length, width))
 }
 
+/// x − the row's largest, through which no gradient goes: in a softmax it cancels.
+fn below_largest(x: &Tensor) -> Result<Tensor> {
+    x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())
+}
+
 pub fn mlm_loss(x: &Tensor, table: &Tensor, bias: &Tensor, labels: &[u32]) -> Result<Tensor> {
-    let labels = Tensor::from_slice(labels, labels.len(), x.device())?;
-    candle_nn::loss::cross_entropy(&linear(x, table, bias)?, &labels)
+    let labels = Tensor::from_slice(labels, (labels.len(), 1), x.device())?;
+    let scores = below_largest(&linear(x, table, bias)?)?;
+    let log_sums = scores.exp()?.sum_keepdim(D::Minus1)?.log()?;
+    (log_sums - scores.gather(&labels, 1)?)?.mean_all()
 }

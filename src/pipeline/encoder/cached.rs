@@ -34,7 +34,10 @@ pub fn train_cached(
     let name = format!("encoder-{}", &hasher.finalize().to_hex()[..16]);
     let out = cache.join(name);
     let job = TrainJob { texts: stories, settings, out: &out, device, checkpoint_s: CHECKPOINT_S };
-    let trained = train(&job, reporter, cancel)?;
+    reporter.training(true);
+    let trained = train(&job, reporter, cancel);
+    reporter.training(false);
+    let trained = trained?;
     let (best, baseline) = (trained.best, trained.unigram_loss);
     reporter.note(&format!(
         "encoder {}: validation loss {:.4} at epoch {} of {}, unigram baseline {baseline:.4}{}",

@@ -13,7 +13,9 @@ pub fn candle_device(device: &Device) -> Result<candle_core::Device> {
         #[cfg(feature = "cuda")]
         Device::Cuda { ordinals, .. } => {
             let ordinal = ordinals.first().copied().unwrap_or(0);
-            candle_core::Device::new_cuda(ordinal).map_err(|e| crate::error::Error::Device {
+            // A stream of its own: candle's other choice is one for each thread that asks.
+            let opened = candle_core::Device::new_cuda_with_stream(ordinal);
+            opened.map_err(|e| crate::error::Error::Device {
                 device: device.to_string(),
                 problem: format!("language models cannot use it: {e}"),
                 hint: "use --device cpu".into(),
