@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
 
-use super::encoder::{train_cached, untrained_cached};
+use super::encoder::{LAST_EPOCH, train_cached, untrained_cached};
 use super::output::write_bytes;
 use super::reporter::Reporter;
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::io::npy;
 use crate::nn::pretrained::{open, shape};
 use crate::nn::{TrainSettings, WordPieces};
 use crate::stimuli::Story;
-use crate::study::{ModelSource, SpaceKind, Study};
+use crate::study::{Epoch, ModelSource, SpaceKind, Study};
 
 /// What language models need of the command that uses them.
 pub struct LanguageWork<'a> {
@@ -55,10 +55,10 @@ pub fn model_folder(
     train: &[usize],
     work: &LanguageWork<'_>,
 ) -> Result<PathBuf> {
-    let is_trained = match source {
+    let epoch = match source {
         ModelSource::Folder(path) => return Ok(base.join(path)),
-        ModelSource::Trained => true,
-        ModelSource::Untrained => false,
+        ModelSource::Trained(epoch) => Some(epoch),
+        ModelSource::Untrained => None,
     };
     let Some(settings) = work.encoder else {
         return Err(Error::Usage {
@@ -72,12 +72,15 @@ pub fn model_folder(
     // Training stories alone: no word of a test story reaches tokenizer or weights.
     let texts: Vec<(&str, &[String])> =
         train.iter().map(|&s| (stories[s].name.as_str(), stories[s].words.as_slice())).collect();
-    match is_trained {
-        true => {
-            train_cached(&texts, settings, &Device::Cpu, work.cache, work.reporter, work.cancel)
-        }
-        false => untrained_cached(&texts, settings, &Device::Cpu, work.cache),
-    }
+    let Some(epoch) = epoch else {
+        return untrained_cached(&texts, settings, &Device::Cpu, work.cache);
+    };
+    let folder =
+        train_cached(&texts, settings, &Device::Cpu, work.cache, work.reporter, work.cancel)?;
+    Ok(match epoch {
+        Epoch::Best => folder,
+        Epoch::Last => folder.join(LAST_EPOCH),
+    })
 }
 
 /// Opens what can be opened of a study's language models without computing anything: sizes,

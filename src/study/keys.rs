@@ -207,6 +207,13 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "space",
+        "epoch",
+        "\"best\"",
+        "best, last",
+        "encoder: its weights of the smallest validation loss, or those it ended with",
+    ),
+    key(
+        "space",
         "layer",
         "the last",
         "0 to the layers",

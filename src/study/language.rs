@@ -1,12 +1,13 @@
 //! The keys of `bert` and `encoder` spaces.
 
 use super::section::Section;
-use super::settings::{LanguageSpace, ModelSource};
+use super::settings::{Epoch, LanguageSpace, ModelSource};
 use crate::error::Result;
 use crate::features::contextual::{Context, ContextSettings};
 
 /// Keys of an `encoder` space.
-pub(super) const KEYS: [&str; 6] = ["model", "layer", "context", "window", "stride", "trained"];
+pub(super) const KEYS: [&str; 7] =
+    ["model", "layer", "context", "window", "stride", "trained", "epoch"];
 /// Those of a `bert` space.
 pub(super) const BERT_KEYS: &[&str] = &["model", "layer", "context", "window", "stride"];
 
@@ -18,12 +19,18 @@ pub(super) fn bert(section: &Section<'_>) -> Result<LanguageSpace> {
 
 /// An encoder of ours: from a folder, trained on the training stories, or untrained.
 pub(super) fn encoder(section: &Section<'_>) -> Result<LanguageSpace> {
+    let epochs = [("best", Epoch::Best), ("last", Epoch::Last)];
+    let epoch = section.word("epoch", &epochs, Epoch::Best)?;
+    if section.has("epoch") && (section.has("model") || !section.flag("trained", true)?) {
+        let expected = "no epoch without a training; a model's folder has its last epoch in last/";
+        return Err(section.error("epoch", expected, "one"));
+    }
     let model = match (section.text("model")?, section.flag("trained", true)?) {
         (Some(_), _) if section.has("trained") => {
             return Err(section.error("trained", "either model or trained", "both"));
         }
         (Some(folder), _) => ModelSource::Folder(folder.into()),
-        (None, true) => ModelSource::Trained,
+        (None, true) => ModelSource::Trained(epoch),
         (None, false) => ModelSource::Untrained,
     };
     Ok(LanguageSpace { model, reading: reading(section)? })
@@ -59,7 +66,7 @@ mod tests {
 
     use crate::error::Result;
     use crate::features::contextual::{Context, ContextSettings};
-    use crate::study::{LanguageSpace, ModelSource, SpaceKind, from_text};
+    use crate::study::{Epoch, LanguageSpace, ModelSource, SpaceKind, from_text};
 
     fn kind(lines: &str) -> Result<SpaceKind> {
         let text =
@@ -79,8 +86,9 @@ mod tests {
         let model = ModelSource::Folder("m".into());
         assert_eq!(found.unwrap(), SpaceKind::Bert(LanguageSpace { model, reading }));
         for (lines, model, context) in [
-            ("", ModelSource::Trained, Context::Both),
-            ("trained=true", ModelSource::Trained, Context::Both),
+            ("", ModelSource::Trained(Epoch::Best), Context::Both),
+            ("trained=true", ModelSource::Trained(Epoch::Best), Context::Both),
+            ("epoch='last'", ModelSource::Trained(Epoch::Last), Context::Both),
             ("trained=false\ncontext='past'", ModelSource::Untrained, Context::Past),
             ("model='a/b'", ModelSource::Folder("a/b".into()), Context::Both),
         ] {
@@ -96,6 +104,9 @@ mod tests {
             ("kind='bert'", "model: expected a text, got nothing"),
             ("kind='bert'\nmodel='m'\ntrained=false", "no such key for kind = \"bert\""),
             ("kind='encoder'\nmodel='m'\ntrained=false", "either model or trained"),
+            ("kind='encoder'\nmodel='m'\nepoch='last'", "no epoch without a training"),
+            ("kind='encoder'\ntrained=false\nepoch='last'", "no epoch without a training"),
+            ("kind='encoder'\nepoch='first'", "one of best, last"),
             ("kind='encoder'\nvectors='v'", "no such key for kind = \"encoder\""),
             ("kind='encoder'\ncontext='future'", "one of both, past"),
             ("kind='encoder'\ncontext='past'\nstride=4", "a window of its own"),

@@ -9,6 +9,6 @@ pub mod settings;
 
 pub use parse::{from_text, read};
 pub use settings::{
-    BoldFiles, Folds, LanguageSpace, ModelSource, ModelVariant, SpaceKind, SpaceSettings, SplitHow,
-    Stability, Statistics, Study, WordTime,
+    BoldFiles, Epoch, Folds, LanguageSpace, ModelSource, ModelVariant, SpaceKind, SpaceSettings,
+    SplitHow, Stability, Statistics, Study, WordTime,
 };

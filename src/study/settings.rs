@@ -230,10 +230,20 @@ pub struct LanguageSpace {
 pub enum ModelSource {
     /// A checkpoint folder.
     Folder(PathBuf),
-    /// `[encoder]`, trained on the training stories of the split.
-    Trained,
+    /// `[encoder]`, trained on the training stories of the split, as it was after an epoch.
+    Trained(Epoch),
     /// The same before the first step: what the architecture and the tokenizer give by themselves.
     Untrained,
+}
+
+/// Which weights of a training.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Epoch {
+    /// Those of the smallest validation loss.
+    #[default]
+    Best,
+    /// Those it ended with.
+    Last,
 }
 
 impl SpaceKind {

@@ -22,5 +22,5 @@ pub use embed::{EmbedJob, embed};
 pub use grid::{Grid, Point};
 pub use sweep::{PointDone, SweepJob, Swept, sweep};
 pub use text::{NamedWords, read_text};
-pub use train::{TrainJob, Trained, train};
+pub use train::{LAST_EPOCH, TrainJob, Trained, train};
 pub use untrained::untrained_cached;

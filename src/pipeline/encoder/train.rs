@@ -40,6 +40,9 @@ pub struct TrainJob<'a> {
     pub checkpoint_s: f64,
 }
 
+/// Folder inside MODEL with the weights that the training ended with.
+pub const LAST_EPOCH: &str = "last";
+
 /// A finished training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trained {
@@ -304,7 +307,7 @@ impl<'a> Session<'a> {
     fn finish(mut self) -> Result<Trained> {
         self.checkpoint()?;
         let out = self.job.out;
-        let last = out.join("last");
+        let last = out.join(LAST_EPOCH);
         std::fs::create_dir_all(&last)
             .map_err(|source| Error::Write { path: last.clone(), source })?;
         self.trainer.encoder().save(&last)?;

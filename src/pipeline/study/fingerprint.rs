@@ -99,7 +99,7 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs) -> Result<InputHashes> {
                     let files = MODEL_FILES.iter().map(|name| hash_path(study, &folder.join(name)));
                     files.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
                 }
-                ModelSource::Trained | ModelSource::Untrained => {
+                ModelSource::Trained(_) | ModelSource::Untrained => {
                     let tokenizer = study.encoder.tokenizer.iter();
                     let hashes = tokenizer.map(|path| hash_path(study, path));
                     hashes.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
