@@ -5,7 +5,7 @@ use super::console::Volume;
 use crate::backend::Scorer;
 use crate::backend::device::{self, Device, Precision};
 use crate::error::{Error, Result};
-use crate::pipeline::memory::available_bytes;
+use crate::pipeline::memory::{address_space_left, available_bytes};
 use crate::ridge::folds::Dealt;
 
 /// Flags of every command, checked.
@@ -38,10 +38,7 @@ impl CommonSettings {
             Some(n @ 1..=1024) => n,
             Some(n) => return Err(usage("--threads", format!("expected 1 to 1024, got {n}"), "")),
         };
-        let memory_bytes = match &args.memory {
-            None => available_bytes() / 2,
-            Some(text) => parse_bytes(text)?,
-        };
+        let memory_bytes = memory(args.memory.as_deref(), address_space_left(n_threads))?;
         // Already built when several commands run in one process: the first size stays.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build_global();
         let volume = match (args.quiet, args.verbose) {
@@ -58,6 +55,31 @@ pub fn usage(place: &str, problem: String, hint: &str) -> Error {
     let hint = if hint.is_empty() { "see --help" } else { hint };
     Error::Usage { place: place.into(), problem, hint: hint.into() }
 }
+
+/// Half of what is available, or what was asked for; `left` is what a limit of the process leaves.
+/// Memory that cannot be had ends the process in the middle of its work, so it is refused here.
+fn memory(asked: Option<&str>, left: Option<u64>) -> Result<u64> {
+    let wanted = match asked {
+        None => available_bytes().min(left.unwrap_or(u64::MAX)) / 2,
+        Some(text) => parse_bytes(text)?,
+    };
+    match left {
+        Some(left) if wanted.max(LEAST_BYTES) > left => {
+            let wanted = wanted.max(LEAST_BYTES) >> 20;
+            let limit = "the limit on the address space (ulimit -v)";
+            let problem = format!("{limit} leaves {} MiB, expected {wanted} MiB", left >> 20);
+            Err(usage(
+                "--memory",
+                problem,
+                "give a smaller --memory or fewer --threads, or raise it",
+            ))
+        }
+        _ => Ok(wanted),
+    }
+}
+
+/// The least that `--memory` takes.
+const LEAST_BYTES: u64 = 64 << 20;
 
 /// Bytes from `2G`, `800M`, `64k` or a plain number; powers of 1024.
 pub fn parse_bytes(text: &str) -> Result<u64> {
@@ -80,7 +102,7 @@ pub fn parse_bytes(text: &str) -> Result<u64> {
     };
     let number: f64 = number.trim().parse().map_err(|_| fail())?;
     let bytes = number * factor as f64;
-    if !bytes.is_finite() || bytes < (64 << 20) as f64 || bytes > u64::MAX as f64 / 2.0 {
+    if !bytes.is_finite() || bytes < LEAST_BYTES as f64 || bytes > u64::MAX as f64 / 2.0 {
         return Err(fail());
     }
     Ok(bytes as u64)
@@ -129,6 +151,24 @@ mod tests {
             let error = parse_folds(bad).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{bad}");
             assert!(error.to_string().contains("--folds: expected a number ≥ 2"));
+        }
+    }
+
+    #[test]
+    fn memory_that_a_limit_does_not_leave_is_refused() {
+        let left = Some(500 << 20);
+        assert_eq!(memory(Some("300M"), left).unwrap(), 300 << 20);
+        assert!(memory(None, left).unwrap() <= 250 << 20);
+        assert_eq!(memory(Some("8G"), None).unwrap(), 8 << 30);
+        for (asked, left, parts) in [
+            (Some("501M"), left, ["leaves 500 MiB", "expected 501 MiB"]),
+            (None, Some(63 << 20), ["leaves 63 MiB", "expected 64 MiB"]),
+        ] {
+            let error = memory(asked, left).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            for part in parts {
+                assert!(error.to_string().contains(part), "{error}");
+            }
         }
     }
 

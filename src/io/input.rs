@@ -146,7 +146,10 @@ fn open_zip(path: &Path, archive: &Path, member: Option<&str>) -> Result<Box<dyn
         }
     };
     // The crate's own member reader borrows the archive; what it knows is enough to read alone.
-    let index = zip.index_for_name(&name).expect("the name comes from this archive's list");
+    // A damaged directory can list a name and not find it.
+    let index = zip.index_for_name(&name).ok_or_else(|| {
+        input_error(InputError::Zip { reason: format!("its directory does not find {name:?}") })
+    })?;
     let entry = zip.by_index_raw(index).map_err(zip_error)?;
     if entry.encrypted() {
         let how = "encrypted".to_owned();

@@ -89,7 +89,10 @@ pub fn open(path: &Path, name: &str) -> Result<Found> {
         _ if members.iter().any(|member| member == name) => name.to_owned(),
         _ => return Err(at(NpzError::NoArray { name: name.to_owned(), members })),
     };
-    let index = zip.index_for_name(&format!("{name}.npy")).expect("it is on the list");
+    // A damaged directory can list a name and not find it.
+    let index = zip.index_for_name(&format!("{name}.npy")).ok_or_else(|| {
+        at(NpzError::Zip { reason: format!("its directory does not find {name:?}") })
+    })?;
     let entry = zip.by_index_raw(index).map_err(zip_error)?;
     let (n_packed, n_bytes, crc) = (entry.compressed_size(), entry.size(), entry.crc32());
     let (method, is_encrypted, start) =

@@ -61,7 +61,7 @@ impl WordPieces {
         };
         let bytes = read_bytes(&file)?;
         let tokenizer = match file.extension().is_some_and(|ext| ext == "json") {
-            true => Tokenizer::from_bytes(&bytes).map_err(|e| unread(&file, &e.to_string()))?,
+            true => from_json(&bytes).map_err(|problem| unread(&file, &problem))?,
             false => from_vocabulary(&file, &bytes)?,
         };
         Self::new(tokenizer).map_err(|problem| unread(&file, &problem))
@@ -244,6 +244,18 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>> {
         return Err(unread(path, &problem));
     }
     std::fs::read(path).map_err(read_error)
+}
+
+/// The tokenizer of a tokenizer.json.
+///
+/// `tokenizers` 0.23 panics on damaged files: on JSON that is none inside of a decoder
+/// (`decoders/mod.rs: expect("Helper")`), and on a normalizer's table that cannot be unpacked.
+fn from_json(bytes: &[u8]) -> Result<Tokenizer, String> {
+    serde_json::from_slice::<serde_json::Value>(bytes).map_err(|error| error.to_string())?;
+    match std::panic::catch_unwind(|| Tokenizer::from_bytes(bytes)) {
+        Ok(read) => read.map_err(|error| error.to_string()),
+        Err(_) => Err("the file is damaged".to_owned()),
+    }
 }
 
 /// The tokenizer of a vocab.txt.

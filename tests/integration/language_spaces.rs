@@ -293,6 +293,29 @@ fn encoders_are_trained_once_for_subjects_and_later_runs_and_anew_for_other_spli
 }
 
 #[test]
+fn weights_of_the_best_and_of_the_last_epoch_are_those_of_one_training() {
+    let bench = StudyBench::new(76, 40, 4);
+    let spaces = "spaces = [[space]]\nname = \"encoder\"\nkind = \"encoder\"\n[[space]]\nname = \"last\"\n\
+                  kind = \"encoder\"\nepoch = \"last\"\n[[space]]\nkind = \"word_rate\"\n";
+    // Steps so large that the first epochs are the best ones.
+    let mut lines = [&[spaces], &ENCODERS[1..]].concat();
+    lines.extend(["encoder.epochs = 8", "encoder.lr = 0.5"]);
+    lines.retain(|line| !["encoder.epochs = 2", "encoder.lr = 1e-2"].contains(line));
+    let (outcome, out) = bench.run(&lines, &[]);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    let cache = std::fs::read_dir(out.join(".cache")).expect("there").flatten();
+    let folders: Vec<PathBuf> = cache
+        .map(|entry| entry.path())
+        .filter(|path| path.to_string_lossy().contains("encoder-"))
+        .collect();
+    assert_eq!(folders.len(), 1, "{folders:?}");
+    let kept = |below: &str| std::fs::read(folders[0].join(below)).expect("there");
+    assert!(bytes(&out, "encoder/model.safetensors") == kept("model.safetensors"));
+    assert!(bytes(&out, "last/model.safetensors") == kept("last/model.safetensors"));
+    assert!(bytes(&out, "last/model.safetensors") != bytes(&out, "encoder/model.safetensors"));
+}
+
+#[test]
 fn check_opens_the_language_models_of_a_study() {
     let bench = StudyBench::new(74, 30, 3);
     assert_eq!(bench.check(&[&spaces()]).code, 0);

@@ -25,6 +25,7 @@
 //! | `encoder_command` | `voxelcast encoder`: training, going on bit for bit, sweeps, embedding |
 //! | `memory` | what a run keeps in memory, and what it must not |
 //! | `devices` | which device is taken and why; `ridge` on a card or its stand-in |
+//! | `fuzz_smoke` | the bodies of the fuzz targets over seeds and mutations |
 //! | `hostile` | every wrong input of a study: exit code, message, nothing written |
 //! | `architecture` | imports point the right way; where `unsafe` and printing may stand |
 //! | `standins` | the stand-in CUDA libraries: what they compute, and every mistake they stop at |
@@ -49,6 +50,7 @@ mod failing_reads;
 mod faults;
 mod fold_flags;
 mod formats;
+mod fuzz_smoke;
 mod golden;
 mod hostile;
 mod language_spaces;

@@ -1,8 +1,10 @@
 //! What a run keeps in memory: what it must by design, and not the BOLD.
 
+use std::process::Command;
+
 use serde_json::Value;
 
-use super::workbench::{HEAD, StudyBench, TAIL};
+use super::workbench::{GLOVE_ONLY, HEAD, StudyBench, TAIL, text, visible_names};
 
 const N_VOXELS: usize = 2000;
 
@@ -68,4 +70,29 @@ fn a_dry_run_says_no_less_than_the_run_takes_and_not_much_more() {
         assert!(peak > 200e6, "too small a study: matrices would not be seen");
         assert!(peak <= most && most <= 3.0 * peak, "{splits} {threads}: {most} {peak}");
     }
+}
+
+/// Runs the program under a limit on its address space, RLIMIT_AS; its exit code (`None` for a
+/// signal) and stderr.
+fn limited(limit_bytes: u64, args: &[&str]) -> (Option<i32>, String) {
+    let limit = format!("ulimit -v {} && exec \"$0\" \"$@\"", limit_bytes >> 10);
+    let program = env!("CARGO_BIN_EXE_voxelcast");
+    let output = Command::new("sh").args(["-c", &limit, program]).args(args).output();
+    let output = output.expect("sh starts");
+    (output.status.code(), String::from_utf8(output.stderr).expect("stderr is UTF-8"))
+}
+
+#[test]
+fn a_limit_of_the_system_that_is_too_small_is_told_before_anything_is_done() {
+    let bench = StudyBench::new(813, 30, 4);
+    let study = bench.settings(&[GLOVE_ONLY]);
+    let out = bench.out();
+    let args = ["run", text(&study), "--out", text(&out), "--threads", "2", "--memory", "2G"];
+    let (code, said) = limited(1 << 30, &args);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("--memory") && said.contains("ulimit -v"), "{said}");
+    let (code, said) = limited(200 << 20, &args[..6]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("expected 64 MiB"), "{said}");
+    assert!(!out.exists() || visible_names(&out).is_empty());
 }

@@ -93,8 +93,10 @@ impl Opened {
         let shape = dataset.shape().map_err(fail)?;
         let dtype = dtype_of(&dataset, name).map_err(at)?;
         let element = dtype.kind.n_bytes() as u64;
+        // A side of 0 counts as 1: it must not hide sizes that no file has beside it.
         let product = |sizes: &[u64]| {
-            sizes.iter().try_fold(element, |n, &size| n.checked_mul(size)).unwrap_or(u64::MAX)
+            let bytes = sizes.iter().try_fold(element, |n, &size| n.checked_mul(size.max(1)));
+            bytes.unwrap_or(u64::MAX)
         };
         let storage = |problem: &str, hint| {
             let (name, problem) = (name.to_owned(), problem.to_owned());
@@ -119,6 +121,7 @@ impl Opened {
                 if chunk_rows == 0 || chunk > most {
                     return Err(too_large(chunk));
                 }
+                check_chunks(&dataset, n_file).map_err(at)?;
             }
             Layout::Compact { .. } => {}
             _ => return Err(storage("is virtual or of an unknown layout", "h5repack -l CONTI")),
@@ -139,7 +142,8 @@ impl Opened {
         slab: Option<usize>,
     ) -> Result<Found> {
         if let Some(start) = self.start {
-            let start = start + (first * self.dtype.kind.n_bytes()) as u64;
+            // Past the end of any file if it overflows, which is refused.
+            let start = start.saturating_add((first * self.dtype.kind.n_bytes()) as u64);
             let file = NpyFile::at(&self.path, start, self.dtype, vec![n_rows, n_cols])?;
             return Ok(Found::Contiguous(file));
         }
@@ -283,6 +287,19 @@ fn dtype_of(dataset: &Dataset, name: &str) -> Result<Dtype, Hdf5Error> {
         DatatypeByteOrder::Vax => {
             let dtype = "VAX floating point".to_owned();
             Err(Hdf5Error::Dtype { name: name.to_owned(), dtype })
+        }
+    }
+}
+
+/// The reader makes room for a stored chunk before it looks whether the file has one.
+fn check_chunks(dataset: &Dataset, n_file: u64) -> Result<(), Hdf5Error> {
+    let chunks = dataset.chunks().map_err(|e| unreadable(&e))?;
+    match chunks.iter().find(|chunk| chunk.storage_size > n_file.saturating_sub(chunk.address)) {
+        None => Ok(()),
+        Some(chunk) => {
+            let (n, start) = (chunk.storage_size, chunk.address);
+            let reason = format!("a chunk of {n} bytes from byte {start} in {n_file} bytes");
+            Err(Hdf5Error::Unreadable { reason })
         }
     }
 }

@@ -62,3 +62,26 @@ fn no_damaged_byte_ends_in_a_panic_or_in_values_beyond_the_file() {
     }
     assert!(n_open > 0 && n_refused > 0, "{n_open} {n_refused}");
 }
+
+/// A file of `fuzz/seeds/hdf5`, by h5py.
+fn seed(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/hdf5").join(name)
+}
+
+#[test]
+fn issue_8_a_side_of_0_does_not_hide_sides_that_no_file_has() {
+    for name in ["no_rows.h5", "no_columns.h5"] {
+        let error = open_matrix(&seed(name), "data").unwrap_err();
+        assert_eq!(error.exit_code(), 3);
+        assert!(error.to_string().contains("can hold"), "{error}");
+    }
+    let error = open_slabs(&seed("many_slabs.h5"), "individual_repeats").unwrap_err();
+    assert!(error.to_string().contains("can hold"), "{error}");
+}
+
+#[test]
+fn issue_8_a_chunk_behind_the_end_of_the_file_is_refused_before_there_is_room_for_it() {
+    let error = open_matrix(&seed("found_chunk_behind_the_end.h5"), "data").unwrap_err();
+    assert_eq!(error.exit_code(), 3);
+    assert!(error.to_string().contains("a chunk of"), "{error}");
+}

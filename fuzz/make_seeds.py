@@ -1,0 +1,227 @@
+"""Seeds of the fuzz targets, written by the usual writers of each format: fuzz/seeds/TARGET/.
+
+scripts/peers-venv's Python: NumPy 2.4.6, h5py 3.16.0, praatio 6.2.2, transformers 5.24.0. Further
+seeds are the files of tests/golden that fuzz/src/lib.rs names, and what fuzzing found (`found_*`),
+which stays. The same bytes on every run.
+"""
+
+import csv
+import gzip
+import io
+import json
+import pickle
+import re
+import shutil
+import sys
+import types
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+HERE = Path(__file__).parent
+SEEDS = HERE / "seeds"
+rng = np.random.default_rng(8)
+matrix = rng.standard_normal((4, 3))
+
+
+def seed(target, name, data):
+    folder = SEEDS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def gz(data):
+    return gzip.compress(data.encode() if isinstance(data, str) else data, mtime=0)
+
+
+def zipped(members, method=zipfile.ZIP_DEFLATED):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as file:
+        for name, text in members.items():
+            file.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text, method)
+    return out.getvalue()
+
+
+def npy(values):
+    out = io.BytesIO()
+    np.save(out, values)
+    return out.getvalue()
+
+
+def npz():
+    for name, method in [("stored", zipfile.ZIP_STORED), ("deflated", zipfile.ZIP_DEFLATED)]:
+        seed("npz", f"{name}.npz", zipped({"data.npy": npy(matrix), "b.npy": npy(matrix[0])}, method))
+        seed("npz", f"{name}_f4.npz", zipped({"arr_0.npy": npy(matrix.astype("f4"))}, method))
+
+
+def hdf5():
+    for name, file_options, options in [
+        ("contiguous", {}, {}),
+        ("latest", {"libver": "latest"}, {}),
+        ("gzip", {}, {"chunks": (2, 2), "compression": "gzip", "shuffle": True}),
+        ("v110", {"libver": ("v110", "v110")}, {"chunks": (2, 3), "compression": "gzip"}),
+        ("growing", {}, {"chunks": (2, 3), "maxshape": (None, 3), "fletcher32": True}),
+        ("scaled", {}, {"chunks": (4, 3), "scaleoffset": 3}),
+    ]:
+        out = io.BytesIO()
+        with h5py.File(out, "w", **file_options) as file:
+            values = matrix if name != "scaled" else (100 * matrix).astype("i4")
+            file.create_dataset("data", data=values, **options)
+            file.create_dataset("individual_repeats", data=np.stack([matrix, matrix]),
+                                **({"chunks": (1, 4, 3), "compression": "gzip"} if options else {}))
+        seed("hdf5", f"{name}.h5", out.getvalue())
+    # A side of 0 hides the others from a product of sizes.
+    for name, dataset, shape in [("no_rows", "data", (0, 2**61)), ("no_columns", "data", (2**40, 0)),
+                                 ("many_slabs", "individual_repeats", (2**34, 0, 3))]:
+        out = io.BytesIO()
+        with h5py.File(out, "w") as file:
+            file.create_dataset(dataset, shape=shape, dtype="f8", chunks=(1,) * len(shape),
+                                maxshape=(None,) * len(shape))
+        seed("hdf5", f"{name}.h5", out.getvalue())
+
+
+def pickles():
+    # As in the lab's pickle: an instance of a class that only its module has.
+    module = types.ModuleType("ridge_utils.DataSequence")
+    package = types.ModuleType("ridge_utils")
+    DataSequence = type("DataSequence", (), {"__module__": "ridge_utils.DataSequence"})
+    module.DataSequence = DataSequence
+    package.DataSequence = module
+    sys.modules |= {"ridge_utils": package, "ridge_utils.DataSequence": module}
+
+    def story(words, as_array):
+        made = DataSequence()
+        made.data = np.array(words, dtype=object if as_array == "object" else None) if as_array else words
+        made.split_inds = [np.int64(2), np.int64(3)]
+        made.data_times = 0.4 * np.arange(len(words))
+        made.tr_times = np.array([-9.0, -7.0, -5.0])
+        return made
+
+    words = ["i", "", "naïve", "東京", "story"]
+    for protocol in range(6):
+        stories = {"first": story(words, False), "second": story(words[::-1], False)}
+        seed("pickle", f"protocol{protocol}.pkl", pickle.dumps(stories, protocol))
+        arrays = {"first": story(words, "text"), "second": story(words, "object")}
+        seed("pickle", f"arrays{protocol}.pkl", pickle.dumps(arrays, protocol))
+    seed("pickle", "protocol4.pkl.gz", gz(pickle.dumps({"a": story(words, False)}, 4)))
+
+
+def textgrids():
+    from praatio import textgrid
+    grid = textgrid.Textgrid()
+    for name, entries in [("phone", [(0, 0.1, "h"), (0.1, 0.4, "ay")]), ("word", [(0, 0.4, "hi")])]:
+        grid.addTier(textgrid.IntervalTier(name, entries, 0, 1))
+    grid.addTier(textgrid.PointTier("tone", [(0.3, "H*")], 0, 1))
+    for how in ["long_textgrid", "short_textgrid"]:
+        path = SEEDS / "textgrid" / f"{how}.TextGrid"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        grid.save(str(path), how, includeBlankSpaces=True)
+    seed("textgrid", "packed.TextGrid.gz", gz(path.read_bytes()))
+
+
+def tables():
+    rows = [("story", "onset", "offset", "word"), ("a", 0.1, 0.4, "hi"), ("a", 0.5, 0.9, 'say "it", now'),
+            ("b", 1e1, 11, "naïve")]
+    for name, delimiter in [("words.csv", ","), ("words.tsv", "\t")]:
+        out = io.StringIO()
+        writer = csv.writer(out, delimiter=delimiter)
+        writer.writerows(rows)
+        seed("table", name, out.getvalue())
+        seed("table", name + ".gz", gz(out.getvalue()))
+    seed("table", "bids.tsv", "onset\tduration\ttext\n0.1\t0.3\thi\n0.6\t0.3\t\"\n0.5\t0\t{br}\n")
+    seed("table", "bom.csv", "\ufeffWord,Onset,Offset,other\r\nhi,0.1,0.3,x\r\n\r\nyou,0.4,0.5,\r\n")
+
+
+def vectors():
+    import gensim.models
+    keyed = gensim.models.KeyedVectors(3)
+    keyed.add_vectors(["the", "New_York", "東京"], matrix[:3].astype("f4"))
+    for target, name, binary in [("word2vec", "small.bin", True), ("word2vec", "small.txt", False)]:
+        path = SEEDS / target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        keyed.save_word2vec_format(str(path), binary=binary)
+    text = "the 0.1 -2e-3 3\n<user> 1 2 3\n. . . 1 2 3\nlast 1 2\n"
+    seed("glove", "small.txt", text)
+    seed("glove", "small.zip", zipped({"g.txt": text}))
+    seed("glove", "small.txt.gz", gz(text))
+    seed("archive", "stored.zip", zipped({"a/words.txt": "some words", "b.md": "x"}, zipfile.ZIP_STORED))
+    seed("archive", "deflated.zip", zipped({"a/words.txt": "some words " * 40}))
+    seed("archive", "two.gz", gz("one ") + gz("two"))
+    seed("archive", "plain", "plain text\n")
+
+
+def models():
+    import torch
+    import transformers
+    from safetensors.torch import save
+
+    torch.manual_seed(8)
+    weights = {"weights": torch.randn(4, 3), "intercepts": torch.zeros(1, 3)}
+    seed("safetensors", "weights.safetensors", save(weights))
+    state = torch.tensor(list(b'{"epoch":3}'), dtype=torch.uint8)
+    seed("safetensors", "checkpoint.safetensors", save({"state": state, "a": torch.ones(2, 2).half()}))
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "don", "##t", "a", "東", "##京"]
+    vocabulary = "\n".join(words) + "\n"
+    seed("tokenizer", "vocab.txt", vocabulary)
+    small = {"vocab_size": len(words), "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 2,
+             "intermediate_size": 5, "max_position_embeddings": 6}
+    kinds = {
+        "bert": (transformers.BertConfig(**small), transformers.BertModel),
+        "distilbert": (transformers.DistilBertConfig(
+            vocab_size=len(words), dim=4, n_layers=1, n_heads=2, hidden_dim=5, max_position_embeddings=6),
+            transformers.DistilBertModel),
+        "roberta": (transformers.RobertaConfig(**small), transformers.RobertaModel),
+        "megatron": (transformers.MegatronBertConfig(**small), transformers.MegatronBertForMaskedLM),
+    }
+    for name, (config, kind) in kinds.items():
+        folder = SEEDS / "model_folder" / "tmp"
+        kind(config).save_pretrained(folder)
+        parts = [(folder / "config.json").read_bytes(), vocabulary.encode(),
+                 (folder / "model.safetensors").read_bytes()]
+        shutil.rmtree(folder)
+        seed("model_folder", name, b"\n%%%%\n".join(parts))
+
+
+def settings():
+    readme = (HERE.parent / "README.md").read_text(encoding="utf-8")
+    seed("study", "README.toml", re.search(r"```toml\n(.*?)```", readme, re.S)[1])
+    space = '[[space]]\nkind = "word_rate"\n'
+    small = '[stories]\npath = "words.tsv"\n[bold.s]\npath = "{story}.npy"\n'
+    seed("study", "small.toml", small + space)
+    seed("study", "nifti.toml", '[stories]\npath = "a"\nrespdict = "r.json"\nexclude = ["x"]\n[bold.s]\n'
+         'path = "{story}.nii.gz"\nmask = "m.nii"\n' + space)
+    seed("study", "others.toml", small + "[split]\ntest = [\"a\", \"b\"]\n[ridge]\nalphas = [1, 10.5, 1e3]\n"
+         'folds = [["c"], ["d"]]\nscorer = "r2"\nsolver = "svd"\n[statistics]\npermutations = 10\n'
+         "[stability]\nsplits = 2\n[encoder]\nhidden = 8\n[output]\nweights = false\n" + space
+         + '[[space]]\nname = "w"\nkind = "word2vec"\nvectors = "v.bin"\n'
+         + '[[space]]\nname = "both"\ncombine = ["w", "word_rate"]\n')
+    seed("respdict", "small.json", json.dumps({"wheretheressmoke": 300, "a": 0, "naïve": 2**40}))
+    for i, text in enumerate(["logspace(0,8,17)", "1, 10,100.5", "logspace(-2.5, 3, 1)", "1e-300,1e300"]):
+        seed("alphas", str(i), text)
+    part = {"name": "glove", "n_features": 2, "features": {
+        "kind": "glove", "path": "../v.txt", "n_bytes": 9, "blake3": "0" * 64},
+        "scaling": {"mean": [0.5, -1.0], "inverse_sd": [2.0, 0.0]}}
+    bow = {"name": "bow", "n_features": 2, "features": {
+        "kind": "bow", "lowercase": True, "vocabulary": ["hi", "東京"]}}
+    model = {"schema": "voxelcast.model/1", "version": "0.1.0", "subject": "s", "space": "glove", "lagged": True,
+             "delays": [1, 2], "delays_cross_stories": False, "n_voxels": 3, "n_coefs": 8, "tr_s": 2.0,
+             "first_tr_s": -9.0, "trim": "10:5", "zscore": "train", "lanczos_window": 3, "cutoff_mult": 1.0,
+             "time": "mid", "story_trs": {"a": 40}, "parts": [part, bow]}
+    seed("saved_model", "model.json", json.dumps(model))
+
+
+if __name__ == "__main__":
+    for old in SEEDS.glob("*/*"):
+        if not old.name.startswith("found_"):
+            old.unlink()
+    npz()
+    hdf5()
+    pickles()
+    textgrids()
+    tables()
+    vectors()
+    models()
+    settings()
