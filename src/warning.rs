@@ -102,6 +102,15 @@ pub enum Warning {
         /// The stories.
         stories: Vec<String>,
     },
+    /// Shards of a study that were solved by different kinds of processors or devices.
+    #[error(
+        "shards: solved on {kinds}: scores are as good, but may differ in the seventh digit from \
+         those of one machine"
+    )]
+    MixedShards {
+        /// The kinds.
+        kinds: String,
+    },
     /// Best alphas at the end of the grid that are not on a plateau.
     #[error(
         "alpha edge: {subject}: the best alpha of some of {n_voxels} voxels is at an end of the \

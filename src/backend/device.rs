@@ -19,6 +19,23 @@ pub enum Device {
     },
 }
 
+/// Instructions that f32 products take on this processor; with others the last bits of results
+/// differ.
+pub fn cpu_kind() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let has_512 = is_x86_feature_detected!("avx512f");
+        match (has_512, is_x86_feature_detected!("avx2"), super::amx::is_available()) {
+            (true, _, true) => "avx512+amx",
+            (true, _, false) => "avx512",
+            (false, true, _) => "avx2",
+            (false, false, _) => "x86_64",
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    std::env::consts::ARCH
+}
+
 /// Precision of the products that only denominators need; everything else is f32 or f64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {

@@ -49,6 +49,12 @@ pub enum Command {
     Demo(DemoArgs),
     /// The whole study: stories and BOLD in, scored models out
     Run(RunArgs),
+    /// Cut a study into shards for several machines
+    Plan(super::cluster_args::PlanArgs),
+    /// Put the shards of a study together
+    Merge(super::cluster_args::MergeArgs),
+    /// Job scripts of a sharded study for a Slurm cluster
+    Slurm(super::cluster_args::SlurmArgs),
     /// Predicted BOLD of new stories, from the saved weights of a run
     Predict(PredictArgs),
     /// Predicted against measured BOLD: r per voxel, and tables
@@ -152,6 +158,9 @@ pub struct RunArgs {
     /// Replace results of other settings or inputs in the output folder
     #[arg(long)]
     pub force: bool,
+    /// Do one shard of the study, the I-th of N; see voxelcast plan
+    #[arg(long, value_name = "I/N", conflicts_with_all = ["folds", "dry_run", "force"])]
+    pub shard: Option<String>,
 }
 
 /// `voxelcast predict`.

@@ -3,6 +3,8 @@
 pub mod args;
 mod arrays;
 mod bench;
+mod cluster;
+pub mod cluster_args;
 mod console;
 mod demo;
 mod devices;
@@ -80,7 +82,13 @@ fn dispatch(cli: &Cli) -> Result<()> {
     });
     let context = Context { settings, console, cancel };
     let output = match &cli.command {
-        Command::Run(args) => study::run_study(args, &context)?,
+        Command::Run(args) => match &args.shard {
+            Some(shard) => cluster::shard(args, shard, &context)?,
+            None => study::run_study(args, &context)?,
+        },
+        Command::Plan(args) => cluster::plan(args, &context)?,
+        Command::Merge(args) => cluster::merge_shards(args, &context)?,
+        Command::Slurm(args) => cluster::slurm(args, &context)?,
         Command::Predict(args) => predict::predict(args, &context)?,
         Command::Score(args) => predict::score(args, &context)?,
         Command::Check(args) => study::check_study(args, &context)?,

@@ -1,5 +1,7 @@
 //! `voxelcast run` and `voxelcast check`.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::json;
 
 use super::args::{CheckArgs, RunArgs};
@@ -23,10 +25,7 @@ pub fn run_study(args: &RunArgs, context: &Context) -> Result<Output> {
             Dealt::OneEach => Folds::LeaveOneStoryOut,
         };
     }
-    let out = match &args.out {
-        Some(out) => out.clone(),
-        None => args.study.with_extension("results"),
-    };
+    let out = default_out(args.out.as_ref(), &args.study);
     context.announce_device();
     let options = RunOptions {
         out: out.clone(),
@@ -36,7 +35,17 @@ pub fn run_study(args: &RunArgs, context: &Context) -> Result<Output> {
         memory_bytes: context.settings.memory_bytes,
         device: context.settings.device.clone(),
     };
-    match run(&study, &options, &context.console, &context.cancel)? {
+    finished_output(&out, run(&study, &options, &context.console, &context.cancel)?, context)
+}
+
+/// Where results go.
+pub fn default_out(out: Option<&PathBuf>, study: &Path) -> PathBuf {
+    out.cloned().unwrap_or_else(|| study.with_extension("results"))
+}
+
+/// What a run or a merge has to say.
+pub fn finished_output(out: &Path, results: StudyResults, context: &Context) -> Result<Output> {
+    match results {
         StudyResults::Planned(plan) => Ok(Output {
             document: json!({ "schema": "voxelcast.plan/1", "plan": plan }),
             text: plan_text(&plan),

@@ -19,5 +19,6 @@ mod ridge_design;
 pub mod saved;
 pub mod score;
 pub mod simulate;
+pub mod slurm;
 pub mod study;
 pub mod tiles;

@@ -247,6 +247,11 @@ pub enum Epoch {
 }
 
 impl SpaceKind {
+    /// Whether a language model makes its rows.
+    pub fn is_language(&self) -> bool {
+        matches!(self, SpaceKind::Bert(_) | SpaceKind::Encoder(_))
+    }
+
     /// Whether a word's row depends on which stories are trained on.
     pub fn depends_on_training(&self) -> bool {
         match self {

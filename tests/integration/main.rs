@@ -17,6 +17,8 @@
 //! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
 //! | `failing_reads` | which tiles are kept when a read of BOLD fails |
 //! | `faults` | kills, signals, full disks, files cut short, two runs at once, memory, odd names |
+//! | `shards` | a study in shards: bytes of one machine, lost and damaged shards, refusals |
+//! | `slurm` | the same on a real Slurm, with a task killed at work |
 //! | `changed_inputs` | inputs and settings that change between runs, or while one runs |
 //! | `predict` | `voxelcast predict` and `score`: against the run's own scores; refusals |
 //! | `statistics` | what a study computes beyond scores: significance, comparisons, other splits |
@@ -63,6 +65,8 @@ mod report;
 mod report_made;
 mod ridge_command;
 mod ridge_refusals;
+mod shards;
+mod slurm;
 mod solvers;
 mod standins;
 mod statistics;

@@ -15,7 +15,10 @@ use crate::ridge::Route;
 use crate::ridge::conditioning::Conditioning;
 use crate::ridge::edges::AlphaEdges;
 
-const MARK: &str = ".done.json";
+/// The mark's name.
+pub const MARK: &str = ".done.json";
+/// Best alpha, test correlation and p-value of a part's voxels, three rows.
+pub const SCALARS: &str = "scalars.npy";
 
 /// How a model was solved.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -75,21 +78,30 @@ impl SubjectFound {
     }
 }
 
+/// Files that a finished model must have; of a shard's part of it with `is_part`.
+pub fn needed(weights: bool, is_part: bool) -> Vec<&'static str> {
+    let mut names = vec!["story_correlation.npy", "cv_scores.npy"];
+    match is_part {
+        true => names.push(SCALARS),
+        false => names.extend(["test_correlation.npy", "best_alpha.npy"]),
+    }
+    names.extend(weights.then_some(WEIGHTS));
+    names.extend((weights && !is_part).then_some(MODEL));
+    names
+}
+
 /// What an earlier run left of a model, if that is still right: of the same fingerprint, and its
 /// files are there.
 pub fn finished(
     models: &Path,
     model: &ModelPlan,
     wanted: &str,
-    weights: bool,
+    needed: &[&str],
 ) -> Option<ModelFound> {
     let folder = models.join(model.folder());
     let found: ModelFound =
         serde_json::from_str(&fs::read_to_string(folder.join(MARK)).ok()?).ok()?;
-    let needed =
-        ["test_correlation.npy", "story_correlation.npy", "cv_scores.npy", "best_alpha.npy"];
-    let needed = needed.into_iter().chain([MODEL, WEIGHTS].into_iter().filter(|_| weights));
-    let is_whole = needed.into_iter().all(|name| folder.join(name).is_file());
+    let is_whole = needed.iter().all(|name| folder.join(name).is_file());
     (found.fingerprint == wanted && is_whole).then_some(found)
 }
 

@@ -2,6 +2,7 @@
 //! whether it is the same.
 
 use std::fs::{self, File};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -62,7 +63,7 @@ pub fn hash_file(path: &Path, label: &str) -> Result<InputHash> {
 }
 
 /// Hashes of everything the study reads, by what depends on it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputHashes {
     /// Stories and TR counts: every model.
     words: Vec<InputHash>,
@@ -80,12 +81,24 @@ impl InputHashes {
         let per_subject = self.bold.iter().zip(&self.beside).flat_map(|(a, b)| a.iter().chain(b));
         self.words.iter().chain(self.spaces.iter().flatten()).chain(per_subject).cloned().collect()
     }
+
+    /// These without the BOLD of other subjects.
+    pub fn of_subjects(&self, wanted: &Range<usize>) -> Self {
+        let keep = |all: &[Vec<InputHash>]| {
+            let kept = |(at, of_one): (usize, &Vec<InputHash>)| match wanted.contains(&at) {
+                true => of_one.clone(),
+                false => Vec::new(),
+            };
+            all.iter().enumerate().map(kept).collect()
+        };
+        Self { bold: keep(&self.bold), beside: keep(&self.beside), ..self.clone() }
+    }
 }
 
-/// Hashes everything the study reads.
+/// Hashes everything the study reads, of BOLD that of the `wanted` subjects.
 /// # Errors
 /// `Error::Read`.
-pub fn hash_inputs(study: &Study, inputs: &Inputs) -> Result<InputHashes> {
+pub fn hash_inputs(study: &Study, inputs: &Inputs, wanted: &Range<usize>) -> Result<InputHashes> {
     let mut hashes =
         InputHashes { words: hash_path(study, &study.stories)?, ..InputHashes::default() };
     if let Some(respdict) = &study.respdict {
@@ -109,7 +122,12 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs) -> Result<InputHashes> {
         });
     }
     let files = study.bold.iter().zip(&study.bold_files);
-    for (subject, ((_, pattern), files)) in inputs.subjects.iter().zip(files) {
+    for (at, (subject, ((_, pattern), files))) in inputs.subjects.iter().zip(files).enumerate() {
+        if !wanted.contains(&at) {
+            hashes.bold.push(Vec::new());
+            hashes.beside.push(Vec::new());
+            continue;
+        }
         let stories = inputs.stories.iter().zip(&subject.files);
         let hash = |(story, file): (&Story, &MatrixFile)| {
             hash_file(file.path(), &pattern.replace("{story}", &story.name))

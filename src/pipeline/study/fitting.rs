@@ -1,6 +1,10 @@
 //! Subject after subject: what is done already, the problem of what is not, its tiles.
 
+use std::fs;
+use std::ops::Range;
 use std::sync::atomic::AtomicBool;
+
+use serde::{Deserialize, Serialize};
 
 use super::done::{self, ModelFound, RouteTaken, SubjectFound};
 use super::fingerprint::{InputHashes, Stamps, model_fingerprint};
@@ -10,6 +14,7 @@ use super::others::{Others, load_others};
 use super::plan::StudyPlan;
 use super::run::RunOptions;
 use super::saving::saved_model;
+use super::shards::FinishedShards;
 use super::sink::{ModelJob, Sizes, SubjectSink};
 use super::source::SubjectSource;
 use super::spaces::{WordSpace, designs};
@@ -46,6 +51,64 @@ pub struct StudyParts<'a> {
     pub hashes: &'a InputHashes,
     /// What every subject's files looked like when they were hashed.
     pub stamps: &'a [Stamps],
+    /// What routes are chosen by.
+    pub choices: Choices,
+    /// What is done with the tiles.
+    pub task: Task<'a>,
+}
+
+/// What is done with the tiles of a subject.
+#[derive(Clone, Copy)]
+pub enum Task<'a> {
+    /// All of them, here.
+    Whole,
+    /// Those of a shard: its voxels of every subject.
+    Part(&'a [Range<usize>]),
+    /// None: shards did them.
+    Join(&'a FinishedShards),
+}
+
+impl Task<'_> {
+    fn is_part(&self) -> bool {
+        matches!(self, Task::Part(_))
+    }
+
+    /// Voxels of a subject that are worked on.
+    fn voxels(&self, index: usize, subject: &Subject) -> Range<usize> {
+        match self {
+            Task::Part(voxels) => voxels[index].clone(),
+            Task::Whole | Task::Join(_) => 0..subject.n_voxels,
+        }
+    }
+}
+
+/// What `auto` chooses routes by, so that all shards choose the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choices {
+    /// Threads.
+    pub n_threads: usize,
+    /// Memory for matrices and tiles.
+    pub memory_bytes: u64,
+}
+
+impl StudyParts<'_> {
+    /// What each model of a subject depends on; a shard's part of it on its voxels too.
+    pub fn fingerprints(&self, index: usize) -> Vec<String> {
+        let StudyParts { study, inputs, split, others, hashes, .. } = *self;
+        let of_model = |model| {
+            let whole = model_fingerprint(study, (inputs, index), (split, others), model, hashes);
+            match &self.task {
+                Task::Part(voxels) => of_part(&whole, &voxels[index]),
+                Task::Whole | Task::Join(_) => whole,
+            }
+        };
+        self.plan.models.iter().map(of_model).collect()
+    }
+}
+
+/// The fingerprint of some voxels of a model.
+pub fn of_part(model: &str, voxels: &Range<usize>) -> String {
+    format!("{model} {}..{}", voxels.start, voxels.end)
 }
 
 /// The subjects of a study being fitted.
@@ -95,17 +158,36 @@ impl<'a> Fitting<'a> {
         cancel: &AtomicBool,
         mark: &mut dyn FnMut(&str, &dyn Reporter),
     ) -> Result<(SubjectFound, Vec<Warning>)> {
-        let StudyParts { study, options, inputs, split, others, hashes, .. } = self.parts;
+        let subject = &self.parts.inputs.subjects[index];
+        let done = self.fit(index, reporter, cancel, mark)?;
+        let found = SubjectFound::of(&done);
+        let mut warnings = self.take_routes(&done, reporter);
+        let more = self.doubts(subject, &found);
+        more.iter().for_each(|warning| reporter.warn(warning));
+        warnings.extend(more);
+        mark(&format!("tiles {}", subject.name), reporter);
+        Ok((found, warnings))
+    }
+
+    /// Fits what is missing of one subject's models; what is known of each of them.
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn fit(
+        &mut self,
+        index: usize,
+        reporter: &dyn Reporter,
+        cancel: &AtomicBool,
+        mark: &mut dyn FnMut(&str, &dyn Reporter),
+    ) -> Result<Vec<ModelFound>> {
+        let StudyParts { study, options, inputs, task, .. } = self.parts;
         let subject = &inputs.subjects[index];
         let models = options.out.join("models").join(&subject.name);
         let all = &self.parts.plan.models;
-        let fingerprints: Vec<String> = all
-            .iter()
-            .map(|m| model_fingerprint(study, (inputs, index), (split, others), m, hashes))
-            .collect();
+        let fingerprints = self.parts.fingerprints(index);
+        let needed = done::needed(study.weights, task.is_part());
         let finished = || {
             let pairs = all.iter().zip(&fingerprints);
-            pairs.map(|(model, hash)| done::finished(&models, model, hash, study.weights))
+            pairs.map(|(model, hash)| done::finished(&models, model, hash, &needed))
         };
         let done: Vec<Option<ModelFound>> = finished().collect();
         let todo: Vec<bool> = done.iter().map(Option::is_none).collect();
@@ -116,6 +198,10 @@ impl<'a> Fitting<'a> {
                 n => format!("{} of {} models were done before", all.len() - n, all.len()),
             };
             reporter.note(&format!("{}: {left}", subject.name));
+        }
+        if let (Task::Join(shards), true) = (task, n_todo > 0) {
+            self.join(index, shards, &todo)?;
+            return Ok(finished().flatten().collect());
         }
         let groups = self.parts.plan.groups(&todo, options.memory_bytes);
         if groups.len() > 1 {
@@ -130,14 +216,54 @@ impl<'a> Fitting<'a> {
             self.prepare(subject, group, reporter, mark)?;
             self.solve(index, &fingerprints, reporter, cancel)?;
         }
-        let done: Vec<ModelFound> = finished().flatten().collect();
-        let found = SubjectFound::of(&done);
-        let mut warnings = self.take_routes(&done, reporter);
-        let more = self.doubts(subject, &found);
-        more.iter().for_each(|warning| reporter.warn(warning));
-        warnings.extend(more);
-        mark(&format!("tiles {}", subject.name), reporter);
-        Ok((found, warnings))
+        Ok(finished().flatten().collect())
+    }
+
+    /// Puts together what shards found of a subject's models.
+    fn join(&self, index: usize, shards: &FinishedShards, todo: &[bool]) -> Result<()> {
+        let StudyParts { study, options, inputs, .. } = self.parts;
+        let subject = &inputs.subjects[index];
+        let found = shards.found(&subject.name);
+        let models = self.parts.plan.models.iter().enumerate().filter(|(at, _)| todo[*at]);
+        let mut jobs = Vec::new();
+        for (at, plan) in models {
+            jobs.push(ModelJob {
+                plan,
+                fingerprint: self.parts.fingerprints(index)[at].clone(),
+                route: found[at].route.clone(),
+                saved: match study.weights {
+                    true => Some(saved_model(&self.parts, subject, plan)?),
+                    false => None,
+                },
+            });
+        }
+        let sizes = self.sizes(0..subject.n_voxels);
+        // Tiles of a merge that was cut, or of a run: copied again.
+        let unfinished = options.out.join(".partial").join(&subject.name);
+        if unfinished.is_dir() {
+            fs::remove_dir_all(&unfinished)
+                .map_err(|source| Error::Write { path: unfinished, source })?;
+        }
+        let sink = SubjectSink::open(&options.out, &subject.name, &jobs, sizes)?;
+        shards.add_to(&sink, &subject.name, todo)?;
+        sink.finish()
+    }
+
+    fn sizes(&self, voxels: Range<usize>) -> Sizes<'a> {
+        let StudyParts { study, split, others, task, .. } = self.parts;
+        let (n_split_rows, n_learning_rows) = others.n_rows();
+        Sizes {
+            first_voxel: voxels.start,
+            n_voxels: voxels.len(),
+            is_part: task.is_part(),
+            n_test_stories: split.test.len(),
+            alphas: study.alphas.values(),
+            weights: study.weights,
+            statistics: &study.statistics,
+            n_random: others.n_random,
+            n_split_rows,
+            n_learning_rows,
+        }
     }
 
     /// Eigenproblems of the models that are to be done, unless they are those of the subject before.
@@ -148,13 +274,13 @@ impl<'a> Fitting<'a> {
         reporter: &dyn Reporter,
         mark: &mut dyn FnMut(&str, &dyn Reporter),
     ) -> Result<()> {
-        let StudyParts { study, options, inputs, split, words, work, others, .. } = self.parts;
+        let StudyParts { study, inputs, split, words, work, others, choices, .. } = self.parts;
         let is_same = |p: &Prepared| p.n_feature_trs == subject.n_feature_trs && p.todo == todo;
         if self.prepared.as_ref().is_some_and(is_same) {
             return Ok(());
         }
         drop(self.prepared.take());
-        let limits = (options.n_threads, options.memory_bytes);
+        let limits = (choices.n_threads, choices.memory_bytes);
         let borrowed: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
         let load = |plan: &StudyPlan| -> Result<(Problem, Vec<Conditioning>)> {
             let trs = &subject.n_feature_trs;
@@ -204,7 +330,7 @@ impl<'a> Fitting<'a> {
         reporter: &dyn Reporter,
         cancel: &AtomicBool,
     ) -> Result<()> {
-        let StudyParts { study, options, inputs, split, others, stamps, .. } = self.parts;
+        let StudyParts { study, options, inputs, split, stamps, task, .. } = self.parts;
         let subject = &inputs.subjects[index];
         let Some(prepared) = &self.prepared else { return Ok(()) };
         let mut jobs = Vec::new();
@@ -216,34 +342,25 @@ impl<'a> Fitting<'a> {
                 plan,
                 fingerprint: fingerprint.clone(),
                 route: RouteTaken { route: plan.route, solver, conditioning },
-                saved: match study.weights {
+                saved: match study.weights && !task.is_part() {
                     true => Some(saved_model(&self.parts, subject, plan)?),
                     false => None,
                 },
             });
         }
-        let (n_split_rows, n_learning_rows) = others.n_rows();
-        let sizes = Sizes {
-            n_voxels: subject.n_voxels,
-            n_test_stories: split.test.len(),
-            alphas: study.alphas.values(),
-            weights: study.weights,
-            statistics: &study.statistics,
-            n_random: others.n_random,
-            n_split_rows,
-            n_learning_rows,
-        };
+        let voxels = task.voxels(index, subject);
+        let sizes = self.sizes(voxels.clone());
         let sink = SubjectSink::open(&options.out, &subject.name, &jobs, sizes)?;
         let problem = &prepared.problem;
         let budget = prepared.plan.tile_budget(options.memory_bytes);
         let (device, n_threads) = (&options.device, options.n_threads);
-        let (n_voxels, other) = (subject.n_voxels, prepared.other.as_ref());
+        let (n_voxels, other) = (voxels.len(), prepared.other.as_ref());
         let width = tile_width(problem, device, n_voxels, n_threads, budget, other)?;
         let block = problem.settings.block_voxels;
         let missing = sink.missing(n_voxels, width, block, n_workers(device, n_threads));
         let n_missing: usize = missing.iter().map(std::ops::Range::len).sum();
-        if n_missing < subject.n_voxels {
-            let done = subject.n_voxels - n_missing;
+        if n_missing < n_voxels {
+            let done = n_voxels - n_missing;
             reporter.note(&format!("{}: {done} voxels were done before", subject.name));
         }
         reporter.start(&subject.name, n_missing as u64);

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -92,9 +94,41 @@ pub fn check_place(out: &Path, stories: &Path) -> Result<()> {
 
 /// Takes the folder for this process; it is free again when the file is dropped.
 pub fn lock_folder(out: &Path) -> Result<fs::File> {
+    lock_file(out, ".lock")
+}
+
+/// Waits for a lock that other processes give back by themselves, such as shards of one study.
+/// # Errors
+/// `Error::Write`, `Error::Interrupted`.
+pub fn wait_for_turn(
+    folder: &Path,
+    name: &str,
+    reporter: &dyn Reporter,
+    cancel: &AtomicBool,
+) -> Result<fs::File> {
+    let mut is_told = false;
+    loop {
+        match lock_file(folder, name) {
+            Err(Error::Locked { holder, .. }) => {
+                if !is_told {
+                    reporter
+                        .note(&format!("waiting for {holder}, which uses {}", folder.display()));
+                }
+                is_told = true;
+            }
+            other => return other,
+        }
+        if cancel.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn lock_file(out: &Path, name: &str) -> Result<fs::File> {
     use std::io::{Seek, Write};
     fs::create_dir_all(out).map_err(|source| Error::Write { path: out.to_owned(), source })?;
-    let path = out.join(".lock");
+    let path = out.join(name);
     let fail = |source| Error::Write { path: path.clone(), source };
     let mut file = fs::OpenOptions::new()
         .read(true)

@@ -1,7 +1,7 @@
 //! The study from start to end.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -9,19 +9,20 @@ use serde_json::{Value, json};
 
 use super::alignment;
 use super::analysis::write_tables;
-use super::fingerprint::{Stamps, combined, hash_inputs, settings_text};
-use super::fitting::{Fitting, StudyParts};
+use super::fingerprint::{InputHashes, Stamps, combined, hash_inputs, settings_text};
+use super::fitting::{Choices, Fitting, StudyParts, Task};
 use super::folder::{check_place, finished, lock_folder, remove_leftovers, start_partial};
 use super::inputs::read_inputs;
 use super::memory::most_bytes;
 use super::others::Others;
 use super::plan::{StudyPlan, plan};
 use super::results::{read_tables, settings_json, space_infos};
+use super::shards::{FinishedShards, ShardId, ShardPlan, planned, verify};
 use super::spaces::{WordSpace, word_spaces};
 use super::split::split;
 use super::unpack::unpack;
 use crate::backend::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pipeline::brain;
 use crate::pipeline::language::{LanguageWork, publish_model};
 use crate::pipeline::memory::peak_bytes;
@@ -76,6 +77,32 @@ pub fn run(
     reporter: &dyn Reporter,
     cancel: &AtomicBool,
 ) -> Result<StudyResults> {
+    run_or_merge(study, options, None, (reporter, cancel))
+}
+
+/// Puts together what the shards of a study found, then does all that needs every voxel, as [`run`]
+/// does.
+///
+/// `again`: the command that does one shard, and the one that merges.
+/// # Errors
+/// Those of [`run`]; `Error::Values` without a plan, if it is of other settings or inputs, or if a
+/// shard is missing or damaged.
+pub fn merge(
+    study: &Study,
+    options: &RunOptions,
+    again: &dyn Fn(Option<ShardId>) -> String,
+    reporter: &dyn Reporter,
+    cancel: &AtomicBool,
+) -> Result<StudyResults> {
+    run_or_merge(study, options, Some(again), (reporter, cancel))
+}
+
+fn run_or_merge(
+    study: &Study,
+    options: &RunOptions,
+    again: Option<&dyn Fn(Option<ShardId>) -> String>,
+    (reporter, cancel): (&dyn Reporter, &AtomicBool),
+) -> Result<StudyResults> {
     let clock = Instant::now();
     let mut timings: Vec<(String, f64)> = Vec::new();
     let mut since = Instant::now();
@@ -96,7 +123,8 @@ pub fn run(
     check_place(&options.out, &study.path(&study.stories))?;
     let lock = if options.dry_run { None } else { Some(lock_folder(&options.out)?) };
     let stamps: Vec<Stamps> = inputs.subjects.iter().map(Stamps::of).collect();
-    let by_use = hash_inputs(study, &inputs)?;
+    let everyone = 0..inputs.subjects.len();
+    let by_use = hash_inputs(study, &inputs, &everyone)?;
     let hashes = by_use.all();
     let fingerprint = combined(&settings_text(study), &hashes);
     let earlier = match options.dry_run {
@@ -109,6 +137,7 @@ pub fn run(
         }
         return Ok(results);
     }
+    let sharded = again.map(|_| planned_here(study, &options.out, &by_use)).transpose()?;
     mark("hashes", reporter);
 
     let cache = options.out.join(".cache");
@@ -122,12 +151,14 @@ pub fn run(
     };
     let words = word_spaces(study, &inputs.stories, &split, &mut warnings, &work)?;
     let borrowed: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
-    let (n_threads, memory) = (options.n_threads, options.memory_bytes);
-    let mut plan = plan(study, &inputs, &split, &borrowed, n_threads, memory)?;
+    let own = Choices { n_threads: options.n_threads, memory_bytes: options.memory_bytes };
+    let choices = sharded.as_ref().map_or(own, |shards| shards.choices);
+    let Choices { n_threads, memory_bytes } = choices;
+    let mut plan = plan(study, &inputs, &split, &borrowed, n_threads, memory_bytes)?;
     let others = Others::new(study, &split)?;
     // Each other fit costs less than the study's own: cautious.
     plan.seconds *= 1.0 + others.splits.len() as f64;
-    plan.most_bytes = most_bytes(study, &inputs, &plan, &words, &others, (n_threads, memory));
+    plan.most_bytes = most_bytes(study, &inputs, &plan, &words, &others, (n_threads, memory_bytes));
     for model in &plan.models {
         reporter.step(&format!("{}: {} columns, {}", model.folder(), model.n_coefs, model.solver));
     }
@@ -141,6 +172,27 @@ pub fn run(
     }
     mark("features", reporter);
 
+    let parts = StudyParts {
+        study,
+        options,
+        inputs: &inputs,
+        split: &split,
+        plan: &plan,
+        words: &words,
+        work: &work,
+        others: &others,
+        hashes: &by_use,
+        stamps: &stamps,
+        choices,
+        task: Task::Whole,
+    };
+    let shards = match (&sharded, again) {
+        (Some(shards), Some(again)) => Some(verify(&options.out, shards, &parts, again)?),
+        _ => None,
+    };
+    if shards.is_some() {
+        mark("shards", reporter);
+    }
     let models = options.out.join("models");
     let subjects = inputs.subjects.iter().map(|subject| models.join(&subject.name));
     for folder in subjects {
@@ -160,6 +212,7 @@ pub fn run(
     };
     let verdict = checked.as_ref().and_then(|checked| checked.verdict.as_ref());
     warnings.extend(verdict.and_then(|verdict| alignment::warning(study, verdict)));
+    warnings.extend(shards.as_ref().and_then(FinishedShards::doubts));
     warnings.iter().for_each(|warning| reporter.warn(warning));
     mark("alignment", reporter);
 
@@ -174,6 +227,8 @@ pub fn run(
         others: &others,
         hashes: &by_use,
         stamps: &stamps,
+        choices,
+        task: shards.as_ref().map_or(Task::Whole, Task::Join),
     });
     let mut found = Vec::new();
     for index in 0..inputs.subjects.len() {
@@ -198,11 +253,11 @@ pub fn run(
         })
         .collect();
     timings.push(("total".into(), clock.elapsed().as_secs_f64()));
-    let document = json!({
+    let mut document = json!({
         "schema": "voxelcast.run/1",
         "version": env!("CARGO_PKG_VERSION"),
         "commit": env!("VOXELCAST_COMMIT"),
-        "device": options.device.to_string(),
+        "device": shards.as_ref().map_or(options.device.to_string(), FinishedShards::device),
         "threads": options.n_threads,
         "seed": study.seed,
         "split": { "train": named(&split.train), "test": named(&split.test) },
@@ -238,6 +293,11 @@ pub fn run(
         "tile_stages_s": stages.iter().map(|(n, s)| ((*n).to_owned(), json!(s))).collect::<serde_json::Map<_, _>>(),
         "peak_memory_bytes": peak_bytes(),
     });
+    if let Some(shards) = &shards {
+        document["shards"] = shards.about();
+        document["tile_stages_s"] = named_seconds(&shards.stages());
+        document["peak_memory_bytes"] = json!(peak_bytes().max(shards.peak_bytes()));
+    }
     write_bytes(&options.out.join("summary.csv"), csv::summary(&summary).as_bytes())?;
     write_bytes(&options.out.join("stories.csv"), csv::stories(&stories).as_bytes())?;
     write_json(&options.out.join("summary.json"), &summary)?;
@@ -246,4 +306,21 @@ pub fn run(
     write_page(&options.out)?;
     drop(lock);
     Ok(StudyResults::Finished { summary, run: Box::new(document), was_done: false })
+}
+
+fn named_seconds(seconds: &[(String, f64)]) -> Value {
+    seconds.iter().map(|(n, s)| (n.clone(), json!(s))).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// The plan of the shards in an output folder, of these settings and inputs.
+fn planned_here(study: &Study, out: &Path, hashes: &InputHashes) -> Result<ShardPlan> {
+    let Some(shards) = planned(out)? else {
+        return Err(Error::Values {
+            place: out.display().to_string(),
+            problem: "no shards were planned here".into(),
+            hint: "`voxelcast plan STUDY.toml --shards N` plans them, for the same --out".into(),
+        });
+    };
+    shards.check(out, study, hashes, &(0..usize::MAX))?;
+    Ok(shards)
 }

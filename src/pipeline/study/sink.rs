@@ -4,6 +4,8 @@
 //! `tiles.jsonl` there after each tile's data. When all tiles are in, the files take their names
 //! under `models/SUBJECT/`, and each model gets its mark (`done`).
 
+mod join;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -13,7 +15,7 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
-use super::done::{self, ModelFound, RouteTaken};
+use super::done::{self, ModelFound, RouteTaken, SCALARS};
 use super::plan::ModelPlan;
 use crate::backend::VoxelCounts;
 use crate::error::{Error, Result};
@@ -47,6 +49,8 @@ struct ModelLine {
 /// One model's open files.
 struct ModelFiles {
     folder: PathBuf,
+    /// Columns of its design.
+    n_coefs: usize,
     /// What the model depends on.
     fingerprint: String,
     /// How it is solved.
@@ -89,14 +93,22 @@ pub struct SubjectSink {
     alphas: Vec<f64>,
     statistics: Statistics,
     n_random: usize,
+    /// Voxel of the files' first column.
+    first_voxel: usize,
+    is_part: bool,
+    /// Lines count voxels from there.
     journal: Mutex<(File, Vec<Line>)>,
 }
 
 /// Sizes of a subject's results.
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes<'a> {
-    /// Voxels.
+    /// The first voxel.
+    pub first_voxel: usize,
+    /// Voxels from there on.
     pub n_voxels: usize,
+    /// They are a shard's part of the subject: what needs all voxels is left to the merge.
+    pub is_part: bool,
     /// Test stories.
     pub n_test_stories: usize,
     /// The grid.
@@ -173,8 +185,15 @@ impl SubjectSink {
                     sizes.n_test_stories,
                     v,
                 )?,
-                scalars: resume(&unfinished, &unfinished, "scalars.npy", N_SCALARS, v)?,
+                scalars: resume(
+                    &unfinished,
+                    if sizes.is_part { &folder } else { &unfinished },
+                    SCALARS,
+                    N_SCALARS,
+                    v,
+                )?,
                 weights: weights.transpose()?,
+                n_coefs: model.n_coefs,
                 fingerprint: fingerprint.clone(),
                 route: route.clone(),
                 saved: saved.clone(),
@@ -194,8 +213,17 @@ impl SubjectSink {
         }
         let journal = Mutex::new((file, lines));
         let (alphas, statistics) = (sizes.alphas.to_vec(), sizes.statistics.clone());
-        let n_random = sizes.n_random;
-        Ok(Self { models: files, partial, alphas, statistics, n_random, journal })
+        let Sizes { n_random, first_voxel, is_part, .. } = sizes;
+        Ok(Self {
+            models: files,
+            partial,
+            alphas,
+            statistics,
+            n_random,
+            first_voxel,
+            is_part,
+            journal,
+        })
     }
 
     /// Tiles of at most `width` voxels over what is not done yet. Done tiles stay as they are,
@@ -209,7 +237,22 @@ impl SubjectSink {
     ) -> Vec<Range<usize>> {
         let journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let done = journal.1.iter().map(|line| (line.start, line.end)).collect();
-        gaps(done, n_voxels, |len| tiles(len, width, block_voxels, n_workers))
+        let missing = gaps(done, n_voxels, |len| tiles(len, width, block_voxels, n_workers));
+        let first = self.first_voxel;
+        missing.into_iter().map(|tile| first + tile.start..first + tile.end).collect()
+    }
+
+    /// A tile's data are written.
+    fn add_line(&self, line: Line) -> Result<()> {
+        let mut journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut text = serde_json::to_string(&line).unwrap_or_default();
+        text.push('\n');
+        journal
+            .0
+            .write_all(text.as_bytes())
+            .map_err(|source| Error::Write { path: self.partial.join("tiles.jsonl"), source })?;
+        journal.1.push(line);
+        Ok(())
     }
 
     /// Throws the subject's tiles away.
@@ -227,20 +270,10 @@ impl SubjectSink {
         let (_, lines) =
             self.journal.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         for (index, model) in self.models.into_iter().enumerate() {
-            let scalars = npy::read_matrix_f64(model.scalars.partial_path())?;
-            drop(model.scalars);
-            let best: Vec<f64> = scalars.row(BEST_ALPHA).to_vec();
-            let test: Vec<f32> = scalars.row(TEST_CORRELATION).iter().map(|&r| r as f32).collect();
-            npy::write(&model.folder.join("best_alpha.npy"), &[best.len()], &best)?;
-            npy::write(&model.folder.join("test_correlation.npy"), &[test.len()], &test)?;
-            if self.statistics.permutations > 0 {
-                let p: Vec<f64> = scalars.row(P_VALUE).to_vec();
-                let found = significant(&p, fdr_threshold(&p, self.statistics.q));
-                npy::write(&model.folder.join("p_values.npy"), &[p.len()], &p)?;
-                npy::write(&model.folder.join("significant.npy"), &[p.len()], &found)?;
+            if self.is_part {
+                model.scalars.finish()?;
             } else {
-                write_or_remove(&model.folder.join("p_values.npy"), None)?;
-                write_or_remove(&model.folder.join("significant.npy"), None)?;
+                write_scalars(&model.folder, model.scalars, &self.statistics)?;
             }
             model.cv_scores.finish()?;
             model.story_correlation.finish()?;
@@ -274,6 +307,28 @@ impl SubjectSink {
     }
 }
 
+/// One file for each of the scalars, and what follows from all voxels' p-values.
+fn write_scalars(
+    folder: &Path,
+    scalars: NpyColumnsWriter<f64>,
+    statistics: &Statistics,
+) -> Result<()> {
+    let all = npy::read_matrix_f64(scalars.partial_path())?;
+    drop(scalars);
+    let best: Vec<f64> = all.row(BEST_ALPHA).to_vec();
+    let test: Vec<f32> = all.row(TEST_CORRELATION).iter().map(|&r| r as f32).collect();
+    npy::write(&folder.join("best_alpha.npy"), &[best.len()], &best)?;
+    npy::write(&folder.join("test_correlation.npy"), &[test.len()], &test)?;
+    if statistics.permutations == 0 {
+        write_or_remove(&folder.join("p_values.npy"), None)?;
+        return write_or_remove(&folder.join("significant.npy"), None);
+    }
+    let p: Vec<f64> = all.row(P_VALUE).to_vec();
+    let found = significant(&p, fdr_threshold(&p, statistics.q));
+    npy::write(&folder.join("p_values.npy"), &[p.len()], &p)?;
+    npy::write(&folder.join("significant.npy"), &[p.len()], &found)
+}
+
 /// What `cut` makes of the gaps between the `done` tiles, which do not overlap.
 fn gaps(
     mut done: Vec<(usize, usize)>,
@@ -294,7 +349,7 @@ fn gaps(
 /// Forgets the tiles of a subject whose files are not all there: a run that was cut while files
 /// got their names (or were removed) leaves a journal of tiles whose data have moved away.
 fn discard_torn(partial: &Path, models: &[ModelJob<'_>], sizes: &Sizes<'_>) -> Result<()> {
-    let needed = ["cv_scores.npy", "story_correlation.npy", "scalars.npy"];
+    let needed = ["cv_scores.npy", "story_correlation.npy", SCALARS];
     let needed = needed
         .into_iter()
         .chain(sizes.weights.then_some(WEIGHTS))
@@ -349,6 +404,7 @@ impl TileSink for SubjectSink {
         let SolvedTile { voxels, models, tests, others, counts } = tile;
         let VoxelCounts { n_not_finite, n_constant } = counts;
         let width = voxels.len();
+        let voxels = voxels.start - self.first_voxel..voxels.end - self.first_voxel;
         let mut line = Line {
             start: voxels.start,
             end: voxels.end,
@@ -394,15 +450,7 @@ impl TileSink for SubjectSink {
             let (basis_rank, basis_error) = (model.basis_rank, model.basis_error);
             line.models.push(ModelLine { edges, basis_rank, basis_error });
         }
-        let mut journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut text = serde_json::to_string(&line).unwrap_or_default();
-        text.push('\n');
-        journal
-            .0
-            .write_all(text.as_bytes())
-            .map_err(|source| Error::Write { path: self.partial.join("tiles.jsonl"), source })?;
-        journal.1.push(line);
-        Ok(())
+        self.add_line(line)
     }
 }
 

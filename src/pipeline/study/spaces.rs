@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::folder::wait_for_turn;
 use super::split::Split;
 use crate::design::lanczos::Lanczos;
 use crate::design::tr_rows::{TrRows, tr_rows};
@@ -183,6 +184,11 @@ fn language_space(
             encoder: None,
         });
     }
+    // Shards of a study share the cache: one trains or computes, the others find what it left.
+    let _turn = match work.is_plan {
+        true => None,
+        false => Some(wait_for_turn(work.cache, ".turn", work.reporter, work.cancel)?),
+    };
     let model = model_folder(&space.model, folder, stories, train, work)?;
     let stored = stored_vectors(&model, &space.reading, stories, work)?;
     Ok(WordSpace {
