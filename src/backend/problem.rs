@@ -5,6 +5,7 @@ use std::sync::Arc;
 use faer::Mat;
 use ndarray::Array2;
 
+use super::bands::BandSearch;
 use super::basis::{AlphaGroups, FactorShape};
 use super::packed::Packed;
 use super::permutations::Permutations;
@@ -230,6 +231,9 @@ pub struct Model {
     pub full: FullFit,
     /// In place of eigenvectors, where few voxels are solved; the CPU's engine alone knows it.
     pub few: Option<FewFit>,
+    /// Bands with an alpha each: a search over points in place of `folds`, `paths` and all of `full`
+    /// but the means; the CPU's engine alone knows it.
+    pub search: Option<BandSearch>,
     /// Whether weights are wanted; the dual route saves a product without them.
     pub wants_coef: bool,
 }

@@ -168,7 +168,7 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         let design = ridge_design(x_tiles, test_tiles, &runs, route, job.fit_intercept)?;
         mark("read X", clock);
         let clock = Instant::now();
-        let spec = ModelSpec { space: 0, delays: vec![0], route, wants_coef: true };
+        let spec = ModelSpec { space: 0, delays: vec![0], route, wants_coef: true, bands: None };
         let (spaces, blocks) = (vec![design.space], blocks.clone());
         let (problem, mut prepared) =
             prepare(spaces, &[spec], blocks, test_blocks.clone(), n_folds, settings.clone())?;

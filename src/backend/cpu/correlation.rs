@@ -64,11 +64,34 @@ impl PearsonSums {
         }
     }
 
+    /// Rows that were added.
+    pub fn n_rows(&self) -> f64 {
+        self.n_total
+    }
+
+    /// Σp, Σp², Σy, Σy², Σpy of a voxel over all rows.
+    pub fn sums(&self, voxel: usize) -> [f64; 5] {
+        self.total[voxel / PANEL].map(|row| row[voxel % PANEL])
+    }
+
+    /// R² over all rows, into `scores`. `offsets`: `(width)` what is to be added to a prediction.
+    ///
+    /// NaN where r is: a voxel that does not vary, or a prediction that does not.
+    pub fn finish_r2(&self, offsets: impl Iterator<Item = f64>, scores: &mut TestTile) {
+        scores.r2.clear();
+        scores.r2.extend(offsets.take(self.width).enumerate().map(|(v, offset)| {
+            let ([p, pp, y, yy, py], n) = (self.sums(v), self.n_total);
+            let residual = yy + pp - 2.0 * py + offset * (2.0 * (p - y) + n * offset);
+            let r2 = 1.0 - residual / (yy - y * y / n);
+            if scores.correlation[v].is_nan() { f32::NAN } else { r2 as f32 }
+        }));
+    }
+
     /// r over all rows, into `scores`.
     pub fn finish(&self, scores: &mut TestTile) {
         scores.correlation.clear();
         scores.correlation.extend((0..self.width).map(|v| {
-            let s = self.total[v / PANEL].map(|row| row[v % PANEL]);
+            let s = self.sums(v);
             pearson_from_sums(self.n_total, s[0], s[1], s[2], s[3], s[4]) as f32
         }));
     }

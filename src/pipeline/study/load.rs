@@ -119,7 +119,7 @@ pub fn load_spaces(
 }
 
 fn spec(space: usize, delays: Vec<i64>, route: Route) -> ModelSpec {
-    ModelSpec { space, delays, route, wants_coef: false }
+    ModelSpec { space, delays, route, wants_coef: false, bands: None }
 }
 
 /// HuthLab's preset: stories stacked in their order, delayed as one, cut apart again.
