@@ -46,6 +46,19 @@ impl Default for BandSampling {
 }
 
 impl BandSampling {
+    /// The setting that cannot be, and why.
+    pub fn check(&self) -> std::result::Result<(), (&'static str, String)> {
+        let bad = self.concentration.iter().find(|c| !(c.is_finite() && **c >= 0.01));
+        match (self.n_iter, bad) {
+            (1..=1_000_000, None) if !self.concentration.is_empty() => Ok(()),
+            (1..=1_000_000, bad) => {
+                let got = bad.map_or("none".to_owned(), f64::to_string);
+                Err(("concentration", format!("expected numbers ≥ 0.01, got {got}")))
+            }
+            (n, _) => Err(("n_iter", format!("expected 1 to 1000000 points, got {n}"))),
+        }
+    }
+
     /// `(n_iter, n_bands)` points on the simplex, row-major; the first has equal weights.
     /// # Errors
     /// `Error::Usage` for a concentration that is not positive.
@@ -61,10 +74,16 @@ impl BandSampling {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
         let mut points = vec![1.0 / n_bands as f64; n_bands];
         for gamma in gammas.iter().cycle().take(self.n_iter).skip(1) {
-            let mut sample: Vec<f64> = (0..n_bands).map(|_| gamma.sample(&mut random)).collect();
-            let sum: f64 = sample.iter().sum();
-            sample.iter_mut().for_each(|weight| *weight /= sum);
-            points.extend(sample);
+            // Samples of a small concentration can all underflow.
+            let (sample, sum) = loop {
+                let sample = (0..n_bands).map(|_| gamma.sample(&mut random));
+                let sample: Vec<f64> = sample.collect();
+                match sample.iter().sum::<f64>() {
+                    0.0 => continue,
+                    sum => break (sample, sum),
+                }
+            };
+            points.extend(sample.iter().map(|weight| weight / sum));
         }
         Ok(points)
     }
@@ -75,8 +94,10 @@ impl BandSampling {
 pub struct BandSpec {
     /// `(n_features)` band of each un-delayed column, from 0.
     pub band_of: Vec<usize>,
-    /// `(n_points, n_bands)` row-major, ≥ 0. A band of weight 0 is left out. One point: no search.
+    /// `(n_points, n_bands)` row-major, ≥ 0. A band of weight 0 is left out.
     pub weights: Vec<f64>,
+    /// Each voxel chooses among the points. Otherwise there is one, and an ordinary model of it.
+    pub is_search: bool,
     /// Eigenvectors of all points are kept if they take no more; otherwise each tile solves them
     /// anew.
     pub kept_bytes: f64,
@@ -141,7 +162,7 @@ impl ScaledGram {
         let band_of_coef = spec.band_of.iter().copied().cycle().take(n_coefs).collect();
         let n_points = spec.n_points();
         let is_kept =
-            n_points == 1 || BandSpec::bytes(n_points, n_coefs, folds.len()) <= spec.kept_bytes;
+            !spec.is_search || BandSpec::bytes(n_points, n_coefs, folds.len()) <= spec.kept_bytes;
         let mut made = Self {
             x_means: super::spectrum::x_means(&all),
             folds,
@@ -219,7 +240,7 @@ impl ScaledGram {
         let Eigen { vectors, values } = eigen(all.gram.as_ref(), Par::Seq, "a scaled Gram matrix")?;
         Ok(FullFit {
             eigvals: values,
-            into: scaled.into_components(vectors.as_ref()),
+            into: scaled.components(vectors.as_ref()),
             back: scaled.back(vectors.as_ref()),
             x_means: self.x_means.clone(),
             test_rows: Vec::new(),
@@ -294,7 +315,7 @@ impl<'a> Scaled<'a> {
         settings: &PathSettings,
         par: Par,
     ) -> Result<(Rotation, Conditioning)> {
-        let into = |vectors: MatRef<'_, f64>| self.into_components(vectors);
+        let into = |vectors: MatRef<'_, f64>| self.components(vectors);
         let own = self.moments(fold);
         let (mut rotation, known) = primal_rotation(all, &own, None, &into, settings, par)?;
         if let Rotate::Primal { val_sums, .. } = &mut rotation.rotate {
@@ -304,7 +325,7 @@ impl<'a> Scaled<'a> {
     }
 
     /// QᵀD over all columns.
-    fn into_components(&self, vectors: MatRef<'_, f64>) -> Packed {
+    fn components(&self, vectors: MatRef<'_, f64>) -> Packed {
         Packed::from_fn(vectors.ncols(), self.scales.len(), |i, j| {
             self.place[j].map_or(0.0, |at| (vectors[(at, i)] * self.scales[j]) as f32)
         })

@@ -210,7 +210,7 @@ fn banded(
         search: None,
         wants_coef: spec.wants_coef,
     };
-    if gram.n_points() == 1 {
+    if !bands.is_search {
         (model.folds, model.paths, model.full) = gram.into_single()?;
     } else {
         model.search = Some(BandSearch {
