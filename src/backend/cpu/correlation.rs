@@ -112,3 +112,35 @@ fn add_rows(pred: &[PanelRow], bold: &[PanelRow]) -> Sums {
     }
     sums
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r2_is_that_of_the_predictions_with_their_offsets() {
+        let (n, width) = (23, 40);
+        let value = |t: usize, v: usize, k: usize| ((t * 7 + v * 13 + k * t * v) % 17) as f64 / 4.0;
+        let rows = |k: usize| -> Vec<PanelRow> {
+            let row = |i: usize| std::array::from_fn(|v| value(i % n, i / n * PANEL + v, k) as f32);
+            (0..n_panels(width) * n).map(row).collect()
+        };
+        let (mut sums, mut scores) = (PearsonSums::default(), TestTile::default());
+        sums.begin(width, 1, &mut scores);
+        let arch = pulp::Arch::new();
+        sums.add(0, n, &rows(1), &rows(2), &vec![false; width], &mut scores, arch);
+        sums.finish(&mut scores);
+        let offset = |v: usize| v as f64 / 16.0;
+        sums.finish_r2((0..width).map(offset), &mut scores);
+        let live = (0..width).filter(|&v| !scores.correlation[v].is_nan());
+        for v in live {
+            let y = |t: usize| value(t, v, 2);
+            let mean = (0..n).map(y).sum::<f64>() / n as f64;
+            let residual: f64 = (0..n).map(|t| (y(t) - value(t, v, 1) - offset(v)).powi(2)).sum();
+            let total: f64 = (0..n).map(|t| (y(t) - mean).powi(2)).sum();
+            let r2 = 1.0 - residual / total;
+            assert!((f64::from(scores.r2[v]) - r2).abs() < 1e-5 * r2.abs().max(1.0), "{v}");
+        }
+        assert!(scores.r2.iter().filter(|r2| !r2.is_nan()).count() > width / 2);
+    }
+}
