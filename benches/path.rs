@@ -13,7 +13,7 @@ use voxelcast::backend::problem::FoldPath;
 use voxelcast::backend::{PathSettings, Rotate};
 use voxelcast::ridge::AlphaGrid;
 use voxelcast::ridge::gram::{fold_moments, moments};
-use voxelcast::ridge::spectrum::primal_rotation;
+use voxelcast::ridge::spectrum::{components, primal_rotation};
 
 use crate::data::{assert_near, id, problem, to_panels};
 
@@ -26,8 +26,8 @@ pub fn bench(criterion: &mut Criterion) {
     let all = moments(&designs, space.n_features, &space.delays, Par::Seq);
     let alphas = AlphaGrid::logspace(0.0, 6.0, n_alphas).expect("a grid");
     let settings = PathSettings::new(alphas.values().to_vec());
-    let (rotation, _) =
-        primal_rotation(&all, &folds[0], None, &settings, Par::Seq).expect("it converges");
+    let (rotation, _) = primal_rotation(&all, &folds[0], None, &components, &settings, Par::Seq)
+        .expect("it converges");
 
     // z and t of the first block of voxels; centring does not change what this costs.
     let (p, m, width) = (data.problem.n_features, rotation.n_components, settings.block_voxels);

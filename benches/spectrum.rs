@@ -4,7 +4,7 @@ use criterion::{Criterion, Throughput};
 use faer::Par;
 use voxelcast::backend::PathSettings;
 use voxelcast::ridge::gram::{fold_moments, moments};
-use voxelcast::ridge::spectrum::primal_rotation;
+use voxelcast::ridge::spectrum::{components, primal_rotation};
 
 use crate::data::{assert_near, problem, shared_id};
 
@@ -15,8 +15,10 @@ pub fn bench(criterion: &mut Criterion) {
     let designs: Vec<_> = space.train.iter().collect();
     let all = moments(&designs, space.n_features, &space.delays, Par::Seq);
     let settings = PathSettings::new(vec![1.0]);
-    let rotate =
-        || primal_rotation(&all, &folds[0], None, &settings, Par::Seq).expect("it converges");
+    let rotate = || {
+        primal_rotation(&all, &folds[0], None, &components, &settings, Par::Seq)
+            .expect("it converges")
+    };
 
     let (rotation, _) = rotate();
     let n_train = (all.n_rows - folds[0].n_rows) as f64;

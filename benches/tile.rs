@@ -11,8 +11,13 @@ pub fn bench(criterion: &mut Criterion) {
     let data = problem();
     let sizes = data.problem;
     let (space, blocks) = (data.space(), data.blocks());
-    let spec =
-        ModelSpec { space: 0, delays: space.delays.clone(), route: Route::Gram, wants_coef: true };
+    let spec = ModelSpec {
+        space: 0,
+        delays: space.delays.clone(),
+        route: Route::Gram,
+        wants_coef: true,
+        bands: None,
+    };
     let alphas = AlphaGrid::logspace(0.0, 6.0, sizes.n_alphas).expect("a grid");
     let settings = PathSettings::new(alphas.values().to_vec());
     let (loaded, _) = prepare(vec![space], &[spec], blocks, vec![], sizes.n_folds, settings)

@@ -12,7 +12,8 @@
 //! dual route, which keep their tile's training rows.
 
 pub mod amx;
-pub mod banded;
+pub mod band_form;
+pub mod bands;
 pub mod basis;
 pub mod cpu;
 pub mod device;
@@ -24,7 +25,8 @@ pub mod packed;
 pub mod permutations;
 pub mod problem;
 
-pub use banded::{BandFactor, Banded};
+pub use band_form::{BandFactor, BandForm};
+pub use bands::{BandSearch, PointFolds, Points};
 pub use fits::{Fit, OtherFits};
 pub use loaded::{Loaded, n_workers};
 pub use packed::Packed;
@@ -52,6 +54,18 @@ pub struct ModelTile {
     pub basis_rank: usize,
     /// Largest share of a path that the alpha basis leaves out: bounds a denominator's error.
     pub basis_error: f64,
+    /// What a search over bands found; empty for other models.
+    pub bands: BandTile,
+}
+
+/// The search of one banded model on one voxel tile.
+#[derive(Debug, Clone, Default)]
+pub struct BandTile {
+    /// `(width)` the point that was chosen; `None` for a dead voxel.
+    pub point: Vec<Option<usize>>,
+    /// `(n_points, width)` mean over folds of the validation score at each point's best alpha; NaN
+    /// for a dead voxel.
+    pub scores: Vec<f32>,
 }
 
 /// Test scores of one model on one voxel tile.
@@ -64,6 +78,12 @@ pub struct TestTile {
     /// `(width)` permutations of the problem whose r is at least `correlation`; means nothing where
     /// that is NaN. Empty for a problem without permutations.
     pub n_at_least: Vec<u32>,
+    /// `(width)` R² over all test rows, 1 − Σ(y − ŷ)²/Σ(y − ȳ)²; of the CPU's engine alone.
+    pub r2: Vec<f32>,
+    /// `(n_bands, width)` parts of `correlation` and of the centred R²; of banded models alone.
+    pub band_correlation: Vec<f32>,
+    /// See `band_correlation`.
+    pub band_r2: Vec<f32>,
 }
 
 /// What one voxel tile's BOLD looked like.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use faer::Mat;
 use ndarray::Array2;
 
-use super::banded::Banded;
+use super::band_form::BandForm;
+use super::bands::BandSearch;
 use super::basis::{AlphaGroups, FactorShape};
 use super::packed::Packed;
 use super::permutations::Permutations;
@@ -187,7 +188,7 @@ pub struct FewFit {
     /// One a fold.
     pub folds: Vec<FewFold>,
     /// The centred Gram matrix of all training rows.
-    pub full: Banded,
+    pub full: BandForm,
 }
 
 impl FewFit {
@@ -204,7 +205,7 @@ impl FewFit {
 #[derive(Debug)]
 pub struct FewFold {
     /// The centred Gram matrix of the training rows.
-    pub train: Banded,
+    pub train: BandForm,
     /// `(_, n_coefs)`: F Q with FᵀF the second moments of the centred validation rows.
     pub factor: Packed,
     /// `(n_coefs)` column sums over the validation rows.
@@ -230,6 +231,9 @@ pub struct Model {
     pub full: FullFit,
     /// In place of eigenvectors, where few voxels are solved; the CPU's engine alone knows it.
     pub few: Option<FewFit>,
+    /// Bands with an alpha each: a search over points in place of `folds`, `paths` and all of `full`
+    /// but the means; the CPU's engine alone knows it.
+    pub search: Option<BandSearch>,
     /// Whether weights are wanted; the dual route saves a product without them.
     pub wants_coef: bool,
 }

@@ -157,6 +157,7 @@ impl Case {
             delays: self.delays.clone(),
             route: self.route,
             wants_coef: self.wants_coef,
+            bands: None,
         };
         let mut settings = PathSettings::new(self.alphas.clone());
         settings.scorer = self.scorer;

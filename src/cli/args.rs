@@ -132,6 +132,24 @@ pub struct RidgeArgs {
     /// Do not centre by training means
     #[arg(long)]
     pub no_intercept: bool,
+    /// Bands with an alpha each: columns of each band, side by side, such as 512,300
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "band_ids")]
+    pub bands: Option<Vec<usize>>,
+    /// Bands with an alpha each: band of each column, (p) .npy, any integers
+    #[arg(long, value_name = "B.npy")]
+    pub band_ids: Option<PathBuf>,
+    /// Points of the search over band weights, (n_points, n_bands) .npy, in place of --n-iter
+    #[arg(long, value_name = "G.npy", conflicts_with_all = ["n_iter", "seed", "concentration"])]
+    pub band_weights: Option<PathBuf>,
+    /// Points of the search over band weights, sampled on the simplex [default: 100]
+    #[arg(long, value_name = "N")]
+    pub n_iter: Option<usize>,
+    /// Seed of the sampled points [default: 214]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Concentrations of the Dirichlet samples, taken in turn [default: 0.1,1]
+    #[arg(long, value_name = "C,C,…", value_delimiter = ',')]
+    pub concentration: Option<Vec<f64>>,
     /// Write predicted test BOLD
     #[arg(long, requires = "x_test")]
     pub predict: bool,

@@ -9,12 +9,15 @@ use serde_json::json;
 use super::Context;
 use super::args::RidgeArgs;
 use super::settings::{parse_convention, parse_folds, parse_scorer, usage};
+use crate::backend::device::Device;
 use crate::error::Result;
 use crate::io::output::PartialFile;
 use crate::pipeline::memory::peak_bytes;
+use crate::pipeline::reporter::Reporter;
 use crate::pipeline::ridge::{RidgeJob, RidgeSummary, RowFolds, run};
+use crate::pipeline::ridge_bands::{BandColumns, BandJob, BandPoints};
 use crate::pipeline::study::hash_file;
-use crate::ridge::AlphaGrid;
+use crate::ridge::{AlphaGrid, BandSampling};
 
 /// Runs the command; the document is what `--json` prints.
 pub fn ridge(args: &RidgeArgs, context: &Context) -> Result<super::Output> {
@@ -38,13 +41,19 @@ pub fn ridge(args: &RidgeArgs, context: &Context) -> Result<super::Output> {
         fit_intercept: !args.no_intercept,
         alpha_tolerance: args.alpha_tolerance,
         basis_tolerance: args.basis_tolerance,
+        bands: bands(args)?,
         predict: args.predict,
         out: args.out.clone(),
         device: context.settings.device.clone(),
         n_threads: context.settings.n_threads,
         memory_bytes: context.settings.memory_bytes,
     };
-    context.announce_device();
+    match (&job.bands, &job.device) {
+        (Some(_), device) if *device != Device::Cpu => {
+            context.console.note("device: cpu (a search over bands does not run on a card)")
+        }
+        _ => context.announce_device(),
+    }
     let summary = run(&job, &context.console, &context.cancel)?;
     write_run_json(args, context, &summary)?;
     let test = summary
@@ -63,6 +72,48 @@ pub fn ridge(args: &RidgeArgs, context: &Context) -> Result<super::Output> {
     Ok(super::Output { document: json!({ "schema": "voxelcast.ridge/1", "ridge": summary }), text })
 }
 
+/// Bands and the points to search, if there are bands.
+fn bands(args: &RidgeArgs) -> Result<Option<BandJob>> {
+    let columns = match (&args.bands, &args.band_ids) {
+        (Some(counts), _) => BandColumns::Counts(counts.clone()),
+        (None, Some(path)) => BandColumns::Ids(path.clone()),
+        (None, None) => {
+            let given = [
+                ("--band-weights", args.band_weights.is_some()),
+                ("--n-iter", args.n_iter.is_some()),
+                ("--seed", args.seed.is_some()),
+                ("--concentration", args.concentration.is_some()),
+            ];
+            return match given.into_iter().find(|(_, given)| *given) {
+                Some((flag, _)) => {
+                    Err(usage(flag, "expected --bands or --band-ids with it".into(), ""))
+                }
+                None => Ok(None),
+            };
+        }
+    };
+    if !matches!(args.solver.as_str(), "auto" | "gram") {
+        let problem = format!("expected auto or gram with bands, got {:?}", args.solver);
+        return Err(usage("--solver", problem, "points are scaled Gram matrices"));
+    }
+    let points = match &args.band_weights {
+        Some(path) => BandPoints::File(path.clone()),
+        None => {
+            let default = BandSampling::default();
+            let sampling = BandSampling {
+                n_iter: args.n_iter.unwrap_or(default.n_iter),
+                seed: args.seed.unwrap_or(default.seed),
+                concentration: args.concentration.clone().unwrap_or(default.concentration),
+            };
+            sampling.check().map_err(|(what, problem)| {
+                usage(&format!("--{}", what.replace('_', "-")), problem, "")
+            })?;
+            BandPoints::Sampled(sampling)
+        }
+    };
+    Ok(Some(BandJob { columns, points }))
+}
+
 /// One of the two ways to say which rows are held out together; clap lets no other through.
 fn row_folds(args: &RidgeArgs) -> Result<RowFolds> {
     match (&args.fold_ids, &args.groups, &args.folds) {
@@ -77,12 +128,14 @@ fn write_run_json(args: &RidgeArgs, context: &Context, summary: &RidgeSummary) -
     let mut paths = vec![&args.x, &args.y];
     paths.extend(args.fold_ids.iter().chain(&args.groups));
     paths.extend(args.x_test.iter().chain(&args.y_test));
+    let bands = bands(args)?;
+    paths.extend(bands.iter().flat_map(BandJob::files));
     let hash = |path: &PathBuf| hash_file(path, &path.display().to_string());
     let document = json!({
         "schema": "voxelcast.ridge-run/1",
         "version": env!("CARGO_PKG_VERSION"),
         "commit": env!("VOXELCAST_COMMIT"),
-        "device": context.settings.device.to_string(),
+        "device": bands.as_ref().map_or(context.settings.device.to_string(), |_| "cpu".into()),
         "threads": context.settings.n_threads,
         "solver": summary.solver,
         "warnings": summary.warnings,
@@ -93,6 +146,8 @@ fn write_run_json(args: &RidgeArgs, context: &Context, summary: &RidgeSummary) -
             "alphas": args.alphas, "alpha_convention": args.alpha_convention,
             "alpha_tolerance": args.alpha_tolerance, "basis_tolerance": args.basis_tolerance,
             "folds": args.folds, "scorer": args.scorer, "solver": args.solver, "fit_intercept": !args.no_intercept,
+            "bands": args.bands, "band_ids": args.band_ids, "band_weights": args.band_weights,
+            "n_iter": args.n_iter, "seed": args.seed, "concentration": args.concentration,
         },
         "inputs": paths.into_iter().map(hash).collect::<Result<Vec<_>>>()?,
         "timings_s": summary.seconds.iter().cloned().collect::<BTreeMap<_, _>>(),

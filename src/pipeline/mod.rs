@@ -15,6 +15,7 @@ pub mod predict;
 pub mod report;
 pub mod reporter;
 pub mod ridge;
+pub mod ridge_bands;
 mod ridge_design;
 pub mod saved;
 pub mod score;

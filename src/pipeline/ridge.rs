@@ -9,6 +9,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::reporter::Reporter;
+use super::ridge_bands::{BandFiles, BandJob};
 use super::ridge_design::ridge_design;
 use super::tiles::{BoldSource, SolvedTile, TileRun, TileSink, run_tiles, tile_width, tiles};
 use crate::backend::device::Device;
@@ -47,6 +48,8 @@ pub struct RidgeJob {
     pub alpha_tolerance: f64,
     /// See `PathSettings::basis_tolerance`.
     pub basis_tolerance: f64,
+    /// Bands with an alpha each; solved by gram on the CPU.
+    pub bands: Option<BandJob>,
     /// Write predicted test BOLD.
     pub predict: bool,
     /// Output folder.
@@ -152,7 +155,10 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     let sizes = Sizes { n_rows: n, n_test, n_coefs: p, n_voxels, n_folds, n_threads };
     let what = format!("ridge on {}", job.x.display());
     let memory = job.memory_bytes as f64;
-    let (route, mut solver) = choose(job.solver, sizes, job.n_threads, memory, &what)?;
+    let bands = job.bands.as_ref().map(|bands| bands.spec(&job.x, p, job.memory_bytes));
+    let bands = bands.transpose()?;
+    let asked = if bands.is_some() { Solver::Gram } else { job.solver };
+    let (route, mut solver) = choose(asked, sizes, job.n_threads, memory, &what)?;
     let (blocks, runs) = blocks_by_fold(&fold_of_row, n_folds);
     let test_blocks = if n_test > 0 { vec![n_test] } else { Vec::new() };
     let mut settings = PathSettings::new(job.alphas.values().to_vec());
@@ -169,7 +175,8 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         let design = ridge_design(x_tiles, test_tiles, &runs, route, job.fit_intercept)?;
         mark("read X", clock);
         let clock = Instant::now();
-        let spec = ModelSpec { space: 0, delays: vec![0], route, wants_coef: true };
+        let spec =
+            ModelSpec { space: 0, delays: vec![0], route, wants_coef: true, bands: bands.clone() };
         let (spaces, blocks) = (vec![design.space], blocks.clone());
         let (problem, mut prepared) =
             prepare(spaces, &[spec], blocks, test_blocks.clone(), n_folds, settings.clone())?;
@@ -179,7 +186,7 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     let (mut problem, mut conditioning, mut shift) = load(route)?;
     let mut warnings = Vec::new();
     if conditioning.is_beyond_limit() {
-        let fallback = (job.solver == Solver::Auto)
+        let fallback = (asked == Solver::Auto)
             .then(|| instead(route, &conditioning, sizes, job.n_threads, memory))
             .flatten();
         match fallback {
@@ -196,6 +203,9 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
             )),
         }
     }
+    if let Some(bands) = &bands {
+        solver = format!("{solver}; {} points over {} bands", bands.n_points(), bands.n_bands());
+    }
     reporter.note(&format!("solver: {solver}"));
     reporter.step(&format!("{n} × {p} design prepared, {n_folds} folds"));
 
@@ -203,14 +213,15 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     std::fs::create_dir_all(&job.out)
         .map_err(|source| Error::Write { path: job.out.clone(), source })?;
     let budget = (job.memory_bytes / 2) as usize;
-    let width = tile_width(&problem, &job.device, n_voxels, job.n_threads, budget, None)?;
+    let device = if bands.is_some() { &Device::Cpu } else { &job.device };
+    let width = tile_width(&problem, device, n_voxels, job.n_threads, budget, None)?;
     let source = MatrixSource { y, runs, test_y };
-    let sink = RidgeSink::create(job, p, n_voxels, n_test, shift)?;
+    let sink = RidgeSink::create(job, &problem, n_test, (n_voxels, shift))?;
     reporter.start("voxels", n_voxels as u64);
     let progress = |n: usize| reporter.advance(n as u64);
     let note = |text: &str| reporter.note(text);
     let run = TileRun {
-        device: &job.device,
+        device,
         n_threads: job.n_threads,
         cancel,
         progress: &progress,
@@ -218,7 +229,7 @@ pub fn run(job: &RidgeJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         other: None,
     };
     let clock = Instant::now();
-    let workers = n_workers(&job.device, job.n_threads);
+    let workers = n_workers(device, job.n_threads);
     let cut = tiles(n_voxels, width, problem.settings.block_voxels, workers);
     let stages = run_tiles(&problem, &source, &sink, &cut, &run)?;
     reporter.finish();
@@ -377,6 +388,8 @@ struct RidgeSink {
     cv_scores: NpyColumnsWriter<f32>,
     coef: NpyColumnsWriter<f32>,
     predictions: Option<NpyColumnsWriter<f32>>,
+    /// `(n_points, n_voxels)` of a search over bands.
+    point_scores: Option<NpyColumnsWriter<f32>>,
     out: PathBuf,
     has_test: bool,
     found: Mutex<Found>,
@@ -391,16 +404,19 @@ struct Found {
     counts: VoxelCounts,
     basis_rank: usize,
     basis_error: f64,
+    bands: Option<BandFiles>,
 }
 
 impl RidgeSink {
     fn create(
         job: &RidgeJob,
-        p: usize,
-        n_voxels: usize,
+        problem: &Problem,
         n_test: usize,
-        shift: Vec<f64>,
+        (n_voxels, shift): (usize, Vec<f64>),
     ) -> Result<Self> {
+        let p = problem.n_coefs(&problem.models[0]);
+        let bands = BandFiles::create(&job.out, problem, n_voxels, n_test > 0)?;
+        let (bands, point_scores) = bands.unzip();
         let file =
             |name: &str, rows: usize| NpyColumnsWriter::create(&job.out.join(name), rows, n_voxels);
         let predictions =
@@ -411,6 +427,7 @@ impl RidgeSink {
             cv_scores: file("cv_scores.npy", job.alphas.values().len())?,
             coef: file("coef.npy", p)?,
             predictions,
+            point_scores,
             out: job.out.clone(),
             has_test: n_test > 0,
             found: Mutex::new(Found {
@@ -422,17 +439,19 @@ impl RidgeSink {
                 counts: VoxelCounts::default(),
                 basis_rank: 0,
                 basis_error: 0.0,
+                bands,
             }),
         })
     }
 
     fn finish(self) -> Result<Found> {
-        let found = self.found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut found = self.found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.cv_scores.finish()?;
         self.coef.finish()?;
-        if let Some(predictions) = self.predictions {
-            predictions.finish()?;
+        for file in [self.predictions, self.point_scores].into_iter().flatten() {
+            file.finish()?;
         }
+        found.bands.take().map_or(Ok(()), BandFiles::finish)?;
         let n = found.best_alpha.len();
         npy::write(&self.out.join("alphas.npy"), &[self.alphas.len()], &self.alphas)?;
         npy::write(&self.out.join("best_alpha.npy"), &[n], &found.best_alpha)?;
@@ -451,6 +470,9 @@ impl TileSink for RidgeSink {
         let model = &tile.models[0];
         self.cv_scores.write_columns(voxels.clone(), &model.cv_scores)?;
         self.coef.write_columns(voxels.clone(), &model.coef)?;
+        if let Some(file) = &self.point_scores {
+            file.write_columns(voxels.clone(), &model.bands.scores)?;
+        }
         let mut offsets = vec![0f64; width];
         for (shift, row) in self.shift.iter().zip(model.coef.chunks_exact(width)) {
             if *shift != 0.0 {
@@ -458,6 +480,9 @@ impl TileSink for RidgeSink {
             }
         }
         let mut found = self.found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(bands) = &mut found.bands {
+            bands.take(&tile, &self.alphas);
+        }
         for (v, offset) in offsets.iter().enumerate() {
             let at = voxels.start + v;
             found.intercept[at] = (f64::from(model.intercept[v]) - offset) as f32;

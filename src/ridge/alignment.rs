@@ -66,7 +66,8 @@ pub fn hrf_problem(
     };
     // The mean eigenvalue of standardised columns is about the number of rows.
     let alphas = [0.1, 1.0, 10.0, 100.0].map(|share| share * n_rows as f64).to_vec();
-    let spec = ModelSpec { space: 0, delays: vec![0], route: Route::Gram, wants_coef: false };
+    let spec =
+        ModelSpec { space: 0, delays: vec![0], route: Route::Gram, wants_coef: false, bands: None };
     let settings = PathSettings::new(alphas);
     Ok(prepare(vec![space], &[spec], blocks, Vec::new(), n_folds, settings)?.0)
 }

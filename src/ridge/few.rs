@@ -4,7 +4,7 @@ use faer::{Mat, Par};
 
 use super::gram::{FoldMoments, center};
 use super::spectrum::{centered_rows, lower_factor};
-use crate::backend::{Banded, FewFit, FewFold, Packed, PathSettings};
+use crate::backend::{BandForm, FewFit, FewFold, Packed, PathSettings};
 use crate::error::Result;
 
 /// Largest (λ₁ + a)/(λ_p + a) at the smallest alpha: images of b are f32 products, off by about
@@ -42,7 +42,7 @@ pub fn few_fold(
     if settings.fit_intercept {
         center(gram.as_mut(), &train_sums, n_train);
     }
-    let train = Banded::new(gram, par)?;
+    let train = BandForm::new(gram, par)?;
     if !is_trusted(&train, settings) {
         return Ok(None);
     }
@@ -70,21 +70,21 @@ pub fn few_fold(
 /// The refit on all training rows; `None` as for a fold.
 /// # Errors
 /// `Error::Numerical` if the moments are not finite.
-pub fn few_full(all: &FoldMoments, settings: &PathSettings, par: Par) -> Result<Option<Banded>> {
+pub fn few_full(all: &FoldMoments, settings: &PathSettings, par: Par) -> Result<Option<BandForm>> {
     let mut gram = all.gram.clone();
     if settings.fit_intercept {
         center(gram.as_mut(), &all.sums, all.n_rows);
     }
-    let full = Banded::new(gram, par)?;
+    let full = BandForm::new(gram, par)?;
     Ok(is_trusted(&full, settings).then_some(full))
 }
 
 /// Both or neither: a model is solved in one way.
-pub fn few_fit(folds: Vec<Option<FewFold>>, full: Option<Banded>) -> Option<FewFit> {
+pub fn few_fit(folds: Vec<Option<FewFold>>, full: Option<BandForm>) -> Option<FewFit> {
     Some(FewFit { folds: folds.into_iter().collect::<Option<_>>()?, full: full? })
 }
 
-fn is_trusted(form: &Banded, settings: &PathSettings) -> bool {
+fn is_trusted(form: &BandForm, settings: &PathSettings) -> bool {
     let alpha = settings.alphas.first().copied().unwrap_or(0.0);
     let least = (form.largest() + alpha) / MOST_CONDITION - alpha;
     least <= 0.0 || form.is_above(least)

@@ -7,6 +7,7 @@
 
 pub mod alignment;
 pub mod alphas;
+pub mod bands;
 pub mod conditioning;
 pub mod edges;
 pub mod few;
@@ -19,5 +20,6 @@ pub mod spectrum;
 pub mod svd;
 
 pub use alphas::AlphaGrid;
+pub use bands::{BandSampling, BandSpec};
 pub use prepare::{ModelSpec, prepare};
 pub use route::{Route, Solver};

@@ -1,19 +1,21 @@
 //! From designs to a problem that an engine can solve.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use faer::{Mat, Par};
 use rayon::prelude::*;
 
+use super::bands::{BandSpec, ScaledGram};
 use super::conditioning::Conditioning;
 use super::few::{few_fit, few_fold, few_full, is_cheaper};
 use super::gram::{FoldMoments, fold_moments};
 use super::kernel::{dual_full, dual_rotation, kernel};
 use super::route::Route;
-use super::spectrum::{primal_full, primal_rotation, x_means};
+use super::spectrum::{components, primal_full, primal_rotation, x_means};
 use super::svd::{delayed_fold, factor_folds, solve_svd};
 use crate::backend::{
-    Block, FewFit, FoldPath, FullFit, Model, PathSettings, Problem, Rotation, Space,
+    BandSearch, Block, FewFit, FoldPath, FullFit, Model, PathSettings, Problem, Rotation, Space,
 };
 use crate::error::Result;
 use crate::matrix::StoryDesign;
@@ -29,6 +31,8 @@ pub struct ModelSpec {
     pub route: Route,
     /// Whether weights are wanted.
     pub wants_coef: bool,
+    /// Bands with a weight each; on the Gram route alone.
+    pub bands: Option<BandSpec>,
 }
 
 /// What the preparation found, beside the problem.
@@ -79,9 +83,16 @@ pub fn prepare(
                 folds,
                 full,
                 few: None,
+                search: None,
                 wants_coef: spec.wants_coef,
             });
             spaces.push(factored.space);
+            continue;
+        }
+        if let (Some(bands), Some(moments)) = (&spec.bands, &moments[spec.space]) {
+            let (model, worst) = banded(moments, space, spec, bands, &settings)?;
+            models.push(model);
+            conditioning.push(worst);
             continue;
         }
         let Solved { folds, full, few } = match (spec.route, &moments[spec.space]) {
@@ -97,6 +108,7 @@ pub fn prepare(
             folds,
             full,
             few,
+            search: None,
             wants_coef: spec.wants_coef,
         });
     }
@@ -151,8 +163,9 @@ fn solve_primal(
         let full = FullFit { x_means: x_means(&all), ..FullFit::default() };
         return Ok(Solved { folds: Vec::new(), full, few: Some(few) });
     }
-    let rotation =
-        |k: usize, par: Par| primal_rotation(&all, &folds[k], val_rows(k), settings, par);
+    let rotation = |k: usize, par: Par| {
+        primal_rotation(&all, &folds[k], val_rows(k), &components, settings, par)
+    };
     if all.gram.nrows() > SHARED_EIGEN {
         let par = Par::rayon(0);
         let full = primal_full(&all, center, par)?;
@@ -170,6 +183,44 @@ fn solve_primal(
         },
     );
     Ok(Solved { folds: rotations?, full: full?, few: None })
+}
+
+/// A model of bands: one point as any other model, more of them as a search.
+fn banded(
+    union: &[FoldMoments],
+    space: &Space,
+    spec: &ModelSpec,
+    bands: &BandSpec,
+    settings: &PathSettings,
+) -> Result<(Model, Conditioning)> {
+    let picked = picked(space, spec);
+    let folds = union.iter().map(|fold| select(fold, &picked, space.n_features));
+    let folds: Vec<FoldMoments> = folds.collect();
+    let all = total(&folds);
+    let full = FullFit { x_means: x_means(&all), ..FullFit::default() };
+    let is_wide = all.gram.nrows() > SHARED_EIGEN;
+    let (gram, worst) = ScaledGram::new(folds, all, bands, settings, is_wide)?;
+    let mut model = Model {
+        space: spec.space,
+        delays: picked,
+        folds: Vec::new(),
+        paths: Vec::new(),
+        full,
+        few: None,
+        search: None,
+        wants_coef: spec.wants_coef,
+    };
+    if !bands.is_search {
+        (model.folds, model.paths, model.full) = gram.into_single()?;
+    } else {
+        model.search = Some(BandSearch {
+            band_of: bands.band_of.clone(),
+            n_bands: bands.n_bands(),
+            weights: bands.weights.clone(),
+            points: Arc::new(gram),
+        });
+    }
+    Ok((model, worst))
 }
 
 /// Without eigenvectors; `None` where they are needed.

@@ -138,18 +138,26 @@ pub fn packed(matrix: MatRef<'_, f64>) -> Packed {
     Packed::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)] as f32)
 }
 
+/// Eigenvectors as rows.
+pub fn components(vectors: MatRef<'_, f64>) -> Packed {
+    packed(vectors.transpose())
+}
+
 /// One fold of a primal model from the moments of all rows and of the fold's own.
 ///
 /// The centred training Gram is `all − fold`, downdated in f64. M = Qᵀ(validation Gram)Q and its
 /// triangle; or, with the fold's delayed rows in `val_rows` `(n_val, p)`, these rows times Q, which
 /// costs less where they are fewer than p/2, here and for every voxel. About 9·p³ + 5·p³ flops in
 /// f64, 2·n_val·p² in place of the 5·p³ with rows.
+///
+/// `into`: from eigenvectors to what XᵀY is multiplied by, [`components`] unless columns are scaled.
 /// # Errors
 /// `Error::Numerical` from the decompositions.
 pub fn primal_rotation(
     all: &FoldMoments,
     fold: &FoldMoments,
     val_rows: Option<Mat<f64>>,
+    into: &dyn Fn(MatRef<'_, f64>) -> Packed,
     settings: &PathSettings,
     par: Par,
 ) -> Result<(Rotation, Conditioning)> {
@@ -185,7 +193,7 @@ pub fn primal_rotation(
         .collect();
     let rotation = Rotation {
         n_components: m,
-        rotate: Rotate::Primal { q: packed(vectors.transpose()), val_sums: fold.sums.clone() },
+        rotate: Rotate::Primal { q: into(vectors.as_ref()), val_sums: fold.sums.clone() },
         eigvals: values,
         factor,
         upper,

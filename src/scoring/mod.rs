@@ -4,6 +4,7 @@
 pub mod bootstrap;
 pub mod ceiling;
 pub mod overlap;
+pub mod partition;
 pub mod significance;
 pub mod summary;
 

@@ -177,6 +177,13 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "space",
+        "banded",
+        "false",
+        "true, false",
+        "combine: each of the spaces has an alpha of its own (docs/banded.md)",
+    ),
+    key(
+        "space",
         "vectors",
         "required by word2vec and glove",
         "file",
@@ -383,6 +390,28 @@ pub const KEYS: &[Key] = &[
         "1e-5",
         "0 ≤ t < 1",
         "largest relative error of a denominator from the alpha basis; below 1e-6 exact and slow",
+    ),
+    key(
+        "bands",
+        "n_iter",
+        "100",
+        "1 to 1000000",
+        "points of the search over band weights, the first of equal weights",
+    ),
+    key(
+        "bands",
+        "concentration",
+        "[0.1, 1.0]",
+        "≥ 0.01",
+        "concentrations of the Dirichlet samples, taken in turn: 1 is uniform, less favours few bands",
+    ),
+    key("bands", "seed", "214", "≥ 0", "seed of the samples"),
+    key(
+        "partition",
+        "spaces",
+        "none",
+        "2 to 4 space names",
+        "unique and shared variance of these spaces: a ridge of every subset of them (docs/banded.md)",
     ),
     key(
         "statistics",

@@ -1,5 +1,6 @@
 //! STUDY.toml: what a user may say, checked once into a type that cannot be wrong.
 
+mod bands;
 mod encoder;
 pub mod keys;
 mod language;
@@ -9,6 +10,6 @@ pub mod settings;
 
 pub use parse::{from_text, read};
 pub use settings::{
-    BoldFiles, Epoch, Folds, LanguageSpace, ModelSource, ModelVariant, SpaceKind, SpaceSettings,
-    SplitHow, Stability, Statistics, Study, WordTime,
+    BoldFiles, Columns, Epoch, Folds, LanguageSpace, ModelSource, ModelVariant, SpaceKind,
+    SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
 };

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+use super::bands;
 use super::keys::nearest;
 use super::language;
 use super::section::Section;
 use super::settings::{
-    BoldFiles, Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics,
-    Study, WordTime,
+    BoldFiles, Columns, Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability,
+    Statistics, Study, WordTime,
 };
 use crate::backend::Scorer;
 use crate::design::delays::check_delays;
@@ -41,7 +42,7 @@ pub fn from_text(text: &str, folder: &Path, name: &str) -> Result<Study> {
         problem: error.to_string().trim_end().to_owned(),
         hint: "the file must be TOML".into(),
     })?;
-    const SECTIONS: [&str; 10] = [
+    const SECTIONS: [&str; 12] = [
         "stories",
         "bold",
         "split",
@@ -49,6 +50,8 @@ pub fn from_text(text: &str, folder: &Path, name: &str) -> Result<Study> {
         "space",
         "encoder",
         "ridge",
+        "bands",
+        "partition",
         "statistics",
         "stability",
         "output",
@@ -98,7 +101,8 @@ impl<'a> Parser<'a> {
         let design = self.section("design")?;
         let ridge = self.section("ridge")?;
         let output = self.section("output")?;
-        let spaces = self.spaces()?;
+        let mut spaces = self.spaces()?;
+        bands::add_partition(&self.section("partition")?, &mut spaces)?;
         let (bold, more): (_, Vec<_>) = self.bold()?.into_iter().unzip();
         let (repeats, bold_files) = more.into_iter().unzip();
         let study = Study {
@@ -223,6 +227,7 @@ impl<'a> Parser<'a> {
         };
         let mut spaces: Vec<SpaceSettings> = Vec::new();
         let mut combines: Vec<(usize, Vec<String>, String)> = Vec::new();
+        let sampling = bands::sampling(&self.section("bands")?)?;
         for (index, value) in list.iter().enumerate() {
             let Value::Table(table) = value else {
                 let problem = format!("expected a table, got {}", value.type_str());
@@ -253,7 +258,11 @@ impl<'a> Parser<'a> {
                 combines.push((index, parts, section.place.clone()));
             }
             let fit = section.flag("fit", true)?;
-            spaces.push(SpaceSettings { name, kind, fit });
+            let columns = match bands::is_banded(&section)? {
+                true => Columns::Banded(sampling.clone()),
+                false => Columns::Alike,
+            };
+            spaces.push(SpaceSettings { name, kind, fit, columns });
         }
         for (index, parts, place) in combines {
             let parts = parts

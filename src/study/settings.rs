@@ -9,7 +9,7 @@ use crate::design::trim::Trim;
 use crate::design::zscore::ZScoreMode;
 use crate::features::contextual::ContextSettings;
 use crate::nn::TrainSettings;
-use crate::ridge::{AlphaGrid, Solver};
+use crate::ridge::{AlphaGrid, BandSampling, Solver};
 
 /// Everything STUDY.toml says, with defaults filled in. Paths are as the file gives them,
 /// relative to its folder; [`Study::path`] resolves them.
@@ -195,6 +195,26 @@ pub struct SpaceSettings {
     pub kind: SpaceKind,
     /// Has models of its own.
     pub fit: bool,
+    /// What its columns share.
+    pub columns: Columns,
+}
+
+/// What the columns of a space share in its models.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Columns {
+    /// One alpha.
+    #[default]
+    Alike,
+    /// One alpha a band, the bands being the spaces that are combined.
+    Banded(BandSampling),
+    /// One alpha; a part of a variance partition. `of`: the space with all columns; `kept`: which of
+    /// the spaces that it combines are in the model.
+    Part {
+        /// Index of the space with all columns.
+        of: usize,
+        /// One a space that it combines.
+        kept: Vec<bool>,
+    },
 }
 
 /// What makes a word's row of numbers.

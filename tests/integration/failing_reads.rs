@@ -70,7 +70,8 @@ fn a_read_that_fails_ends_the_run_and_leaves_whole_tiles_only() {
         test: vec![design()],
         ..Space::default()
     };
-    let spec = ModelSpec { space: 0, delays: vec![0], route: Route::Gram, wants_coef: false };
+    let spec =
+        ModelSpec { space: 0, delays: vec![0], route: Route::Gram, wants_coef: false, bands: None };
     let blocks = (0..4).map(|fold| Block { fold, n_rows: N_ROWS }).collect();
     let settings = PathSettings::new(vec![1.0, 10.0, 100.0]);
     let (problem, _) =

@@ -7,6 +7,7 @@
 //! | `ridge_command` | `voxelcast ridge` against the oracle; its flags and its files |
 //! | `ridge_refusals` | what `voxelcast ridge` refuses: exit code, message, nothing written |
 //! | `solvers` | gram, svd and dual against each other and the oracle; when gram is not trusted |
+//! | `banded` | bands with an alpha each: against himalaya and ordinary ridge; partitions |
 //! | `brain` | masks and flat maps: pictures in the report, NIfTI files, refusals |
 //! | `bench_command` | `voxelcast bench`: what it prints, its flags |
 //! | `bids` | `init` on a BIDS derivative |
@@ -39,6 +40,7 @@
 //! | `real_data` | reference results on real BOLD, where the data are there |
 
 mod architecture;
+mod banded;
 mod bench_command;
 mod bert_family;
 mod bids;

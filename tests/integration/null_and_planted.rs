@@ -45,7 +45,8 @@ fn p_values(x: &Array2<f32>, y: &Array2<f32>, block_trs: usize) -> Vec<f64> {
         test: vec![design(N_TRAIN..N_TRAIN + N_TEST)],
         ..Space::default()
     };
-    let spec = ModelSpec { space: 0, delays: vec![0], route: Route::Gram, wants_coef: false };
+    let spec =
+        ModelSpec { space: 0, delays: vec![0], route: Route::Gram, wants_coef: false, bands: None };
     let blocks = vec![Block { fold: 0, n_rows: half }, Block { fold: 1, n_rows: half }];
     let settings = PathSettings::new(vec![1.0, 100.0]);
     let (mut problem, _) =

@@ -386,7 +386,8 @@ fn twenty_thousand_sparse_columns_and_six_thousand_rows() {
         train: (0..12).map(cut).collect(),
         ..Space::default()
     };
-    let spec = ModelSpec { space: 0, delays: vec![0], route: Route::Dual, wants_coef: false };
+    let spec =
+        ModelSpec { space: 0, delays: vec![0], route: Route::Dual, wants_coef: false, bands: None };
     let settings = PathSettings::new(alphas.clone());
     let (problem, prepared) =
         prepare(vec![space], &[spec], blocks, vec![], 2, settings).expect("it converges");

@@ -376,8 +376,18 @@ impl StudyBench {
             keys.push((key.to_owned(), value.to_owned()));
         }
         let mut text = String::new();
-        let sections =
-            ["stories", "split", "design", "encoder", "ridge", "statistics", "stability", "output"];
+        let sections = [
+            "stories",
+            "split",
+            "design",
+            "encoder",
+            "ridge",
+            "bands",
+            "partition",
+            "statistics",
+            "stability",
+            "output",
+        ];
         for section in sections {
             writeln!(text, "[{section}]").expect("text");
             for (key, value) in &keys {

@@ -64,11 +64,34 @@ impl PearsonSums {
         }
     }
 
+    /// Rows that were added.
+    pub fn n_rows(&self) -> f64 {
+        self.n_total
+    }
+
+    /// Σp, Σp², Σy, Σy², Σpy of a voxel over all rows.
+    pub fn sums(&self, voxel: usize) -> [f64; 5] {
+        self.total[voxel / PANEL].map(|row| row[voxel % PANEL])
+    }
+
+    /// R² over all rows, into `scores`. `offsets`: `(width)` what is to be added to a prediction.
+    ///
+    /// NaN where r is: a voxel that does not vary, or a prediction that does not.
+    pub fn finish_r2(&self, offsets: impl Iterator<Item = f64>, scores: &mut TestTile) {
+        scores.r2.clear();
+        scores.r2.extend(offsets.take(self.width).enumerate().map(|(v, offset)| {
+            let ([p, pp, y, yy, py], n) = (self.sums(v), self.n_total);
+            let residual = yy + pp - 2.0 * py + offset * (2.0 * (p - y) + n * offset);
+            let r2 = 1.0 - residual / (yy - y * y / n);
+            if scores.correlation[v].is_nan() { f32::NAN } else { r2 as f32 }
+        }));
+    }
+
     /// r over all rows, into `scores`.
     pub fn finish(&self, scores: &mut TestTile) {
         scores.correlation.clear();
         scores.correlation.extend((0..self.width).map(|v| {
-            let s = self.total[v / PANEL].map(|row| row[v % PANEL]);
+            let s = self.sums(v);
             pearson_from_sums(self.n_total, s[0], s[1], s[2], s[3], s[4]) as f32
         }));
     }
@@ -88,4 +111,36 @@ fn add_rows(pred: &[PanelRow], bold: &[PanelRow]) -> Sums {
         }
     }
     sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r2_is_that_of_the_predictions_with_their_offsets() {
+        let (n, width) = (23, 40);
+        let value = |t: usize, v: usize, k: usize| ((t * 7 + v * 13 + k * t * v) % 17) as f64 / 4.0;
+        let rows = |k: usize| -> Vec<PanelRow> {
+            let row = |i: usize| std::array::from_fn(|v| value(i % n, i / n * PANEL + v, k) as f32);
+            (0..n_panels(width) * n).map(row).collect()
+        };
+        let (mut sums, mut scores) = (PearsonSums::default(), TestTile::default());
+        sums.begin(width, 1, &mut scores);
+        let arch = pulp::Arch::new();
+        sums.add(0, n, &rows(1), &rows(2), &vec![false; width], &mut scores, arch);
+        sums.finish(&mut scores);
+        let offset = |v: usize| v as f64 / 16.0;
+        sums.finish_r2((0..width).map(offset), &mut scores);
+        let live = (0..width).filter(|&v| !scores.correlation[v].is_nan());
+        for v in live {
+            let y = |t: usize| value(t, v, 2);
+            let mean = (0..n).map(y).sum::<f64>() / n as f64;
+            let residual: f64 = (0..n).map(|t| (y(t) - value(t, v, 1) - offset(v)).powi(2)).sum();
+            let total: f64 = (0..n).map(|t| (y(t) - mean).powi(2)).sum();
+            let r2 = 1.0 - residual / total;
+            assert!((f64::from(scores.r2[v]) - r2).abs() < 1e-5 * r2.abs().max(1.0), "{v}");
+        }
+        assert!(scores.r2.iter().filter(|r2| !r2.is_nan()).count() > width / 2);
+    }
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use pulp::Arch;
 
+use super::bands::of_band;
 use super::correlation::PearsonSums;
 use super::panels::{PanelRows, n_panels, to_rows};
 use super::path::sized;
@@ -11,6 +12,7 @@ use super::permutation::{PermuteScratch, center, n_at_least};
 use super::predict::{PredictScratch, predict};
 use super::product::{PANEL, PanelRow, multiply_panels};
 use super::solve::{Fitted, SolveScratch};
+use super::split::BandSums;
 use super::voxels::VoxelSums;
 use super::xty::{add_xty, pack};
 use crate::backend::packed::Packed;
@@ -21,7 +23,7 @@ use crate::error::Result;
 /// in the second-level cache from the sums to the products.
 const GROUP_PANELS: usize = 16;
 
-const STAGES: [&str; 7] = ["sums", "xty", "rotate", "path", "refit", "score", "permute"];
+const STAGES: [&str; 8] = ["sums", "xty", "rotate", "path", "refit", "score", "permute", "points"];
 
 /// The CPU engine. Not shared between threads: each worker has its own, and reuses its buffers from
 /// tile to tile.
@@ -47,6 +49,9 @@ pub struct CpuEngine<'p> {
     fitted: Vec<Fitted>,
     tests: Vec<TestTile>,
     test_sums: Vec<PearsonSums>,
+    band_sums: Vec<BandSums>,
+    band_inner: Vec<PanelRow>,
+    band_pred: Vec<PanelRow>,
     test_bad: Vec<bool>,
     pred: Vec<PanelRow>,
     pred_rows: Vec<f32>,
@@ -98,6 +103,9 @@ impl<'p> CpuEngine<'p> {
             fitted: (0..n_models).map(|_| Fitted::default()).collect(),
             tests: (0..n_models).map(|_| TestTile::default()).collect(),
             test_sums: vec![PearsonSums::default(); n_models],
+            band_sums: vec![BandSums::default(); n_models],
+            band_inner: Vec::new(),
+            band_pred: Vec::new(),
             test_bad: Vec::new(),
             pred: Vec::new(),
             pred_rows: Vec::new(),
@@ -126,7 +134,11 @@ impl<'p> CpuEngine<'p> {
             if model.wants_coef && (model.is_dual() || model.is_stacked()) {
                 values += problem.n_coefs(model);
             }
-            values += 2 * problem.settings.alphas.len();
+            let n_alphas = problem.settings.alphas.len();
+            values += 2 * n_alphas;
+            if let Some(search) = &model.search {
+                values += 2 * problem.n_coefs(model) + search.n_points() + 2 * n_alphas;
+            }
         }
         if problem.models.iter().any(Model::is_dual) {
             values += problem.n_train();
@@ -226,6 +238,9 @@ impl Engine for CpuEngine<'_> {
         for (sums, scores) in self.test_sums.iter_mut().zip(&mut self.tests) {
             sums.begin(width, n_test, scores);
         }
+        for (sums, model) in self.band_sums.iter_mut().zip(&problem.models) {
+            sums.begin(model.search.as_ref().map_or(0, |search| search.n_bands), width);
+        }
         Ok(())
     }
 
@@ -314,6 +329,16 @@ impl Engine for CpuEngine<'_> {
             let (sums, scores) = (&mut self.test_sums[index], &mut self.tests[index]);
             sums.add(block, n_rows, pred, bold, &self.test_bad, scores, self.arch);
             keep(pred, &mut self.kept_pred[index]);
+            if let Some(search) = &model.search {
+                let delays: Vec<i64> = model.delays.iter().map(|&d| space.delays[d]).collect();
+                for band in 0..search.n_bands {
+                    of_band(weights, &search.band_of, band, &mut self.band_inner);
+                    let own = sized(&mut self.band_pred, n_panels * n_rows);
+                    let (design, scratch) = (&space.test[block], &mut self.predict);
+                    predict(design, &delays, &self.band_inner, own, scratch, self.arch);
+                    self.band_sums[index].add(band, n_rows, (own, pred, bold), self.arch);
+                }
+            }
             if let Some(hand_out) = predictions.as_mut() {
                 self.pred_rows.resize(n_rows * width, 0.0);
                 to_rows(pred, n_rows, width, &mut self.pred_rows);
@@ -329,8 +354,12 @@ impl Engine for CpuEngine<'_> {
     }
 
     fn results(&mut self) -> Result<(&[ModelTile], &[TestTile])> {
-        for (sums, test) in self.test_sums.iter().zip(&mut self.tests) {
+        for (index, test) in self.tests.iter_mut().enumerate() {
+            let sums = &self.test_sums[index];
             sums.finish(test);
+            let intercept = self.fitted[index].intercept.iter().zip(&self.voxels.shift);
+            sums.finish_r2(intercept.map(|(&i, &shift)| f64::from(i) - f64::from(shift)), test);
+            self.band_sums[index].finish(sums, test);
         }
         self.timed(6, Self::permute);
         Ok((&self.models, &self.tests))

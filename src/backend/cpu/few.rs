@@ -11,7 +11,7 @@ use super::panels::of_panel;
 use super::path::{FoldBold, fold_score, sized};
 use super::product::{PANEL, PanelRow, multiply_panels};
 use super::rotate::{PanelRange, RotateScratch};
-use crate::backend::{BandFactor, Banded, FewFit, FewFold, Model, ModelTile, PathSettings};
+use crate::backend::{BandFactor, BandForm, FewFit, FewFold, Model, ModelTile, PathSettings};
 
 /// f64 values of a panel's voxels.
 type Row = [f64; PANEL];
@@ -152,7 +152,7 @@ fn solve_alphas(arch: Arch, fold: &FewFold, alphas: &[f64], n: usize, scratch: &
 }
 
 /// The factor of B + alpha. Forms are trusted only where it is positive definite by far.
-fn factored(arch: Arch, form: &Banded, alpha: f64, factor: &mut BandFactor) {
+fn factored(arch: Arch, form: &BandForm, alpha: f64, factor: &mut BandFactor) {
     let is_definite = arch.dispatch(|| form.factor(alpha, factor));
     assert!(is_definite, "a Gram matrix plus {alpha} is positive definite");
 }

@@ -1,5 +1,6 @@
 //! The CPU backend: one thread an engine, voxels in panels of 32, products of our own.
 
+pub mod bands;
 pub mod combine;
 pub mod correlation;
 mod engine;
@@ -12,6 +13,7 @@ pub mod predict;
 pub mod product;
 mod rotate;
 mod solve;
+mod split;
 mod stacked;
 pub mod voxels;
 pub mod xty;

@@ -4,7 +4,7 @@ use super::CpuEngine;
 use super::panels::of_panel;
 use super::path::{FoldBold, sized};
 use super::product::{PANEL, PanelRow, multiply_panels};
-use crate::backend::{Model, Rotate};
+use crate::backend::{Model, Rotate, Rotation};
 
 /// Buffers of one block of panels.
 #[derive(Debug, Default)]
@@ -104,11 +104,10 @@ impl CpuEngine<'_> {
     pub fn rotate(
         &self,
         model: &Model,
-        fold: usize,
+        (fold, rotation): (usize, &Rotation),
         panels: PanelRange,
         scratch: &mut RotateScratch,
     ) {
-        let rotation = &model.folds[fold];
         let m = rotation.n_components;
         let (into_z, into_t) = match &rotation.rotate {
             Rotate::Primal { q, val_sums } => {

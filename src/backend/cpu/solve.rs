@@ -11,14 +11,14 @@ use super::rotate::{PanelRange, RotateScratch};
 use super::xty::{add_xty, pack};
 use crate::backend::basis::AlphaBasis;
 use crate::backend::packed::Packed;
-use crate::backend::{Model, ModelTile};
+use crate::backend::{FoldPath, FullFit, Model, ModelTile, Rotation};
 use crate::error::Result;
 use crate::stats::best_index;
 
 /// Buffers of the solver, kept from tile to tile.
 #[derive(Debug, Default)]
 pub struct SolveScratch {
-    rotate: RotateScratch,
+    pub(super) rotate: RotateScratch,
     path: PathScratch,
     basis: AlphaBasis,
     weights: Vec<f64>,
@@ -30,6 +30,9 @@ pub struct SolveScratch {
     few: FewScratch,
     coef: Vec<PanelRow>,
     packed: Packed,
+    /// One point of a search over bands: its scores, choices, weights.
+    pub(super) point: ModelTile,
+    pub(super) point_inner: Vec<PanelRow>,
 }
 
 /// The weights of one model, panel by panel.
@@ -50,6 +53,12 @@ impl CpuEngine<'_> {
         fitted: &mut Fitted,
         scratch: &mut SolveScratch,
     ) -> Result<()> {
+        if let Some(search) = &model.search {
+            self.search(model, search, tile, fitted, scratch)?;
+            fitted.intercept.clone_from(&tile.intercept);
+            self.write_coef(model, tile, fitted, scratch);
+            return Ok(());
+        }
         let (problem, width) = (self.problem, self.width);
         let n_inner = problem.n_fitted(model);
         tile.cv_scores.resize(problem.settings.alphas.len() * width, 0.0);
@@ -60,17 +69,32 @@ impl CpuEngine<'_> {
         let step = (problem.settings.block_voxels / PANEL).max(1);
         for first in (0..self.n_panels()).step_by(step) {
             let panels = PanelRange { first, n: step.min(self.n_panels() - first) };
-            self.cross_validate(model, panels, tile, scratch)?;
+            let folds = (&model.folds[..], &model.paths[..]);
+            self.cross_validate(model, folds, panels, tile, scratch)?;
             let clock = Instant::now();
             let inner = &mut fitted.inner[first * n_inner..(first + panels.n) * n_inner];
-            self.refit(model, panels, tile, inner, scratch);
+            self.refit(model, &model.full, panels, tile, inner, scratch);
             self.seconds[4] += clock.elapsed().as_secs_f64();
         }
         fitted.intercept.clone_from(&tile.intercept);
+        self.write_coef(model, tile, fitted, scratch);
+        Ok(())
+    }
+
+    /// Weights as rows of voxels, where they are wanted.
+    fn write_coef(
+        &mut self,
+        model: &Model,
+        tile: &mut ModelTile,
+        fitted: &Fitted,
+        scratch: &mut SolveScratch,
+    ) {
         if !model.wants_coef {
-            return Ok(());
+            return;
         }
         let clock = Instant::now();
+        let (problem, width) = (self.problem, self.width);
+        let n_inner = problem.n_fitted(model);
         let n_coefs = problem.n_coefs(model);
         tile.coef.resize(n_coefs * width, 0.0);
         if model.is_dual() {
@@ -95,7 +119,6 @@ impl CpuEngine<'_> {
             to_rows(&fitted.inner, n_coefs, width, &mut tile.coef);
         }
         self.seconds[4] += clock.elapsed().as_secs_f64();
-        Ok(())
     }
 
     /// From the intercept for centred rows to the one that goes with the columns' weights.
@@ -113,9 +136,12 @@ impl CpuEngine<'_> {
     }
 
     /// Every alpha's mean validation score, and the best alpha, of one block of panels.
-    fn cross_validate(
+    ///
+    /// `folds`: their rotations and paths.
+    pub(super) fn cross_validate(
         &mut self,
         model: &Model,
+        (folds, paths): (&[Rotation], &[FoldPath]),
         panels: PanelRange,
         tile: &mut ModelTile,
         scratch: &mut SolveScratch,
@@ -136,16 +162,16 @@ impl CpuEngine<'_> {
             self.score_few(model, fit, panels, (rotate, few), (sums, n_scored));
         }
         self.seconds[2] += clock.elapsed().as_secs_f64();
-        for (fold, rotation) in model.folds.iter().enumerate() {
+        for (fold, rotation) in folds.iter().enumerate() {
             let m = rotation.n_components;
             let clock = Instant::now();
-            self.rotate(model, fold, panels, rotate);
+            self.rotate(model, (fold, rotation), panels, rotate);
             self.seconds[2] += clock.elapsed().as_secs_f64();
             let clock = Instant::now();
             let (z, t) = (&rotate.z[..panels.n * m], &rotate.t[..panels.n * m]);
             self.arch.dispatch(|| component_sizes(z, m, weights));
             weights.iter_mut().zip(&rotation.factor_norms).for_each(|(w, norm)| *w *= norm);
-            basis.fit(&model.paths[fold].groups, weights)?;
+            basis.fit(&paths[fold].groups, weights)?;
             path.load(basis);
             tile.basis_rank = tile.basis_rank.max(basis.rank);
             tile.basis_error = tile.basis_error.max(basis.truncation);
@@ -157,7 +183,7 @@ impl CpuEngine<'_> {
                 let rows = i * m..(i + 1) * m;
                 add_fold_scores(
                     rotation,
-                    &model.paths[fold],
+                    &paths[fold],
                     basis,
                     settings,
                     &z[rows.clone()],
@@ -198,16 +224,18 @@ impl CpuEngine<'_> {
         }
     }
 
-    /// Weights of one block of panels into `inner`, and the intercepts.
-    fn refit(
+    /// Weights of one block of panels into `inner`, and the intercepts; `scratch` has XᵀY over all
+    /// rows, as cross-validation left it.
+    pub(super) fn refit(
         &self,
         model: &Model,
+        full: &FullFit,
         panels: PanelRange,
         tile: &mut ModelTile,
         inner: &mut [PanelRow],
         scratch: &mut SolveScratch,
     ) {
-        let (problem, full) = (self.problem, &model.full);
+        let problem = self.problem;
         let n_inner = problem.n_fitted(model);
         let m = full.into.rows();
         let depth = if model.few.is_some() { n_inner } else { full.into.depth() };

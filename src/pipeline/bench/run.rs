@@ -201,7 +201,8 @@ fn solve(
     let (problem, n_threads) = (job.problem, job.n_threads);
     let alphas = AlphaGrid::logspace(0.0, 6.0, problem.n_alphas)?;
     let (space, blocks) = (data.space(), data.blocks());
-    let spec = ModelSpec { space: 0, delays: space.delays.clone(), route, wants_coef: true };
+    let spec =
+        ModelSpec { space: 0, delays: space.delays.clone(), route, wants_coef: true, bands: None };
     let settings = PathSettings::new(alphas.values().to_vec());
 
     let clock = Instant::now();

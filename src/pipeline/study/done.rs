@@ -101,9 +101,30 @@ pub fn finished(
     let folder = models.join(model.folder());
     let found: ModelFound =
         serde_json::from_str(&fs::read_to_string(folder.join(MARK)).ok()?).ok()?;
-    let is_whole = needed.iter().all(|name| folder.join(name).is_file());
+    let own = band_files(model).map(|(name, _)| name);
+    let is_whole = needed.iter().copied().chain(own).all(|name| folder.join(name).is_file());
     (found.fingerprint == wanted && is_whole).then_some(found)
 }
+
+/// Files of a banded model, or of a part of a partition, and their rows.
+pub fn band_files(model: &ModelPlan) -> impl Iterator<Item = (&'static str, usize)> + use<> {
+    let n_bands = model.bands.as_ref().map_or(0, |bands| bands.names.len());
+    let files: &[(&str, usize)] = match (model.is_banded(), model.is_part()) {
+        (true, _) => &[(BAND_ALPHAS, 0), (BAND_CORRELATION, 0), (BAND_R2, 0)],
+        (_, true) => &[(TEST_R2, 1)],
+        _ => &[],
+    };
+    files.iter().map(move |&(name, rows)| (name, if rows == 0 { n_bands } else { rows }))
+}
+
+/// `(n_bands, n_voxels)` weight of each band's ‖w‖².
+pub const BAND_ALPHAS: &str = "band_alphas.npy";
+/// `(n_bands, n_voxels)` parts of the test correlation.
+pub const BAND_CORRELATION: &str = "band_correlation.npy";
+/// `(n_bands, n_voxels)` parts of the centred test R².
+pub const BAND_R2: &str = "band_r2.npy";
+/// `(1, n_voxels)` test R².
+pub const TEST_R2: &str = "test_r2.npy";
 
 /// Marks a model whose files all have their names.
 pub fn mark(folder: &Path, found: &ModelFound) -> Result<()> {

@@ -200,7 +200,7 @@ pub fn model_fingerprint(
     };
     let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
     let trs = &inputs.subjects[subject].n_feature_trs;
-    let own = model.space;
+    let own = model.design;
     let parts = match &study.spaces[own].kind {
         SpaceKind::Combine(parts) => parts.clone(),
         _ => vec![own],
@@ -211,6 +211,9 @@ pub fn model_fingerprint(
     };
     add(settings_text(&plain));
     add(format!("{names:?} {trs:?} {split:?} {others:?} {:?} {}", model.delays, model.route));
+    if let Some(bands) = &model.bands {
+        add(format!("{:?} {:?}", bands.sampling, bands.kept));
+    }
     for &part in &parts {
         add(match &study.spaces[part].kind {
             // Where vectors are is nothing to a model, what they are is.

@@ -11,7 +11,7 @@ use super::fingerprint::{InputHashes, Stamps, model_fingerprint};
 use super::inputs::{Inputs, Subject};
 use super::load::load_problem;
 use super::others::{Others, load_others};
-use super::plan::StudyPlan;
+use super::plan::{ModelPlan, StudyPlan};
 use super::run::RunOptions;
 use super::saving::saved_model;
 use super::shards::FinishedShards;
@@ -19,6 +19,7 @@ use super::sink::{ModelJob, Sizes, SubjectSink};
 use super::source::SubjectSource;
 use super::spaces::{WordSpace, designs};
 use super::split::Split;
+use crate::backend::device::Device;
 use crate::backend::{OtherFits, Problem, n_workers};
 use crate::error::{Error, Result};
 use crate::pipeline::language::LanguageWork;
@@ -203,8 +204,21 @@ impl<'a> Fitting<'a> {
             self.join(index, shards, &todo)?;
             return Ok(finished().flatten().collect());
         }
-        let groups = self.parts.plan.groups(&todo, options.memory_bytes);
-        if groups.len() > 1 {
+        // What cards do not know is done on the CPU.
+        let on_host = |m: &ModelPlan| options.device != Device::Cpu && m.bands.is_some();
+        let groups: Vec<Vec<bool>> = [false, true]
+            .into_iter()
+            .flat_map(|host| {
+                let own = todo.iter().zip(all).map(|(&todo, m)| todo && on_host(m) == host);
+                self.parts.plan.groups(&own.collect::<Vec<_>>(), options.memory_bytes)
+            })
+            .collect();
+        if all.iter().any(on_host) {
+            let note =
+                "banded models and parts of a partition run on the CPU, in a pass of their own";
+            reporter.note(note);
+        }
+        if groups.len() > 1 + usize::from(all.iter().any(on_host)) {
             reporter.note(&format!(
                 "{}: the matrices of {n_todo} models do not fit --memory together: {} passes over \
                  BOLD",
@@ -231,6 +245,7 @@ impl<'a> Fitting<'a> {
                 plan,
                 fingerprint: self.parts.fingerprints(index)[at].clone(),
                 route: found[at].route.clone(),
+                search: None,
                 saved: match study.weights {
                     true => Some(saved_model(&self.parts, subject, plan)?),
                     false => None,
@@ -284,7 +299,7 @@ impl<'a> Fitting<'a> {
         let borrowed: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
         let load = |plan: &StudyPlan| -> Result<(Problem, Vec<Conditioning>)> {
             let trs = &subject.n_feature_trs;
-            let wanted = |space: usize| plan.models.iter().any(|model| model.space == space);
+            let wanted = |space: usize| plan.models.iter().any(|model| model.design == space);
             let made = designs(study, &inputs.stories, &borrowed, split, trs, &wanted)?;
             load_problem(study, made, subject, split, plan, None)
         };
@@ -336,12 +351,14 @@ impl<'a> Fitting<'a> {
         let mut jobs = Vec::new();
         let hashes = fingerprints.iter().zip(&prepared.todo).filter(|(_, todo)| **todo);
         let known = prepared.plan.models.iter().zip(&prepared.conditioning);
-        for ((plan, conditioning), (fingerprint, _)) in known.zip(hashes) {
+        let searches = prepared.problem.models.iter().map(|model| model.search.as_ref());
+        for (((plan, conditioning), (fingerprint, _)), search) in known.zip(hashes).zip(searches) {
             let (solver, conditioning) = (plan.solver.clone(), conditioning.clone());
             jobs.push(ModelJob {
                 plan,
                 fingerprint: fingerprint.clone(),
                 route: RouteTaken { route: plan.route, solver, conditioning },
+                search,
                 saved: match study.weights && !task.is_part() {
                     true => Some(saved_model(&self.parts, subject, plan)?),
                     false => None,
@@ -353,7 +370,9 @@ impl<'a> Fitting<'a> {
         let sink = SubjectSink::open(&options.out, &subject.name, &jobs, sizes)?;
         let problem = &prepared.problem;
         let budget = prepared.plan.tile_budget(options.memory_bytes);
-        let (device, n_threads) = (&options.device, options.n_threads);
+        let is_host = prepared.plan.models.iter().any(|model| model.bands.is_some());
+        let device = if is_host { &Device::Cpu } else { &options.device };
+        let n_threads = options.n_threads;
         let (n_voxels, other) = (voxels.len(), prepared.other.as_ref());
         let width = tile_width(problem, device, n_voxels, n_threads, budget, other)?;
         let block = problem.settings.block_voxels;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ndarray::Array2;
 
 use super::inputs::Subject;
-use super::plan::StudyPlan;
+use super::plan::{ModelPlan, StudyPlan};
 use super::split::Split;
 use crate::backend::problem::LagProducts;
 use crate::backend::{Block, PathSettings, Permutations, Problem, Space};
@@ -14,7 +14,7 @@ use crate::design::delays::delay;
 use crate::error::{Error, Result};
 use crate::matrix::StoryDesign;
 use crate::ridge::conditioning::Conditioning;
-use crate::ridge::{ModelSpec, Route, prepare};
+use crate::ridge::{ModelSpec, prepare};
 use crate::study::{Statistics, Study};
 
 /// By space of the study, story by story.
@@ -76,9 +76,10 @@ pub fn load_spaces(
 ) -> Result<(Vec<Space>, Vec<ModelSpec>)> {
     let mut spaces: Vec<Space> = Vec::new();
     let mut specs = Vec::new();
+    let is_own = known.is_none();
     for (index, designs) in made.into_iter().enumerate() {
         let mut designs: Vec<Option<StoryDesign>> = designs.into_iter().map(Some).collect();
-        let models = || plan.models.iter().filter(|model| model.space == index);
+        let models = || plan.models.iter().filter(|model| model.design == index);
         if models().next().is_none() || designs.is_empty() {
             continue;
         }
@@ -96,7 +97,7 @@ pub fn load_spaces(
                     test: stacked(&test)?,
                     ..Space::default()
                 };
-                specs.push(spec(spaces.len(), vec![0], model.route));
+                specs.push(spec(spaces.len(), vec![0], model, model.delays.len(), is_own)?);
                 spaces.push(space);
             }
             continue;
@@ -106,7 +107,7 @@ pub fn load_spaces(
             delays.extend(
                 model.delays.iter().filter(|d| !delays.contains(d)).copied().collect::<Vec<_>>(),
             );
-            specs.push(spec(spaces.len(), model.delays.clone(), model.route));
+            specs.push(spec(spaces.len(), model.delays.clone(), model, 1, is_own)?);
         }
         let n_features = train.first().map_or(0, StoryDesign::n_features);
         let products = known.and_then(|known| known.get(&index));
@@ -118,8 +119,18 @@ pub fn load_spaces(
     Ok((spaces, specs))
 }
 
-fn spec(space: usize, delays: Vec<i64>, route: Route) -> ModelSpec {
-    ModelSpec { space, delays, route, wants_coef: false }
+/// `n_copies`: of the space's columns in its design. Other fits keep no eigenvectors of a search.
+fn spec(
+    space: usize,
+    delays: Vec<i64>,
+    model: &ModelPlan,
+    n_copies: usize,
+    is_own: bool,
+) -> Result<ModelSpec> {
+    let kept_bytes = if is_own { model.search_bytes } else { 0.0 };
+    let bands = model.bands.as_ref().map(|bands| bands.spec(n_copies, kept_bytes));
+    let bands = bands.transpose()?;
+    Ok(ModelSpec { space, delays, route: model.route, wants_coef: false, bands })
 }
 
 /// HuthLab's preset: stories stacked in their order, delayed as one, cut apart again.

@@ -34,10 +34,10 @@ impl Matrices {
         let mut most_work = 0f64;
         for (index, model) in models.iter().enumerate() {
             let cost = Cost::of(model.route, model.sizes);
-            sums.held += cost.kept_bytes;
+            sums.held += cost.kept_bytes + model.search_bytes;
             let mut work = cost.bytes - cost.kept_bytes;
             let union = union_of(models, model);
-            if model.route == Route::Gram && model.n_features * union == model.n_coefs {
+            if model.route == Route::Gram && width(model) * union == model.n_coefs {
                 // Its folds' Gram matrices are the space's.
                 work -= model.sizes.n_folds as f64 * square_bytes(model.n_coefs);
             }
@@ -45,9 +45,9 @@ impl Matrices {
             if is_first(models, index) {
                 sums.held += designs_bytes(model, rows(model.sizes));
                 // Products by difference of delays come before their sums.
-                let columns = (model.n_features * union, model.n_features);
+                let columns = (width(model) * union, width(model));
                 let grams = model.sizes.n_folds as f64 * square_bytes(columns.0);
-                let is_gram = models.iter().any(|m| m.space == model.space && on_gram(m));
+                let is_gram = models.iter().any(|m| m.design == model.design && on_gram(m));
                 let products = 2.0 * union as f64 * square_bytes(columns.1);
                 sums.setup += if is_gram { grams + products } else { 0.0 };
             }
@@ -61,6 +61,11 @@ fn square_bytes(columns: usize) -> f64 {
     columns as f64 * columns as f64 * size_of::<f64>() as f64
 }
 
+/// Columns of a model's design at one delay.
+fn width(model: &ModelPlan) -> usize {
+    model.n_coefs / model.delays.len().max(1)
+}
+
 fn rows(sizes: Sizes) -> usize {
     sizes.n_rows + sizes.n_test
 }
@@ -70,12 +75,12 @@ fn on_gram(model: &ModelPlan) -> bool {
 }
 
 fn is_first(models: &[ModelPlan], index: usize) -> bool {
-    models[index].is_stacked || models[..index].iter().all(|m| m.space != models[index].space)
+    models[index].is_stacked || models[..index].iter().all(|m| m.design != models[index].design)
 }
 
 /// Different delays of all models of a model's space; 1 where delays are columns of the design.
 fn union_of(models: &[ModelPlan], model: &ModelPlan) -> usize {
-    let of_space = models.iter().filter(|m| m.space == model.space);
+    let of_space = models.iter().filter(|m| m.design == model.design);
     let delays: std::collections::BTreeSet<i64> =
         of_space.flat_map(|m| m.delays.iter().copied()).collect();
     delays.len()
@@ -83,7 +88,7 @@ fn union_of(models: &[ModelPlan], model: &ModelPlan) -> usize {
 
 /// f32 rows of a space's design; delayed where delays cross stories.
 fn designs_bytes(model: &ModelPlan, n_rows: usize) -> f64 {
-    let columns = if model.is_stacked { model.n_coefs } else { model.n_features };
+    let columns = if model.is_stacked { model.n_coefs } else { width(model) };
     n_rows as f64 * columns as f64 * size_of::<f32>() as f64
 }
 
@@ -131,9 +136,9 @@ fn others_bytes(
     let n_rows = models.first().map_or(0, |model| rows(model.sizes));
     let designs: f64 = spaces.iter().map(|space| designs_bytes(space, n_rows)).sum();
     let n_stories = others.splits.iter().map(|s| s.train.len() + s.test.len()).max().unwrap_or(0);
-    let shared = spaces.iter().filter(|space| !varies[space.space]);
+    let shared = spaces.iter().filter(|space| !varies[space.design]);
     let products: f64 = shared
-        .map(|s| union_of(models, s) as f64 * square_bytes(s.n_features) * n_stories as f64)
+        .map(|s| union_of(models, s) as f64 * square_bytes(width(s)) * n_stories as f64)
         .sum();
     let products = if products <= (memory_bytes / 8) as f64 { products } else { 0.0 };
     let fits: f64 = others.splits.iter().map(|split| fit_bytes(plan, &varies, split.n_folds)).sum();
@@ -148,7 +153,7 @@ fn fit_bytes(plan: &StudyPlan, varies: &[bool], n_folds: usize) -> f64 {
         let sizes = Sizes { n_folds, ..model.sizes };
         let square = square_bytes(model.n_coefs);
         let few = if on_gram(model) { (2.0 * n_folds as f64 + 1.0) * square } else { 0.0 };
-        let n_rows = if varies[model.space] { rows(sizes) } else { sizes.n_test };
+        let n_rows = if varies[model.design] { rows(sizes) } else { sizes.n_test };
         let own = if is_first(&plan.models, index) { designs_bytes(model, n_rows) } else { 0.0 };
         own + few.max(Cost::of(model.route, sizes).kept_bytes)
     };
@@ -177,7 +182,7 @@ fn tiles_bytes(
         values += if study.weights { 2 * model.n_coefs } else { 0 };
         values += if model.route == Route::Svd { n_folds * (model.n_coefs + 1) } else { 0 };
         if on_gram(model) && is_first(models, index) {
-            columns += model.n_features * union_of(models, model);
+            columns += width(model) * union_of(models, model);
         }
     }
     values += n_folds * columns;

@@ -5,6 +5,7 @@
 
 mod alignment;
 mod analysis;
+mod band_tables;
 mod ceiling;
 mod done;
 mod fingerprint;

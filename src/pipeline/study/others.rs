@@ -100,7 +100,7 @@ pub fn load_others(
     let varies = varying(study);
     let trs = &subject.n_feature_trs;
     let stories = &inputs.stories;
-    let is_fitted = |space: usize| own_plan.models.iter().any(|model| model.space == space);
+    let is_fitted = |space: usize| own_plan.models.iter().any(|model| model.design == space);
     let same = |space: usize| is_fitted(space) && !varies[space];
     let same = designs(study, stories, &words, own_split, trs, &same)?;
     let slots = slot_problem(study, subject, own_plan, same.clone(), slots)?;
@@ -202,13 +202,13 @@ fn share(
 
 /// Spaces that have models in the plan.
 fn fitted<'a>(study: &Study, plan: &'a StudyPlan) -> impl Iterator<Item = usize> + use<'a> {
-    let has_model = |&space: &usize| plan.models.iter().any(|model| model.space == space);
+    let has_model = |&space: &usize| plan.models.iter().any(|model| model.design == space);
     (0..study.spaces.len()).filter(has_model)
 }
 
 fn is_shared(plan: &StudyPlan, varies: &[bool], space: usize) -> bool {
     let on_gram =
-        |model: &super::plan::ModelPlan| model.space == space && model.route == Route::Gram;
+        |model: &super::plan::ModelPlan| model.design == space && model.route == Route::Gram;
     !varies[space] && plan.models.iter().any(on_gram)
 }
 

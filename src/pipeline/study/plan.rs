@@ -9,8 +9,8 @@ use super::split::Split;
 use crate::error::Result;
 use crate::ridge::conditioning::Conditioning;
 use crate::ridge::route::{Cost, Sizes, choose, instead};
-use crate::ridge::{Route, Solver};
-use crate::study::{ModelVariant, SpaceKind, Study};
+use crate::ridge::{BandSampling, BandSpec, Route, Solver};
+use crate::study::{Columns, ModelVariant, SpaceKind, Study};
 use crate::warning::Warning;
 
 /// One model.
@@ -19,6 +19,12 @@ pub struct ModelPlan {
     /// Index of its space in the study.
     #[serde(skip)]
     pub space: usize,
+    /// Index of the space whose design it is fitted on: its own, or that of a whole partition.
+    #[serde(skip)]
+    pub design: usize,
+    /// Which columns share an alpha.
+    #[serde(skip)]
+    pub bands: Option<ModelBands>,
     /// Name of its space.
     pub name: String,
     /// Plain or lagged.
@@ -40,9 +46,76 @@ pub struct ModelPlan {
     pub sizes: Sizes,
     /// The route, why, and at what cost.
     pub solver: String,
+    /// What eigenvectors of a search's points take; 0 where they are not kept.
+    #[serde(skip)]
+    pub search_bytes: f64,
+}
+
+/// Bands of a model: the spaces that its design combines.
+#[derive(Debug, Clone)]
+pub struct ModelBands {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Columns of each, before delays.
+    pub widths: Vec<usize>,
+    /// The search over their weights; none for a part of a partition.
+    pub sampling: Option<BandSampling>,
+    /// Which of them the model has: all of a search.
+    pub kept: Vec<bool>,
+}
+
+impl ModelBands {
+    fn of(study: &Study, index: usize, width: &dyn Fn(usize) -> usize) -> Option<Self> {
+        let (parts, sampling, kept) =
+            match (&study.spaces[index].kind, &study.spaces[index].columns) {
+                (SpaceKind::Combine(parts), Columns::Banded(sampling)) => {
+                    (parts, Some(sampling.clone()), vec![true; parts.len()])
+                }
+                (_, Columns::Part { of, kept }) => match &study.spaces[*of].kind {
+                    SpaceKind::Combine(parts) => (parts, None, kept.clone()),
+                    _ => return None,
+                },
+                _ => return None,
+            };
+        Some(Self {
+            names: parts.iter().map(|&part| study.spaces[part].name.clone()).collect(),
+            widths: parts.iter().map(|&part| width(part)).collect(),
+            sampling,
+            kept,
+        })
+    }
+
+    /// As the solver wants them, for a design whose columns are `n_copies` times those of the
+    /// spaces.
+    /// # Errors
+    /// Those of the sampling.
+    pub fn spec(&self, n_copies: usize, kept_bytes: f64) -> Result<BandSpec> {
+        let bands = self.widths.iter().enumerate();
+        let once: Vec<usize> = bands.flat_map(|(band, &n)| std::iter::repeat_n(band, n)).collect();
+        let weights = match &self.sampling {
+            Some(sampling) => sampling.points(self.names.len())?,
+            None => self.kept.iter().map(|&kept| f64::from(u8::from(kept))).collect(),
+        };
+        Ok(BandSpec {
+            band_of: once.repeat(n_copies),
+            weights,
+            is_search: self.sampling.is_some(),
+            kept_bytes,
+        })
+    }
 }
 
 impl ModelPlan {
+    /// A model of a variance partition: it stands in partition.csv alone.
+    pub fn is_part(&self) -> bool {
+        self.bands.as_ref().is_some_and(|bands| bands.sampling.is_none())
+    }
+
+    /// A search over band weights.
+    pub fn is_banded(&self) -> bool {
+        self.bands.as_ref().is_some_and(|bands| bands.sampling.is_some())
+    }
+
     /// The folder under models/SUBJECT/.
     pub fn folder(&self) -> String {
         match self.variant {
@@ -133,7 +206,7 @@ impl StudyPlan {
     ) -> bool {
         let mut any = false;
         for (model, known) in self.models.iter_mut().zip(conditioning) {
-            if study.solver != Solver::Auto || !known.is_beyond_limit() {
+            if study.solver != Solver::Auto || model.bands.is_some() || !known.is_beyond_limit() {
                 continue;
             }
             let memory = memory_bytes as f64;
@@ -158,6 +231,11 @@ impl StudyPlan {
 
 /// Tiles have this much in any case.
 const LEAST_TILE_BYTES: f64 = (64u64 << 20) as f64;
+
+/// What is kept of the points of a search that take `bytes`: all of them, or nothing.
+fn kept_bytes(bytes: f64, memory_bytes: u64) -> f64 {
+    if bytes <= memory_bytes as f64 / 4.0 { bytes } else { 0.0 }
+}
 
 /// Plans a study whose word spaces are known.
 ///
@@ -186,12 +264,18 @@ pub fn plan(
     let mut seconds = 0.0;
     for (index, space) in study.spaces.iter().enumerate().filter(|(_, space)| space.fit) {
         let width = n_features(index);
+        let bands = ModelBands::of(study, index, &n_features);
+        let design = match &space.columns {
+            Columns::Part { of, .. } => *of,
+            _ => index,
+        };
+        let solver = if bands.is_some() { Solver::Gram } else { study.solver };
         for &variant in &study.variants {
             let delays = match variant {
                 ModelVariant::Lagged => study.delays.clone(),
                 ModelVariant::Plain => vec![0],
             };
-            let n_coefs = width * delays.len();
+            let n_coefs = n_features(design) * delays.len();
             let sizes = Sizes {
                 n_rows: n_train,
                 n_test,
@@ -201,14 +285,21 @@ pub fn plan(
                 n_threads,
             };
             let what = format!("space {:?}, {}", space.name, label(variant));
-            let (route, solver) =
-                choose(study.solver, sizes, n_threads, memory_bytes as f64, &what)?;
+            let (route, solver) = choose(solver, sizes, n_threads, memory_bytes as f64, &what)?;
             let cost = Cost::of(route, sizes);
-            seconds += cost.seconds(n_threads)
-                + cost.voxel_seconds(n_threads) * (inputs.subjects.len() as f64 - 1.0);
+            let n_points = bands.as_ref().and_then(|b| b.sampling.as_ref()).map_or(1, |s| s.n_iter);
+            seconds += n_points as f64
+                * (cost.seconds(n_threads)
+                    + cost.voxel_seconds(n_threads) * (inputs.subjects.len() as f64 - 1.0));
             let name = space.name.clone();
             models.push(ModelPlan {
                 space: index,
+                design,
+                bands: bands.clone(),
+                search_bytes: match n_points {
+                    1 => 0.0,
+                    n => kept_bytes(BandSpec::bytes(n, n_coefs, split.n_folds), memory_bytes),
+                },
                 name,
                 variant,
                 delays,

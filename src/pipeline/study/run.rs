@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::alignment;
 use super::analysis::write_tables;
+use super::band_tables::write_band_tables;
 use super::fingerprint::{InputHashes, Stamps, combined, hash_inputs, settings_text};
 use super::fitting::{Choices, Fitting, StudyParts, Task};
 use super::folder::{check_place, finished, lock_folder, remove_leftovers, start_partial};
@@ -238,9 +239,12 @@ fn run_or_merge(
     }
     let Fitting { plan, conditioning, stages, .. } = fitting;
 
-    let (summary, stories) = read_tables(&options.out, &inputs, &split, &plan)?;
+    // Parts of a partition are no spaces of the study: they have a table of their own.
+    let told = plan.part(&plan.models.iter().map(|model| !model.is_part()).collect::<Vec<_>>());
+    let (summary, stories) = read_tables(&options.out, &inputs, &split, &told)?;
     let more = (&others, checked.as_ref());
-    write_tables(&options.out, study, &inputs, &split, &plan, more)?;
+    write_tables(&options.out, study, &inputs, &split, &told, more)?;
+    write_band_tables(&options.out, &plan)?;
     brain::keep(study, &options.out)?;
     mark("tables", reporter);
     let named = |list: &[usize]| list.iter().map(|&s| names[s]).collect::<Vec<_>>();

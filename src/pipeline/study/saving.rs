@@ -19,9 +19,9 @@ pub fn saved_model(
 ) -> Result<SavedModel> {
     let StudyParts { study, inputs, split, words, options, .. } = *parts;
     let folder = options.out.join("models").join(&subject.name).join(model.folder());
-    let own = match &study.spaces[model.space].kind {
+    let own = match &study.spaces[model.design].kind {
         SpaceKind::Combine(parts) => parts.clone(),
-        _ => vec![model.space],
+        _ => vec![model.design],
     };
     let saved_part = |&index: &usize| -> Result<Option<SavedPart>> {
         let Some(space) = &words[index] else { return Ok(None) };

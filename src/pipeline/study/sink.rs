@@ -15,9 +15,9 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
-use super::done::{self, ModelFound, RouteTaken, SCALARS};
+use super::done::{self, ModelFound, RouteTaken, SCALARS, band_files};
 use super::plan::ModelPlan;
-use crate::backend::VoxelCounts;
+use crate::backend::{BandSearch, ModelTile, TestTile, VoxelCounts};
 use crate::error::{Error, Result};
 use crate::io::npy::{self, NpyColumnsWriter, NpyFile};
 use crate::io::safetensors::ColumnsWriter;
@@ -66,6 +66,10 @@ struct ModelFiles {
     stability: Option<NpyColumnsWriter<f32>>,
     /// r at every point of the learning curve.
     learning: Option<NpyColumnsWriter<f32>>,
+    /// What a search over bands chose.
+    search: Option<BandSearch>,
+    /// Files of `done::band_files`, in that order.
+    bands: Vec<(&'static str, NpyColumnsWriter<f64>)>,
 }
 
 /// A model that is to be fitted.
@@ -76,6 +80,8 @@ pub struct ModelJob<'a> {
     pub fingerprint: String,
     /// How it is solved.
     pub route: RouteTaken,
+    /// Its search over bands.
+    pub search: Option<&'a BandSearch>,
     /// What it needs beside its weights to predict, if they are wanted.
     pub saved: Option<SavedModel>,
 }
@@ -148,7 +154,7 @@ impl SubjectSink {
         discard_others(&partial, models)?;
         discard_torn(&partial, models, &sizes)?;
         let mut files = Vec::new();
-        for ModelJob { plan: model, fingerprint, route, saved } in models {
+        for ModelJob { plan: model, fingerprint, route, search, saved } in models {
             let folder = out.join("models").join(subject).join(model.folder());
             let unfinished = partial.join(model.folder());
             for folder in [&folder, &unfinished] {
@@ -174,7 +180,11 @@ impl SubjectSink {
                 0 => write_or_remove(&folder.join(name), None).map(|()| None),
                 n_rows => resume(&unfinished, &folder, name, n_rows, v).map(Some),
             };
+            let bands = band_files(model)
+                .map(|(name, n)| resume(&unfinished, &folder, name, n, v).map(|file| (name, file)));
             files.push(ModelFiles {
+                bands: bands.collect::<Result<_>>()?,
+                search: search.cloned(),
                 stability: rows(STABILITY, sizes.n_split_rows)?,
                 learning: rows(LEARNING, sizes.n_learning_rows)?,
                 cv_scores: resume(&unfinished, &folder, "cv_scores.npy", n_alphas, v)?,
@@ -297,6 +307,9 @@ impl SubjectSink {
                 found.basis_rank = found.basis_rank.max(line.basis_rank);
                 found.basis_error = found.basis_error.max(line.basis_error);
             }
+            for (_, file) in model.bands {
+                file.finish()?;
+            }
             if let Some(saved) = &model.saved {
                 write_json(&model.folder.join(MODEL), saved)?;
             }
@@ -329,6 +342,38 @@ fn write_scalars(
     npy::write(&folder.join("significant.npy"), &[p.len()], &found)
 }
 
+impl ModelFiles {
+    /// What a banded model, or a part of a partition, has of its own.
+    fn write_bands(
+        &self,
+        voxels: Range<usize>,
+        model: &ModelTile,
+        test: &TestTile,
+        alphas: &[f64],
+    ) -> Result<()> {
+        let width = voxels.len();
+        let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect();
+        let rows: Vec<Vec<f64>> = match &self.search {
+            None => vec![wide(&test.r2)],
+            Some(search) => {
+                let mut chosen = vec![f64::NAN; search.n_bands * width];
+                for v in 0..width {
+                    let Some(point) = model.bands.point[v] else { continue };
+                    let alpha = model.best[v].map_or(f64::NAN, |best| alphas[best]);
+                    for (band, alpha) in search.band_alphas(point, alpha).enumerate() {
+                        chosen[band * width + v] = alpha;
+                    }
+                }
+                vec![chosen, wide(&test.band_correlation), wide(&test.band_r2)]
+            }
+        };
+        for ((_, file), rows) in self.bands.iter().zip(&rows) {
+            file.write_columns(voxels.clone(), rows)?;
+        }
+        Ok(())
+    }
+}
+
 /// What `cut` makes of the gaps between the `done` tiles, which do not overlap.
 fn gaps(
     mut done: Vec<(usize, usize)>,
@@ -357,7 +402,8 @@ fn discard_torn(partial: &Path, models: &[ModelJob<'_>], sizes: &Sizes<'_>) -> R
         .chain((sizes.n_learning_rows > 0).then_some(LEARNING));
     let is_whole = models.iter().all(|model| {
         let folder = partial.join(model.plan.folder());
-        needed.clone().all(|name| folder.join(name).is_file())
+        let own = band_files(model.plan).map(|(name, _)| name);
+        needed.clone().chain(own).all(|name| folder.join(name).is_file())
     });
     if partial.join("tiles.jsonl").exists() && !is_whole {
         let fail = |source| Error::Write { path: partial.to_owned(), source };
@@ -426,6 +472,7 @@ impl TileSink for SubjectSink {
                 let rows = points.iter().flat_map(|tests| tests[index].correlation.iter().copied());
                 file.write_columns(voxels.clone(), &rows.collect::<Vec<f32>>())?;
             }
+            files.write_bands(voxels.clone(), model, test, &self.alphas)?;
             files.cv_scores.write_columns(voxels.clone(), &model.cv_scores)?;
             files.story_correlation.write_columns(voxels.clone(), &test.block_correlation)?;
             let mut scalars = vec![f64::NAN; N_SCALARS * width];

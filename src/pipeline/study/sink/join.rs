@@ -32,6 +32,11 @@ impl SubjectSink {
             let scalars = npy::read_matrix_f64(&from.join(SCALARS))?;
             let scalars: Vec<f64> = scalars.iter().copied().collect();
             model.scalars.write_columns(voxels.clone(), &scalars)?;
+            for (name, to) in &model.bands {
+                let rows = npy::read_matrix_f64(&from.join(name))?;
+                let rows: Vec<f64> = rows.iter().copied().collect();
+                to.write_columns(voxels.clone(), &rows)?;
+            }
             if let Some(to) = &model.weights {
                 let from = ColumnsReader::open(&from.join(WEIGHTS))?;
                 let n_coefs = model.n_coefs;

@@ -29,7 +29,7 @@ const BLOCK: usize = 128;
 
 /// Q B Qᵀ of a symmetric matrix.
 #[derive(Debug)]
-pub struct Banded {
+pub struct BandForm {
     /// Entries beside the diagonal, on either side.
     width: usize,
     /// `(width + 1, n)`: row d holds B[i + d, i], column by column.
@@ -48,7 +48,7 @@ pub struct BandFactor {
     width: usize,
 }
 
-impl Banded {
+impl BandForm {
     /// Of a matrix whose lower triangle is read; 4/3·n³ flops.
     /// # Errors
     /// `Error::Numerical` if the matrix is not finite.
@@ -56,7 +56,7 @@ impl Banded {
         Self::of_width(symmetric, WIDTH, par)
     }
 
-    /// As [`Banded::new`], with `width` entries beside the diagonal, at least one.
+    /// As [`BandForm::new`], with `width` entries beside the diagonal, at least one.
     fn of_width(mut a: Mat<f64>, width: usize, par: Par) -> Result<Self> {
         let n = a.nrows();
         let width = width.min(n.saturating_sub(1)).max(1);
@@ -356,7 +356,7 @@ mod tests {
         x.transpose() * &x
     }
 
-    fn assert_solved(gram: &Mat<f64>, form: &Banded) {
+    fn assert_solved(gram: &Mat<f64>, form: &BandForm) {
         let n = gram.nrows();
         let right = Mat::from_fn(n, 2, |i, v| ((i * 7 + v * 3) % 11) as f64 - 4.5);
         let mut x = right.clone();
@@ -385,7 +385,7 @@ mod tests {
         for n in [1, 2, 3, 31, 32, 33, 64, 65, 130, 300] {
             for width in [1, 2, 5, WIDTH] {
                 let gram = gram(n);
-                let form = Banded::of_width(gram.clone(), width, Par::Seq).unwrap();
+                let form = BandForm::of_width(gram.clone(), width, Par::Seq).unwrap();
                 assert_solved(&gram, &form);
             }
         }
@@ -401,10 +401,10 @@ mod tests {
             (i, j) => inner[(i, j)],
         };
         let singular = Mat::from_fn(n, n, cell);
-        let form = Banded::new(singular.clone(), Par::Seq).unwrap();
+        let form = BandForm::new(singular.clone(), Par::Seq).unwrap();
         assert_solved(&singular, &form);
         let nothing = Mat::zeros(n, n);
-        assert_solved(&nothing, &Banded::new(nothing.clone(), Par::Seq).unwrap());
+        assert_solved(&nothing, &BandForm::new(nothing.clone(), Par::Seq).unwrap());
     }
 
     #[test]
@@ -412,7 +412,7 @@ mod tests {
         for n in [1, 2, 33, 90] {
             let gram = gram(n);
             let values = gram.self_adjoint_eigenvalues(faer::Side::Lower).unwrap();
-            let form = Banded::new(gram, Par::Seq).unwrap();
+            let form = BandForm::new(gram, Par::Seq).unwrap();
             let (least, most, found) = (values[0], values[n - 1], form.largest());
             let rounding = 8.0 * n as f64 * f64::EPSILON * most;
             assert!(found >= most - rounding && found <= 1.02 * most, "{n}: {found}, {most}");
@@ -423,6 +423,6 @@ mod tests {
     #[test]
     fn a_matrix_that_is_not_finite_is_refused() {
         let bad = Mat::from_fn(3, 3, |_, _| f64::NAN);
-        assert_eq!(Banded::new(bad, Par::Seq).unwrap_err().exit_code(), 1);
+        assert_eq!(BandForm::new(bad, Par::Seq).unwrap_err().exit_code(), 1);
     }
 }
