@@ -8,6 +8,7 @@ use flate2::Crc;
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder};
 use zip::{CompressionMethod, ZipArchive};
 
+use super::zip_directory::too_many_members;
 use crate::error::{Error, Result};
 
 /// Bytes read from the disk at a time, and bytes decompressed at a time.
@@ -120,6 +121,9 @@ fn open_zip(path: &Path, archive: &Path, member: Option<&str>) -> Result<Box<dyn
         |e: zip::result::ZipError| input_error(InputError::Zip { reason: e.to_string() });
 
     let file = File::open(archive).map_err(read_error)?;
+    if let Some(reason) = too_many_members(&file) {
+        return Err(input_error(InputError::Zip { reason }));
+    }
     let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
     let mut zip = ZipArchive::new(&mut file).map_err(zip_error)?;
     let members: Vec<String> =

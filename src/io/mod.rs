@@ -31,6 +31,7 @@ pub mod safetensors;
 pub mod table;
 pub mod textgrid;
 pub mod word_vectors;
+mod zip_directory;
 
 #[cfg(test)]
 pub(crate) mod shared_data;

@@ -9,6 +9,7 @@ use flate2::bufread::DeflateDecoder;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::npy::NpyFile;
+use super::zip_directory::too_many_members;
 use crate::error::{Error, Result};
 
 /// Why a `.npz` is refused; `Error::Npz` adds the path.
@@ -79,7 +80,11 @@ pub fn open(path: &Path, name: &str) -> Result<Found> {
     let read_error = |source| Error::Read { path: path.to_owned(), source };
     let at = |source| Error::Npz { path: path.to_owned(), source };
     let zip_error = |e: zip::result::ZipError| at(NpzError::Zip { reason: e.to_string() });
-    let file = BufReader::new(File::open(path).map_err(read_error)?);
+    let file = File::open(path).map_err(read_error)?;
+    if let Some(reason) = too_many_members(&file) {
+        return Err(at(NpzError::Zip { reason }));
+    }
+    let file = BufReader::new(file);
     let mut zip = ZipArchive::new(file).map_err(zip_error)?;
     let mut members: Vec<String> =
         zip.file_names().filter_map(|file| file.strip_suffix(".npy")).map(str::to_owned).collect();

@@ -168,6 +168,8 @@ fn every_key_in_the_docs_exists() {
         "ridge",
         "statistics",
         "stability",
+        "bands",
+        "partition",
         "output",
     ]
     .into_iter()

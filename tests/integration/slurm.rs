@@ -155,7 +155,7 @@ fn an_array_with_a_killed_task_and_its_merge_are_the_bytes_of_one_machine() {
         assert!(!found.contains("JobState=FAILED"), "{found}\n{}", state());
         found.contains("JobState=COMPLETED").then_some(())
     });
-    assert!(log().contains("voxels were done before"), "{}", log());
+    assert!(log().contains("done before"), "{}", log());
     assert_eq!(log().matches("queued again").count(), 1, "{}", log());
     drop(cluster);
 
