@@ -29,15 +29,13 @@ use crate::ridge::conditioning::Conditioning;
 use crate::study::Study;
 use crate::warning::Warning;
 
-/// What fitting needs of a study.
+/// What is known of a study beside its files of BOLD, which may be unpacked meanwhile.
 #[derive(Clone, Copy)]
-pub struct StudyParts<'a> {
+pub struct StudyKnown<'a> {
     /// Its settings.
     pub study: &'a Study,
     /// How it is run.
     pub options: &'a RunOptions,
-    /// Stories and BOLD.
-    pub inputs: &'a Inputs,
     /// Test stories and folds.
     pub split: &'a Split,
     /// All of its models, as planned.
@@ -54,6 +52,15 @@ pub struct StudyParts<'a> {
     pub stamps: &'a [Stamps],
     /// What routes are chosen by.
     pub choices: Choices,
+}
+
+/// What fitting needs of a study.
+#[derive(Clone, Copy)]
+pub struct StudyParts<'a> {
+    /// All but what follows.
+    pub known: StudyKnown<'a>,
+    /// Stories and BOLD.
+    pub inputs: &'a Inputs,
     /// What is done with the tiles.
     pub task: Task<'a>,
 }
@@ -95,15 +102,16 @@ pub struct Choices {
 impl StudyParts<'_> {
     /// What each model of a subject depends on; a shard's part of it on its voxels too.
     pub fn fingerprints(&self, index: usize) -> Vec<String> {
-        let StudyParts { study, inputs, split, others, hashes, .. } = *self;
+        let StudyParts { known, inputs, task } = *self;
+        let StudyKnown { study, split, others, hashes, .. } = known;
         let of_model = |model| {
             let whole = model_fingerprint(study, (inputs, index), (split, others), model, hashes);
-            match &self.task {
+            match task {
                 Task::Part(voxels) => of_part(&whole, &voxels[index]),
                 Task::Whole | Task::Join(_) => whole,
             }
         };
-        self.plan.models.iter().map(of_model).collect()
+        known.plan.models.iter().map(of_model).collect()
     }
 }
 
@@ -141,7 +149,7 @@ struct Prepared {
 impl<'a> Fitting<'a> {
     /// Nothing is fitted yet.
     pub fn new(parts: StudyParts<'a>) -> Self {
-        let plan = parts.plan.clone();
+        let plan = parts.known.plan.clone();
         let (conditioning, stages) = (Vec::new(), StageSeconds::new());
         Self { parts, plan, conditioning, stages, prepared: None, is_told: false, is_warned: false }
     }
@@ -180,10 +188,10 @@ impl<'a> Fitting<'a> {
         cancel: &AtomicBool,
         mark: &mut dyn FnMut(&str, &dyn Reporter),
     ) -> Result<Vec<ModelFound>> {
-        let StudyParts { study, options, inputs, task, .. } = self.parts;
+        let StudyParts { known: StudyKnown { study, options, .. }, inputs, task } = self.parts;
         let subject = &inputs.subjects[index];
         let models = options.out.join("models").join(&subject.name);
-        let all = &self.parts.plan.models;
+        let all = &self.parts.known.plan.models;
         let fingerprints = self.parts.fingerprints(index);
         let needed = done::needed(study.weights, task.is_part());
         let finished = || {
@@ -210,7 +218,7 @@ impl<'a> Fitting<'a> {
             .into_iter()
             .flat_map(|host| {
                 let own = todo.iter().zip(all).map(|(&todo, m)| todo && on_host(m) == host);
-                self.parts.plan.groups(&own.collect::<Vec<_>>(), options.memory_bytes)
+                self.parts.known.plan.groups(&own.collect::<Vec<_>>(), options.memory_bytes)
             })
             .collect();
         if all.iter().any(on_host) {
@@ -235,10 +243,10 @@ impl<'a> Fitting<'a> {
 
     /// Puts together what shards found of a subject's models.
     fn join(&self, index: usize, shards: &FinishedShards, todo: &[bool]) -> Result<()> {
-        let StudyParts { study, options, inputs, .. } = self.parts;
+        let StudyParts { known: StudyKnown { study, options, .. }, inputs, .. } = self.parts;
         let subject = &inputs.subjects[index];
         let found = shards.found(&subject.name);
-        let models = self.parts.plan.models.iter().enumerate().filter(|(at, _)| todo[*at]);
+        let models = self.parts.known.plan.models.iter().enumerate().filter(|(at, _)| todo[*at]);
         let mut jobs = Vec::new();
         for (at, plan) in models {
             jobs.push(ModelJob {
@@ -265,7 +273,7 @@ impl<'a> Fitting<'a> {
     }
 
     fn sizes(&self, voxels: Range<usize>) -> Sizes<'a> {
-        let StudyParts { study, split, others, task, .. } = self.parts;
+        let StudyParts { known: StudyKnown { study, split, others, .. }, task, .. } = self.parts;
         let (n_split_rows, n_learning_rows) = others.n_rows();
         Sizes {
             first_voxel: voxels.start,
@@ -289,7 +297,8 @@ impl<'a> Fitting<'a> {
         reporter: &dyn Reporter,
         mark: &mut dyn FnMut(&str, &dyn Reporter),
     ) -> Result<()> {
-        let StudyParts { study, inputs, split, words, work, others, choices, .. } = self.parts;
+        let StudyParts { known, inputs, .. } = self.parts;
+        let StudyKnown { study, split, words, work, others, choices, .. } = known;
         let is_same = |p: &Prepared| p.n_feature_trs == subject.n_feature_trs && p.todo == todo;
         if self.prepared.as_ref().is_some_and(is_same) {
             return Ok(());
@@ -303,7 +312,7 @@ impl<'a> Fitting<'a> {
             let made = designs(study, &inputs.stories, &borrowed, split, trs, &wanted)?;
             load_problem(study, made, subject, split, plan, None)
         };
-        let mut plan = self.parts.plan.part(todo);
+        let mut plan = self.parts.known.plan.part(todo);
         let (mut problem, mut conditioning) = load(&plan)?;
         if plan.avoid_squares(study, limits.0, limits.1, &conditioning) {
             drop(problem);
@@ -330,7 +339,7 @@ impl<'a> Fitting<'a> {
             (model.route, model.solver) = (done.route.route, done.route.solver.clone());
         }
         self.conditioning = done.iter().map(|done| done.route.conditioning.clone()).collect();
-        let doubt = self.plan.ill_conditioned(self.parts.study, &self.conditioning);
+        let doubt = self.plan.ill_conditioned(self.parts.known.study, &self.conditioning);
         let doubt = doubt.filter(|_| !self.is_warned);
         doubt.iter().filter(|_| !self.is_told).for_each(|doubt| reporter.warn(doubt));
         self.is_warned |= doubt.is_some();
@@ -345,7 +354,8 @@ impl<'a> Fitting<'a> {
         reporter: &dyn Reporter,
         cancel: &AtomicBool,
     ) -> Result<()> {
-        let StudyParts { study, options, inputs, split, stamps, task, .. } = self.parts;
+        let StudyParts { known, inputs, task } = self.parts;
+        let StudyKnown { study, options, split, stamps, .. } = known;
         let subject = &inputs.subjects[index];
         let Some(prepared) = &self.prepared else { return Ok(()) };
         let mut jobs = Vec::new();

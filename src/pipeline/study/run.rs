@@ -11,7 +11,7 @@ use super::alignment;
 use super::analysis::write_tables;
 use super::band_tables::write_band_tables;
 use super::fingerprint::{InputHashes, Stamps, combined, hash_inputs, settings_text};
-use super::fitting::{Choices, Fitting, StudyParts, Task};
+use super::fitting::{Choices, Fitting, StudyKnown, StudyParts, Task};
 use super::folder::{check_place, finished, lock_folder, remove_leftovers, start_partial};
 use super::inputs::read_inputs;
 use super::memory::most_bytes;
@@ -173,10 +173,9 @@ fn run_or_merge(
     }
     mark("features", reporter);
 
-    let parts = StudyParts {
+    let known = StudyKnown {
         study,
         options,
-        inputs: &inputs,
         split: &split,
         plan: &plan,
         words: &words,
@@ -185,8 +184,8 @@ fn run_or_merge(
         hashes: &by_use,
         stamps: &stamps,
         choices,
-        task: Task::Whole,
     };
+    let parts = StudyParts { known, inputs: &inputs, task: Task::Whole };
     let shards = match (&sharded, again) {
         (Some(shards), Some(again)) => Some(verify(&options.out, shards, &parts, again)?),
         _ => None,
@@ -217,20 +216,8 @@ fn run_or_merge(
     warnings.iter().for_each(|warning| reporter.warn(warning));
     mark("alignment", reporter);
 
-    let mut fitting = Fitting::new(StudyParts {
-        study,
-        options,
-        inputs: &inputs,
-        split: &split,
-        plan: &plan,
-        words: &words,
-        work: &work,
-        others: &others,
-        hashes: &by_use,
-        stamps: &stamps,
-        choices,
-        task: shards.as_ref().map_or(Task::Whole, Task::Join),
-    });
+    let task = shards.as_ref().map_or(Task::Whole, Task::Join);
+    let mut fitting = Fitting::new(StudyParts { known, inputs: &inputs, task });
     let mut found = Vec::new();
     for index in 0..inputs.subjects.len() {
         let (of_subject, more) = fitting.run(index, reporter, cancel, &mut mark)?;

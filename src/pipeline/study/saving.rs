@@ -1,6 +1,6 @@
 //! What a model of the study needs to predict on new stories.
 
-use super::fitting::StudyParts;
+use super::fitting::{StudyKnown, StudyParts};
 use super::inputs::Subject;
 use super::plan::ModelPlan;
 use super::spaces::{WordSpace, scaling};
@@ -17,7 +17,8 @@ pub fn saved_model(
     subject: &Subject,
     model: &ModelPlan,
 ) -> Result<SavedModel> {
-    let StudyParts { study, inputs, split, words, options, .. } = *parts;
+    let StudyParts { known, inputs, .. } = *parts;
+    let StudyKnown { study, split, words, options, .. } = known;
     let folder = options.out.join("models").join(&subject.name).join(model.folder());
     let own = match &study.spaces[model.design].kind {
         SpaceKind::Combine(parts) => parts.clone(),

@@ -18,14 +18,14 @@ use crate::pipeline::memory::peak_bytes;
 use crate::pipeline::output::write_json;
 use crate::pipeline::reporter::Reporter;
 use crate::pipeline::study::fingerprint::{Stamps, hash_inputs};
-use crate::pipeline::study::fitting::{Choices, Fitting, StudyParts, Task};
+use crate::pipeline::study::fitting::{Choices, Fitting, StudyKnown, StudyParts, Task};
 use crate::pipeline::study::folder::{check_place, lock_folder, remove_leftovers};
 use crate::pipeline::study::inputs::{Inputs, read_inputs};
 use crate::pipeline::study::others::Others;
-use crate::pipeline::study::plan::{ModelPlan, StudyPlan, plan};
+use crate::pipeline::study::plan::{ModelPlan, plan};
 use crate::pipeline::study::run::RunOptions;
 use crate::pipeline::study::spaces::{WordSpace, word_space, word_spaces};
-use crate::pipeline::study::split::{Split, split};
+use crate::pipeline::study::split::split;
 use crate::pipeline::study::unpack::unpack;
 use crate::study::Study;
 
@@ -88,7 +88,7 @@ pub fn run_shard(
     let plan = plan(study, &inputs, &split, &borrowed, n_threads, memory_bytes)?;
     let others = Others::new(study, &split)?;
     let own_options = RunOptions { out: folder.clone(), ..options.clone() };
-    let known = Known {
+    let known = StudyKnown {
         study,
         options: &own_options,
         split: &split,
@@ -96,10 +96,11 @@ pub fn run_shard(
         words: &words,
         work: &work,
         others: &others,
-        shards: &shards,
+        hashes: &shards.inputs,
         stamps: &stamps,
-        voxels: &voxels,
+        choices: shards.choices,
     };
+    let task = Task::Part(&voxels);
     let results = |files: &[FileHash], was_done| ShardResults {
         shard: id.i,
         n_shards: id.n,
@@ -111,7 +112,7 @@ pub fn run_shard(
         was_done,
     };
     if let Some(manifest) = Manifest::read(&folder) {
-        let parts = known.parts(&inputs);
+        let parts = StudyParts { known, inputs: &inputs, task };
         let planned = shards.shards[id.i - 1].parts.iter().cloned();
         let wanted: Vec<_> =
             planned.zip(own.clone().map(|index| parts.fingerprints(index))).collect();
@@ -125,7 +126,7 @@ pub fn run_shard(
     fs::create_dir_all(&scratch)
         .map_err(|source| Error::Write { path: scratch.clone(), source })?;
     unpack(&mut inputs.subjects[own.clone()], &inputs.stories, &scratch, reporter, cancel)?;
-    let mut fitting = Fitting::new(known.parts(&inputs));
+    let mut fitting = Fitting::new(StudyParts { known, inputs: &inputs, task });
     let mut found = Vec::new();
     let mut mark = |name: &str, reporter: &dyn Reporter| reporter.step(name);
     for index in own {
@@ -160,41 +161,6 @@ pub fn run_shard(
     write_json(&folder.join(MANIFEST), &manifest)?;
     let _ = fs::remove_dir_all(&scratch);
     Ok(results(&manifest.files, false))
-}
-
-/// What a shard knows beside its files of BOLD, which may be unpacked meanwhile.
-struct Known<'a> {
-    study: &'a Study,
-    options: &'a RunOptions,
-    split: &'a Split,
-    plan: &'a StudyPlan,
-    words: &'a [Option<WordSpace>],
-    work: &'a LanguageWork<'a>,
-    others: &'a Others,
-    shards: &'a ShardPlan,
-    stamps: &'a [Stamps],
-    voxels: &'a [Range<usize>],
-}
-
-impl Known<'_> {
-    fn parts<'b>(&'b self, inputs: &'b Inputs) -> StudyParts<'b> {
-        let Known { study, options, split, plan, words, work, others, shards, stamps, voxels } =
-            *self;
-        StudyParts {
-            study,
-            options,
-            inputs,
-            split,
-            plan,
-            words,
-            work,
-            others,
-            hashes: &shards.inputs,
-            stamps,
-            choices: shards.choices,
-            task: Task::Part(voxels),
-        }
-    }
 }
 
 /// The plan that is there, or one made now from this process's threads and memory.
