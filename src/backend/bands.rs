@@ -7,6 +7,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use super::ModelTile;
 use super::problem::{FoldPath, FullFit, Rotation};
 use crate::error::Result;
 
@@ -52,8 +53,17 @@ impl BandSearch {
         &self.weights[point * self.n_bands..(point + 1) * self.n_bands]
     }
 
-    /// The weight of ‖w_b‖² of each band: alpha/γ_b, infinite for a band that is left out.
-    pub fn band_alphas(&self, point: usize, alpha: f64) -> impl Iterator<Item = f64> {
-        self.weights(point).iter().map(move |gamma| alpha / gamma)
+    /// `(n_bands, width)` weight of each band's ‖w_b‖² as a tile's voxels chose it: alpha/γ_b,
+    /// infinite for a band that is left out, NaN for a dead voxel.
+    pub fn chosen_alphas(&self, model: &ModelTile, alphas: &[f64]) -> Vec<f64> {
+        let width = model.best.len();
+        let mut chosen = vec![f64::NAN; self.n_bands * width];
+        for (v, (point, best)) in model.bands.point.iter().zip(&model.best).enumerate() {
+            let (Some(point), Some(best)) = (*point, *best) else { continue };
+            for (band, gamma) in self.weights(point).iter().enumerate() {
+                chosen[band * width + v] = alphas[best] / gamma;
+            }
+        }
+        chosen
     }
 }

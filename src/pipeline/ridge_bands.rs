@@ -49,7 +49,7 @@ impl BandJob {
             BandPoints::Sampled(sampling) => sampling.points(n_bands)?,
             BandPoints::File(path) => read_points(path, n_bands)?,
         };
-        let kept_bytes = memory_bytes as f64 / 4.0;
+        let kept_bytes = BandSpec::most_kept_bytes(memory_bytes);
         Ok(BandSpec { band_of, weights, is_search: true, kept_bytes })
     }
 
@@ -160,13 +160,12 @@ impl BandFiles {
     /// Takes a tile.
     pub fn take(&mut self, tile: &SolvedTile<'_>, alphas: &[f64]) {
         let (model, width) = (&tile.models[0], tile.voxels.len());
-        for (v, at) in tile.voxels.clone().enumerate() {
-            let (Some(point), Some(best)) = (model.bands.point[v], model.best[v]) else { continue };
-            self.point[at] = point as i64;
-            for (band, alpha) in self.search.band_alphas(point, alphas[best]).enumerate() {
-                self.alphas[band * self.n_voxels + at] = alpha;
-            }
+        for (at, point) in tile.voxels.clone().zip(&model.bands.point) {
+            self.point[at] = point.map_or(-1, |point| point as i64);
         }
+        let chosen = self.search.chosen_alphas(model, alphas);
+        let rows = self.alphas.chunks_exact_mut(self.n_voxels).zip(chosen.chunks_exact(width));
+        rows.for_each(|(to, from)| to[tile.voxels.clone()].copy_from_slice(from));
         let found = [&tile.tests[0].band_correlation, &tile.tests[0].band_r2];
         for (to, from) in self.test.iter_mut().zip(found).filter(|(to, _)| !to.is_empty()) {
             for (to, from) in to.chunks_exact_mut(self.n_voxels).zip(from.chunks_exact(width)) {

@@ -114,6 +114,11 @@ impl BandSpec {
         self.weights.len() / self.n_bands().max(1)
     }
 
+    /// What eigenvectors of all points may take of the memory: a quarter.
+    pub fn most_kept_bytes(memory_bytes: u64) -> f64 {
+        memory_bytes as f64 / 4.0
+    }
+
     /// Bytes of all points' eigenvectors for `n_coefs` columns and `n_folds` folds.
     pub fn bytes(n_points: usize, n_coefs: usize, n_folds: usize) -> f64 {
         // Two matrices a fold and two for the refit, of six bytes a cell on tile units.

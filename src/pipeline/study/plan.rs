@@ -234,7 +234,7 @@ const LEAST_TILE_BYTES: f64 = (64u64 << 20) as f64;
 
 /// What is kept of the points of a search that take `bytes`: all of them, or nothing.
 fn kept_bytes(bytes: f64, memory_bytes: u64) -> f64 {
-    if bytes <= memory_bytes as f64 / 4.0 { bytes } else { 0.0 }
+    if bytes <= BandSpec::most_kept_bytes(memory_bytes) { bytes } else { 0.0 }
 }
 
 /// Plans a study whose word spaces are known.

@@ -351,19 +351,11 @@ impl ModelFiles {
         test: &TestTile,
         alphas: &[f64],
     ) -> Result<()> {
-        let width = voxels.len();
         let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect();
         let rows: Vec<Vec<f64>> = match &self.search {
             None => vec![wide(&test.r2)],
             Some(search) => {
-                let mut chosen = vec![f64::NAN; search.n_bands * width];
-                for v in 0..width {
-                    let Some(point) = model.bands.point[v] else { continue };
-                    let alpha = model.best[v].map_or(f64::NAN, |best| alphas[best]);
-                    for (band, alpha) in search.band_alphas(point, alpha).enumerate() {
-                        chosen[band * width + v] = alpha;
-                    }
-                }
+                let chosen = search.chosen_alphas(model, alphas);
                 vec![chosen, wide(&test.band_correlation), wide(&test.band_r2)]
             }
         };
