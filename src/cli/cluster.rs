@@ -21,14 +21,14 @@ use crate::study;
 
 /// Cuts a study into shards.
 pub fn plan(args: &PlanArgs, context: &Context) -> Result<Output> {
-    let study = study::read(&args.study)?;
-    let out = default_out(args.out.as_ref(), &args.study);
+    let study = study::read(&args.cut.study)?;
+    let out = default_out(args.cut.out.as_ref(), &args.cut.study);
     let inputs = read_inputs(&study)?;
     let settings = &context.settings;
     let choices = Choices { n_threads: settings.n_threads, memory_bytes: settings.memory_bytes };
     let (reporter, cancel) = (&context.console, &*context.cancel);
-    let place = (&*out, args.shards);
-    let plan = plan_shards(&study, &inputs, place, (choices, args.force), reporter, cancel)?;
+    let place = (&*out, args.cut.shards);
+    let plan = plan_shards(&study, &inputs, place, (choices, args.cut.force), reporter, cancel)?;
     if args.features {
         make_features(&study, &inputs, &out, reporter, cancel)?;
     }
@@ -36,9 +36,9 @@ pub fn plan(args: &PlanArgs, context: &Context) -> Result<Output> {
         "schema": "voxelcast.shards/1", "out": out, "n_shards": plan.shards.len(),
         "shards": plan.shards,
     });
-    let run = shard_command(&args.study, &out, "I");
-    let merge = merge_command(&args.study, &out);
-    let n = args.shards;
+    let run = shard_command(&args.cut.study, &out, "I");
+    let merge = merge_command(&args.cut.study, &out);
+    let n = args.cut.shards;
     let text =
         format!("{}\neach I of 1 to {n}:\n    {run}/{n}\nthen:\n    {merge}\n", table_of(&plan));
     Ok(Output { document, text })
@@ -80,9 +80,9 @@ pub fn merge_shards(args: &MergeArgs, context: &Context) -> Result<Output> {
 
 /// Writes the job scripts, and submits them.
 pub fn slurm(args: &SlurmArgs, context: &Context) -> Result<Output> {
-    let study = study::read(&args.study)?;
-    let out = std::path::absolute(default_out(args.out.as_ref(), &args.study))
-        .map_err(|source| crate::error::Error::Read { path: args.study.clone(), source })?;
+    let study = study::read(&args.cut.study)?;
+    let out = std::path::absolute(default_out(args.cut.out.as_ref(), &args.cut.study))
+        .map_err(|source| crate::error::Error::Read { path: args.cut.study.clone(), source })?;
     if args.cpus_per_task == 0 {
         return Err(usage("--cpus-per-task", "expected at least 1, got 0".into(), ""));
     }
@@ -96,12 +96,12 @@ pub fn slurm(args: &SlurmArgs, context: &Context) -> Result<Output> {
     };
     let choices = Choices { n_threads: args.cpus_per_task, memory_bytes };
     let (reporter, cancel) = (&context.console, &*context.cancel);
-    let place = (&*out, args.shards);
-    plan_shards(&study, &inputs, place, (choices, args.force), reporter, cancel)?;
+    let place = (&*out, args.cut.shards);
+    plan_shards(&study, &inputs, place, (choices, args.cut.force), reporter, cancel)?;
     let settings = JobSettings {
-        study: args.study.clone(),
+        study: args.cut.study.clone(),
         out: out.clone(),
-        n_shards: args.shards,
+        n_shards: args.cut.shards,
         cpus_per_task: args.cpus_per_task,
         mem: args.mem.clone(),
         time: args.time.clone(),
@@ -114,7 +114,7 @@ pub fn slurm(args: &SlurmArgs, context: &Context) -> Result<Output> {
     let scripts = compose(&settings)?;
     let jobs = if args.submit { Some(submit(&scripts)?) } else { None };
     let document = json!({
-        "schema": "voxelcast.slurm/1", "out": out, "n_shards": args.shards,
+        "schema": "voxelcast.slurm/1", "out": out, "n_shards": args.cut.shards,
         "scripts": scripts, "jobs": jobs,
     });
     let mut text = String::new();

@@ -4,24 +4,33 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// `voxelcast plan`.
+/// What is cut, and where.
 #[derive(Debug, Args)]
-pub struct PlanArgs {
+pub struct CutArgs {
     /// The study
     #[arg(value_name = "STUDY.toml")]
     pub study: PathBuf,
     /// Parts of about as many voxels, whole blocks of 512
     #[arg(long, value_name = "N")]
     pub shards: usize,
-    /// Output folder [default: STUDY.results beside the study]
+    /// Output folder, on a file system that all machines share [default: STUDY.results beside the
+    /// study]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Train encoders and compute the vectors of language models now, so that no shard has to
-    #[arg(long)]
-    pub features: bool,
     /// Replace a plan of another number of shards, or of other settings or inputs
     #[arg(long)]
     pub force: bool,
+}
+
+/// `voxelcast plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// What is cut, and where.
+    #[command(flatten)]
+    pub cut: CutArgs,
+    /// Train encoders and compute the vectors of language models now, so that no shard has to
+    #[arg(long)]
+    pub features: bool,
 }
 
 /// `voxelcast merge`.
@@ -41,15 +50,9 @@ pub struct MergeArgs {
 /// `voxelcast slurm`.
 #[derive(Debug, Args)]
 pub struct SlurmArgs {
-    /// The study
-    #[arg(value_name = "STUDY.toml")]
-    pub study: PathBuf,
-    /// Parts of about as many voxels, whole blocks of 512; a job array of as many tasks
-    #[arg(long, value_name = "N")]
-    pub shards: usize,
-    /// Output folder, on a file system that all nodes share [default: STUDY.results]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
+    /// What is cut, and where.
+    #[command(flatten)]
+    pub cut: CutArgs,
     /// Cores of a task
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub cpus_per_task: usize,
@@ -74,7 +77,4 @@ pub struct SlurmArgs {
     /// Submit the jobs, the merge after all shards
     #[arg(long)]
     pub submit: bool,
-    /// Replace a plan of another number of shards, or of other settings or inputs
-    #[arg(long)]
-    pub force: bool,
 }
