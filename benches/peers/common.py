@@ -31,6 +31,23 @@ def n_threads():
     return int(os.environ["OMP_NUM_THREADS"])
 
 
+def himalaya(doc):
+    """Arguments of himalaya's drivers, and its backend on the CPU."""
+    parser = arguments(doc)
+    parser.add_argument("--backend", choices=["torch", "numpy"], required=True)
+    parser.add_argument("--n-targets-batch", type=int, help="default: all voxels at once")
+    parser.add_argument("--n-alphas-batch", type=int, help="default: all alphas at once")
+    args = parser.parse_args()
+    from himalaya.backend import set_backend
+
+    backend = set_backend(args.backend)
+    if args.backend == "torch":
+        import torch
+
+        torch.set_num_threads(n_threads())
+    return args, backend
+
+
 def load_ridge(data):
     """x (n_trs, n_features), y (n_trs, n_voxels) f32, alphas f64, list of (train, val) rows."""
     x, y = np.load(data / "x.npy"), np.load(data / "y.npy")

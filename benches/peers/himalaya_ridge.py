@@ -9,21 +9,10 @@ import time
 
 import numpy as np
 
-parser = common.arguments(__doc__)
-parser.add_argument("--backend", choices=["torch", "numpy"], required=True)
-parser.add_argument("--n-targets-batch", type=int, help="default: all voxels at once")
-parser.add_argument("--n-alphas-batch", type=int, help="default: all alphas at once")
-args = parser.parse_args()
+args, backend = common.himalaya(__doc__)
 
-from himalaya.backend import set_backend
 from himalaya.ridge import solve_ridge_cv_svd
 from himalaya.scoring import correlation_score
-
-backend = set_backend(args.backend)
-if args.backend == "torch":
-    import torch
-
-    torch.set_num_threads(common.n_threads())
 
 x, y, alphas, cv = common.load_ridge(args.data)
 
