@@ -121,7 +121,7 @@ impl Opened {
                 if chunk_rows == 0 || chunk > most {
                     return Err(too_large(chunk));
                 }
-                check_chunks(&dataset, n_file).map_err(at)?;
+                check_chunks(&dataset, &chunk_shape, n_file).map_err(at)?;
             }
             Layout::Compact { .. } => {}
             _ => return Err(storage("is virtual or of an unknown layout", "h5repack -l CONTI")),
@@ -291,17 +291,21 @@ fn dtype_of(dataset: &Dataset, name: &str) -> Result<Dtype, Hdf5Error> {
     }
 }
 
-/// The reader makes room for a stored chunk before it looks whether the file has one.
-fn check_chunks(dataset: &Dataset, n_file: u64) -> Result<(), Hdf5Error> {
-    let chunks = dataset.chunks().map_err(|e| unreadable(&e))?;
-    match chunks.iter().find(|chunk| chunk.storage_size > n_file.saturating_sub(chunk.address)) {
-        None => Ok(()),
-        Some(chunk) => {
-            let (n, start) = (chunk.storage_size, chunk.address);
+/// The reader makes room for a stored chunk before it looks whether the file has one, and adds its
+/// sides to where it begins before it looks whether that is inside.
+fn check_chunks(dataset: &Dataset, sides: &[u64], n_file: u64) -> Result<(), Hdf5Error> {
+    for chunk in dataset.chunks().map_err(|e| unreadable(&e))? {
+        let (n, start) = (chunk.storage_size, chunk.address);
+        if n > n_file.saturating_sub(start) {
             let reason = format!("a chunk of {n} bytes from byte {start} in {n_file} bytes");
-            Err(Hdf5Error::Unreadable { reason })
+            return Err(Hdf5Error::Unreadable { reason });
+        }
+        if chunk.offset.iter().zip(sides).any(|(first, side)| first.checked_add(*side).is_none()) {
+            let reason = format!("a chunk that begins at {:?}", chunk.offset);
+            return Err(Hdf5Error::Unreadable { reason });
         }
     }
+    Ok(())
 }
 
 fn check_filters(dataset: &Dataset, name: &str) -> Result<(), Hdf5Error> {

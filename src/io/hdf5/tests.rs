@@ -84,4 +84,7 @@ fn issue_8_a_chunk_behind_the_end_of_the_file_is_refused_before_there_is_room_fo
     let error = open_matrix(&seed("found_chunk_behind_the_end.h5"), "data").unwrap_err();
     assert_eq!(error.exit_code(), 3);
     assert!(error.to_string().contains("a chunk of"), "{error}");
+    let error = open_matrix(&seed("found_chunk_behind_all_rows.h5"), "data").unwrap_err();
+    assert_eq!(error.exit_code(), 3);
+    assert!(error.to_string().contains("a chunk that begins at"), "{error}");
 }
