@@ -1,5 +1,7 @@
 //! Other fits of the same rows: another split into training and test blocks, fewer blocks.
 
+use std::sync::Arc;
+
 use super::problem::Problem;
 
 /// Fits beside a problem's own that see the same BOLD, of which each block passes once.
@@ -24,6 +26,15 @@ pub struct Fit {
     pub train: Vec<usize>,
     /// The slot of each of its test blocks.
     pub test: Vec<usize>,
-    /// Per space of its problem: the same space of `OtherFits::slots`, if it is shared.
-    pub shared: Vec<Option<usize>>,
+    /// Per space of its problem: where `OtherFits::slots` has it, if it is shared.
+    pub shared: Vec<Option<Shared>>,
+}
+
+/// A fit's space that is a space of the slots, or some of its columns.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Index into the slots' spaces.
+    pub space: usize,
+    /// Which of its un-delayed columns, in the fit's order; `None`: all of them.
+    pub columns: Option<Arc<[usize]>>,
 }

@@ -27,7 +27,7 @@ pub mod problem;
 
 pub use band_form::{BandFactor, BandForm};
 pub use bands::{BandSearch, PointFolds, Points};
-pub use fits::{Fit, OtherFits};
+pub use fits::{Fit, OtherFits, Shared};
 pub use loaded::{Loaded, n_workers};
 pub use packed::Packed;
 pub use permutations::Permutations;

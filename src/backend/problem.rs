@@ -49,10 +49,13 @@ pub struct Space {
     pub test_rest: Vec<Array2<f32>>,
     /// What is known of each training block's Gram matrix; empty where it is not.
     pub products: Vec<Arc<LagProducts>>,
+    /// The columns of `products` that are this space's, in its order; `None`: all, in theirs.
+    pub columns: Option<Arc<[usize]>>,
 }
 
 /// One block's products of un-delayed rows, one `(n_features, n_features)` for each difference of a
-/// space's delays: all that is large in the Gram matrix of the delayed rows.
+/// space's delays: all that is large in the Gram matrix of the delayed rows. That of difference 0 has
+/// its lower triangle alone.
 #[derive(Debug)]
 pub struct LagProducts {
     /// One a difference.

@@ -35,14 +35,15 @@ pub fn fold_moments(space: &Space, blocks: &[Block], n_folds: usize, par: Par) -
             let designs: Vec<&StoryDesign> = rows.iter().map(|&i| &space.train[i]).collect();
             let known: Vec<&LagProducts> =
                 rows.iter().filter_map(|&i| space.products.get(i)).map(Arc::as_ref).collect();
-            moments_from(&designs, &known, space.n_features, &space.delays, par)
+            let columns = space.columns.as_deref();
+            moments_from(&designs, (&known, columns), space.n_features, &space.delays, par)
         })
         .collect()
 }
 
 /// Moments of some blocks together; one block's rows are f64 at a time.
 pub fn moments(designs: &[&StoryDesign], d: usize, delays: &[i64], par: Par) -> FoldMoments {
-    moments_from(designs, &[], d, delays, par)
+    moments_from(designs, (&[], None), d, delays, par)
 }
 
 /// One block's products of rows at each difference of a space's delays; 2·n·d² flops each.
@@ -83,9 +84,10 @@ fn differences(pairs: &[(usize, usize, usize)]) -> Vec<usize> {
 }
 
 /// The same, where `known` has what [`lag_products`] gives for each design, or nothing at all.
+/// `columns`: of what is known, those of the designs, in their order.
 fn moments_from(
     designs: &[&StoryDesign],
-    known: &[&LagProducts],
+    (known, columns): (&[&LagProducts], Option<&[usize]>),
     d: usize,
     delays: &[i64],
     par: Par,
@@ -94,10 +96,16 @@ fn moments_from(
     let mut gram = Mat::<f64>::zeros(n_columns, n_columns);
     let mut sums = vec![0.0; n_columns];
     let pairs = delay_pairs(delays);
-    let mut wholes: Vec<(usize, Mat<f64>)> =
-        differences(&pairs).into_iter().map(|difference| (difference, Mat::zeros(d, d))).collect();
+    let n_known = known.first().map_or(d, |known| known.sums.len());
+    let zeros = |difference| (difference, Mat::zeros(n_known, n_known));
+    let mut wholes: Vec<(usize, Mat<f64>)> = differences(&pairs).into_iter().map(zeros).collect();
     for known in known {
         wholes.iter_mut().zip(&known.products).for_each(|((_, whole), product)| *whole += product);
+    }
+    if let Some(columns) = columns {
+        wholes
+            .iter_mut()
+            .for_each(|(difference, whole)| *whole = pick(whole, *difference, columns));
     }
     // Rows at a story's ends that some pair of delays does not see, and those they are paired with.
     let n_ends = 2 * delays.iter().map(|delay| delay.unsigned_abs() as usize).max().unwrap_or(0);
@@ -124,7 +132,9 @@ fn moments_from(
             let (first, last) = (first as usize, last as usize);
             match known {
                 Some(known) => {
-                    sums.iter_mut().zip(&known.sums).for_each(|(sum, all)| *sum += all);
+                    for (i, sum) in sums.iter_mut().enumerate() {
+                        *sum += known.sums[columns.map_or(i, |columns| columns[i])];
+                    }
                     x.add_sums(0..first, -1.0, sums);
                     x.add_sums(last..n, -1.0, sums);
                 }
@@ -145,6 +155,15 @@ fn moments_from(
         gram.as_mut().submatrix_mut(j * d, i * d, d, d).copy_from(&above);
     }
     FoldMoments { gram, sums, n_rows: designs.iter().map(|x| x.n_trs()).sum() }
+}
+
+/// Some rows and columns of a product; of difference 0 it has its lower triangle alone.
+fn pick(product: &Mat<f64>, difference: usize, columns: &[usize]) -> Mat<f64> {
+    let cell = |i: usize, j: usize| match (columns[i], columns[j]) {
+        (i, j) if difference == 0 && i < j => product[(j, i)],
+        (i, j) => product[(i, j)],
+    };
+    Mat::from_fn(columns.len(), columns.len(), cell)
 }
 
 /// Rows u (of the pair u + b − a, u; b ≥ a) that lie inside the block but whose delayed copies do
@@ -392,7 +411,7 @@ mod tests {
                         designs.iter().map(|x| lag_products(x, d, &delays, Par::Seq)).collect();
                     let known: Vec<&LagProducts> = known.iter().collect();
                     let all = moments(&designs, d, &delays, Par::Seq);
-                    let from_known = moments_from(&designs, &known, d, &delays, Par::Seq);
+                    let from_known = moments_from(&designs, (&known, None), d, &delays, Par::Seq);
                     let rounding = 64.0 * 3.0 * n as f64 * f64::EPSILON;
                     assert!((&from_known.gram - &all.gram).norm_max() <= rounding);
                     let found = from_known;
@@ -408,5 +427,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn moments_of_some_columns_come_from_products_of_all() {
+        let (d, delays) = (7, [1, 2, 4]);
+        let columns = [6, 0, 3, 1];
+        let all: Vec<_> = (0..3).map(|seed| sparse_and_dense(33, d, seed).1).collect();
+        let some =
+            all.iter().map(|x| StoryDesign::Dense(x.to_dense().select(ndarray::Axis(1), &columns)));
+        let some: Vec<StoryDesign> = some.collect();
+        let designs: Vec<&StoryDesign> = some.iter().collect();
+        let known: Vec<LagProducts> =
+            all.iter().map(|x| lag_products(x, d, &delays, Par::Seq)).collect();
+        let known: Vec<&LagProducts> = known.iter().collect();
+        let known = (&known[..], Some(&columns[..]));
+        let found = moments_from(&designs, known, columns.len(), &delays, Par::Seq);
+        let wanted = moments(&designs, columns.len(), &delays, Par::Seq);
+        let rounding = 64.0 * 3.0 * 33.0 * f64::EPSILON;
+        assert!((&found.gram - &wanted.gram).norm_max() <= rounding);
+        let off = found.sums.iter().zip(&wanted.sums).map(|(a, b)| (a - b).abs());
+        assert!(off.fold(0.0, f64::max) <= rounding);
     }
 }

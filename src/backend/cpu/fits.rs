@@ -1,7 +1,7 @@
 //! Other fits of a tile whose BOLD has passed: folds as sums over slots.
 
 use super::CpuEngine;
-use super::product::PANEL;
+use super::product::{PANEL, PanelRow};
 use super::solve::SolveScratch;
 use crate::backend::fits::{Fit, OtherFits};
 use crate::backend::{Engine, TestTile};
@@ -100,14 +100,21 @@ impl<'p> FitTile<'p> {
 
     /// XᵀY of one slot onto a fold of a fit.
     fn add_shared(&self, fit: &Fit, fold: usize, slot: usize, engine: &mut CpuEngine<'_>) {
-        for (to, from) in engine.xty.iter_mut().zip(&fit.shared) {
-            let Some(from) = from.filter(|_| !to.is_empty()) else { continue };
-            let n = self.slots.n_panels() * self.other.slots.spaces[from].n_columns();
-            let from = &self.slots.xty[from][slot * n..(slot + 1) * n];
-            for (to, from) in to[fold * n..(fold + 1) * n].iter_mut().zip(from) {
-                for v in 0..PANEL {
-                    to[v] += from[v];
-                }
+        let n_panels = self.slots.n_panels();
+        for ((to, shared), own) in engine.xty.iter_mut().zip(&fit.shared).zip(&fit.problem.spaces) {
+            let Some(shared) = shared.as_ref().filter(|_| !to.is_empty()) else { continue };
+            let space = &self.other.slots.spaces[shared.space];
+            let n = n_panels * space.n_columns();
+            let from = &self.slots.xty[shared.space][slot * n..(slot + 1) * n];
+            let n = n_panels * own.n_columns();
+            let to = &mut to[fold * n..(fold + 1) * n];
+            let Some(columns) = &shared.columns else {
+                to.iter_mut().zip(from).for_each(|(to, from)| add(to, from));
+                continue;
+            };
+            let to = to.chunks_exact_mut(columns.len().max(1));
+            for (to, from) in to.zip(from.chunks_exact(space.n_features.max(1))) {
+                to.iter_mut().zip(&**columns).for_each(|(to, &column)| add(to, &from[column]));
             }
         }
     }
@@ -121,6 +128,12 @@ impl<'p> FitTile<'p> {
             engine.voxels.not_finite[v] = any(&|seen| seen.not_finite[v]);
             engine.voxels.varies[v] = any(&|seen| seen.varies[v] || seen.first[v] != first);
         }
+    }
+}
+
+fn add(to: &mut PanelRow, from: &PanelRow) {
+    for v in 0..PANEL {
+        to[v] += from[v];
     }
 }
 

@@ -17,8 +17,17 @@ use crate::ridge::conditioning::Conditioning;
 use crate::ridge::{ModelSpec, prepare};
 use crate::study::{Statistics, Study};
 
-/// By space of the study, story by story.
-pub type Known = HashMap<usize, Vec<Arc<LagProducts>>>;
+/// What is known of Gram matrices, by space of the study.
+pub type Known = HashMap<usize, KnownSpace>;
+
+/// Of one space.
+#[derive(Debug, Clone)]
+pub struct KnownSpace {
+    /// Story by story.
+    pub products: Arc<[Arc<LagProducts>]>,
+    /// As `Space::columns`.
+    pub columns: Option<Arc<[usize]>>,
+}
 
 /// Eigenproblems of every model from the designs `[space][story]` of one subject's TR counts.
 ///
@@ -110,11 +119,13 @@ pub fn load_spaces(
             specs.push(spec(spaces.len(), model.delays.clone(), model, 1, is_own)?);
         }
         let n_features = train.first().map_or(0, StoryDesign::n_features);
-        let products = known.and_then(|known| known.get(&index));
-        let products = products.map_or(Vec::new(), |products| {
-            split.train.iter().map(|&story| Arc::clone(&products[story])).collect()
-        });
-        spaces.push(Space { delays, n_features, train, test, products, ..Space::default() });
+        let mut space = Space { delays, n_features, train, test, ..Space::default() };
+        if let Some(known) = known.and_then(|known| known.get(&index)) {
+            let of_story = |&story: &usize| Arc::clone(&known.products[story]);
+            space.products = split.train.iter().map(of_story).collect();
+            space.columns = known.columns.clone();
+        }
+        spaces.push(space);
     }
     Ok((spaces, specs))
 }

@@ -1,5 +1,6 @@
 //! Other splits of a study, and fewer training stories, fitted from the same pass over BOLD.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use faer::Par;
@@ -9,19 +10,21 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::inputs::{Inputs, Subject};
-use super::load::{Known, load_problem, load_spaces, path_settings};
+use super::load::{Known, KnownSpace, load_problem, load_spaces, path_settings};
 use super::plan::{StudyPlan, plan};
-use super::spaces::{WordSpace, designs, word_space};
+use super::spaces::{WordSpace, designs, vocabulary_space, word_space};
 use super::split::Split;
-use crate::backend::{Block, FewFit, Fit, OtherFits, Problem, Space};
+use crate::backend::{Block, FewFit, Fit, OtherFits, Problem, Shared, Space};
 use crate::design::zscore::ZScoreMode;
 use crate::error::{Error, Result};
+use crate::features::bow::{BowSettings, Vocabulary};
 use crate::matrix::StoryDesign;
 use crate::pipeline::language::LanguageWork;
 use crate::ridge::Route;
 use crate::ridge::folds::deal;
 use crate::ridge::gram::lag_products;
-use crate::study::{Folds, SpaceKind, Study};
+use crate::stimuli::Story;
+use crate::study::{Folds, SpaceKind, SpaceSettings, Study};
 
 /// The other fits of a study: random splits, then points of the learning curve.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,21 +100,33 @@ pub fn load_others(
     let order = slots.clone();
     let slot_of = |story: &usize| order.iter().position(|slot| slot == story);
     let words: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
-    let varies = varying(study);
     let trs = &subject.n_feature_trs;
     let stories = &inputs.stories;
     let is_fitted = |space: usize| own_plan.models.iter().any(|model| model.design == space);
+    let unions = unions(study, stories, own_plan, others)?;
+    // Spaces whose designs are another's in each split, and those of them with nothing in common.
+    let differs = varying(study);
+    let varies: Vec<bool> = differs.iter().zip(&unions).map(|(d, u)| *d && u.is_none()).collect();
+    let all_words = unions.iter().zip(&words).map(|(union, own)| match union {
+        Some(union) => Some(&union.words),
+        None => *own,
+    });
+    let all_words: Vec<Option<&WordSpace>> = all_words.collect();
     let same = |space: usize| is_fitted(space) && !varies[space];
-    let same = designs(study, stories, &words, own_split, trs, &same)?;
-    let slots = slot_problem(study, subject, own_plan, same.clone(), slots)?;
+    let same = designs(study, stories, &all_words, own_split, trs, &same)?;
+    let slots = slot_problem(study, subject, own_plan, &varies, same.clone(), slots)?;
     let known = match products_bytes(&slots) as u64 <= memory_bytes / 8 {
         true => known_products(study, own_plan, &varies, &slots, &slot_of),
         false => Known::new(),
     };
-    let load = |(split, own_words): (&Split, Vec<Option<WordSpace>>)| -> Result<Fit> {
+    let load = |((at, split), own_words): ((usize, &Split), Vec<Option<WordSpace>>)| {
         let words: Vec<Option<&WordSpace>> =
             own_words.iter().zip(&words).map(|(own, same)| own.as_ref().or(*same)).collect();
-        let wanted = |space: usize| is_fitted(space) && varies[space];
+        let mut known = known.clone();
+        for (space, known) in &mut known {
+            known.columns = unions[*space].as_ref().map(|union| Arc::clone(&union.columns[at]));
+        }
+        let wanted = |space: usize| is_fitted(space) && differs[space];
         let mut made = designs(study, stories, &words, split, trs, &wanted)?;
         for (made, same) in made.iter_mut().zip(&same) {
             if made.is_empty() {
@@ -126,17 +141,19 @@ pub fn load_others(
         }
         let (mut problem, _) =
             load_problem(study, made, subject, split, &its_plan, Some((&known, n_voxels)))?;
-        let shared = share(study, own_plan, &varies, &mut problem);
-        let at = |stories: &[usize]| stories.iter().filter_map(slot_of).collect();
-        Ok(Fit { problem, train: at(&split.train), test: at(&split.test), shared })
+        let columns = |space: usize| unions[space].as_ref().map(|u| Arc::clone(&u.columns[at]));
+        let shared = share(study, own_plan, &varies, &columns, &mut problem);
+        let slots_of = |stories: &[usize]| stories.iter().filter_map(slot_of).collect();
+        Ok(Fit { problem, train: slots_of(&split.train), test: slots_of(&split.test), shared })
     };
     let mut fits: Vec<Fit> = Vec::new();
     let mut bytes = products_bytes(&slots);
-    for splits in others.splits.chunks(n_threads.max(1)) {
+    let splits: Vec<(usize, &Split)> = others.splits.iter().enumerate().collect();
+    for splits in splits.chunks(n_threads.max(1)) {
         // One encoder after the other: a training uses all cores.
-        let words = splits.iter().map(|split| split_words(study, inputs, split, work));
+        let words = splits.iter().map(|(_, split)| split_words(study, inputs, split, work));
         let words = words.collect::<Result<Vec<_>>>()?;
-        let loaded = splits.par_iter().zip(words).map(load);
+        let loaded = splits.par_iter().copied().zip(words).map(load);
         fits.extend(loaded.collect::<Result<Vec<_>>>()?);
         bytes +=
             fits.iter().rev().take(splits.len()).map(|f| problem_bytes(&f.problem)).sum::<usize>();
@@ -164,6 +181,65 @@ pub fn varying(study: &Study) -> Vec<bool> {
     study.spaces.iter().map(|space| all || varies(&space.kind)).collect()
 }
 
+/// What the splits' vocabularies of one bag of words have in common: each is some columns of a union
+/// that is hardly larger, so that Gram matrices and XᵀY of the union serve all of them.
+struct Union {
+    words: WordSpace,
+    /// A split's columns, in the order of its own vocabulary.
+    columns: Vec<Arc<[usize]>>,
+}
+
+/// Largest number of a union's columns over the study's own.
+const MOST_UNION: f64 = 1.25;
+
+/// A union for each bag of words that stands alone and is standardised story by story.
+fn unions(
+    study: &Study,
+    stories: &[Story],
+    plan: &StudyPlan,
+    others: &Others,
+) -> Result<Vec<Option<Union>>> {
+    let of_space = |(index, space): (usize, &SpaceSettings)| match &space.kind {
+        SpaceKind::Bow(settings) if may_have_union(study) => {
+            let own = plan.models.iter().find(|model| model.design == index);
+            own.map_or(Ok(None), |own| union(settings, stories, own.n_features, others))
+        }
+        _ => Ok(None),
+    };
+    study.spaces.iter().enumerate().map(of_space).collect()
+}
+
+/// Whether a word's column is the same whatever other stories are trained on.
+pub fn may_have_union(study: &Study) -> bool {
+    study.zscore != ZScoreMode::Train && !study.delays_cross_stories
+}
+
+fn union(
+    settings: &BowSettings,
+    stories: &[Story],
+    n_own: usize,
+    others: &Others,
+) -> Result<Option<Union>> {
+    let of_split = |split: &Split| {
+        Vocabulary::build(split.train.iter().map(|&s| stories[s].words.as_slice()), settings)
+    };
+    let of_splits = others.splits.iter().map(of_split).collect::<Result<Vec<_>>>()?;
+    let (mut names, mut index) = (Vec::new(), HashMap::new());
+    for name in of_splits.iter().flat_map(Vocabulary::names) {
+        index.entry(name).or_insert_with(|| {
+            names.push(name.clone());
+            names.len() - 1
+        });
+    }
+    if names.len() as f64 > MOST_UNION * n_own as f64 {
+        return Ok(None);
+    }
+    let columns = of_splits.iter().map(|own| own.names().iter().map(|name| index[name]).collect());
+    let columns = columns.collect();
+    let words = vocabulary_space(&Vocabulary::of(names, settings.lowercase), stories);
+    Ok(Some(Union { words, columns }))
+}
+
 /// Word rows of the spaces whose vocabulary or encoder is that of a split's training stories.
 fn split_words(
     study: &Study,
@@ -178,20 +254,21 @@ fn split_words(
     made.collect()
 }
 
-/// Which of a fit's spaces have their XᵀY from the slots, and which space there: those with equal
-/// designs and a model on the Gram route. Their training rows are let go.
+/// Which of a fit's spaces have their XᵀY from the slots, and where there: those with equal columns
+/// and a model on the Gram route. Their training rows are let go.
 fn share(
     study: &Study,
     plan: &StudyPlan,
     varies: &[bool],
+    columns: &dyn Fn(usize) -> Option<Arc<[usize]>>,
     problem: &mut Problem,
-) -> Vec<Option<usize>> {
+) -> Vec<Option<Shared>> {
     let mut shared = vec![None; problem.spaces.len()];
     let fitted = fitted(study, plan);
     let mut next = 0;
     for (at, space) in fitted.enumerate().filter(|_| !study.delays_cross_stories) {
         if is_shared(plan, varies, space) {
-            shared[at] = Some(next);
+            shared[at] = Some(Shared { space: next, columns: columns(space) });
             problem.spaces[at].train.clear();
             problem.spaces[at].products.clear();
             next += 1;
@@ -228,7 +305,8 @@ fn known_products(
             let design = design.expect("every story is a slot");
             Arc::new(lag_products(design, space.n_features, &space.delays, Par::Seq))
         };
-        (index, (0..slots.blocks.len()).into_par_iter().map(product).collect())
+        let products: Vec<_> = (0..slots.blocks.len()).into_par_iter().map(product).collect();
+        (index, KnownSpace { products: products.into(), columns: None })
     };
     shared.zip(&slots.spaces).map(of_space).collect()
 }
@@ -250,12 +328,12 @@ fn slot_problem(
     study: &Study,
     subject: &Subject,
     plan: &StudyPlan,
+    varies: &[bool],
     mut designs: Vec<Vec<StoryDesign>>,
     slots: Vec<usize>,
 ) -> Result<Problem> {
-    let varies = varying(study);
     for (space, designs) in designs.iter_mut().enumerate() {
-        if !is_shared(plan, &varies, space) {
+        if !is_shared(plan, varies, space) {
             designs.clear();
         }
     }
