@@ -1,6 +1,6 @@
 //! `voxelcast plan`, `run --shard`, `merge` and `slurm`: a study over several machines.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 
@@ -13,8 +13,8 @@ use crate::error::Result;
 use crate::pipeline::reporter::Reporter;
 use crate::pipeline::slurm::{JobSettings, compose, quoted, submit};
 use crate::pipeline::study::{
-    Choices, RunOptions, ShardId, ShardPlan, make_features, merge, parse_shard, plan_shards,
-    read_inputs, run_shard,
+    Choices, ShardId, ShardPlan, make_features, merge, parse_shard, plan_shards, read_inputs,
+    run_shard,
 };
 use crate::report::table;
 use crate::study;
@@ -30,7 +30,8 @@ pub fn plan(args: &PlanArgs, context: &Context) -> Result<Output> {
     let place = (&*out, args.cut.shards);
     let plan = plan_shards(&study, &inputs, place, (choices, args.cut.force), reporter, cancel)?;
     if args.features {
-        make_features(&study, &inputs, &out, reporter, cancel)?;
+        let options = context.run_options(out.clone(), args.cut.force, false);
+        make_features(&study, &inputs, &options, reporter, cancel)?;
     }
     let document = json!({
         "schema": "voxelcast.shards/1", "out": out, "n_shards": plan.shards.len(),
@@ -49,7 +50,7 @@ pub fn shard(args: &RunArgs, shard: &str, context: &Context) -> Result<Output> {
     let id = parse_shard(shard)?;
     let study = study::read(&args.study)?;
     context.announce_device();
-    let options = options(default_out(args.out.as_ref(), &args.study), false, context);
+    let options = context.run_options(default_out(args.out.as_ref(), &args.study), false, false);
     let done = run_shard(&study, id, &options, &context.console, &context.cancel)?;
     if done.was_done {
         context.console.note("finished before: nothing to do");
@@ -69,7 +70,7 @@ pub fn shard(args: &RunArgs, shard: &str, context: &Context) -> Result<Output> {
 pub fn merge_shards(args: &MergeArgs, context: &Context) -> Result<Output> {
     let study = study::read(&args.study)?;
     let out = default_out(args.out.as_ref(), &args.study);
-    let options = options(out.clone(), args.force, context);
+    let options = context.run_options(out.clone(), args.force, false);
     let again = |shard: Option<ShardId>| match shard {
         Some(id) => shard_command(&args.study, &out, &id.to_string()),
         None => merge_command(&args.study, &out),
@@ -126,17 +127,6 @@ pub fn slurm(args: &SlurmArgs, context: &Context) -> Result<Output> {
         text += "nothing was submitted; --submit does it\n";
     }
     Ok(Output { document, text })
-}
-
-fn options(out: PathBuf, force: bool, context: &Context) -> RunOptions {
-    RunOptions {
-        out,
-        force,
-        dry_run: false,
-        n_threads: context.settings.n_threads,
-        memory_bytes: context.settings.memory_bytes,
-        device: context.settings.device.clone(),
-    }
 }
 
 fn shard_command(study: &Path, out: &Path, shard: &str) -> String {

@@ -93,7 +93,7 @@ impl Reporter for Console {
         }
     }
 
-    fn training(&self, begins: bool) {
+    fn reuses_memory(&self, begins: bool) {
         match begins {
             true => heap::keep_freed_blocks(),
             false => heap::give_back_freed_blocks(),

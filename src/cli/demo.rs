@@ -6,20 +6,12 @@ use super::args::DemoArgs;
 use super::{Context, Output};
 use crate::error::Result;
 use crate::pipeline::demo::demo;
-use crate::pipeline::study::RunOptions;
 use crate::report::table;
 
 /// Runs the whole study on the stories inside the binary.
 pub fn run_demo(args: &DemoArgs, context: &Context) -> Result<Output> {
     context.announce_device();
-    let options = RunOptions {
-        out: args.out.clone(),
-        force: args.force,
-        dry_run: false,
-        n_threads: context.settings.n_threads,
-        memory_bytes: context.settings.memory_bytes,
-        device: context.settings.device.clone(),
-    };
+    let options = context.run_options(args.out.clone(), args.force, false);
     let results = demo(&options, &context.console, &context.cancel)?;
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let mut rows = vec![

@@ -4,38 +4,28 @@ use candle_core::Device;
 use serde_json::json;
 
 use super::encoder_args::{EmbedArgs, EncoderCommand, HyperArgs, SweepArgs, TrainArgs};
-use super::settings::usage;
+use super::settings::{CommonSettings, usage};
 use super::{Context, Output};
 use crate::error::Result;
 use crate::nn::TrainSettings;
 use crate::nn::examples::Windows;
 use crate::nn::schedule::Schedule;
 use crate::pipeline::encoder::{
-    EmbedJob, Grid, NamedWords, SweepJob, Swept, TrainJob, Trained, candle_device, embed,
+    EmbedJob, Grid, NamedWords, SweepJob, Swept, TrainJob, Trained, embed, language_device,
     read_text, sweep, train,
 };
 use crate::pipeline::reporter::Reporter;
 use crate::report::table;
 use crate::stimuli::read_stories;
 
-/// Runs one of them. `is_auto`: the user left the device to the program.
-pub fn encoder(command: &EncoderCommand, context: &Context, is_auto: bool) -> Result<Output> {
-    let device = device(context, is_auto)?;
+/// Runs one of them.
+pub fn encoder(command: &EncoderCommand, context: &Context) -> Result<Output> {
+    let CommonSettings { device, device_is_auto, .. } = &context.settings;
+    let device = language_device(device, *device_is_auto, &context.console)?;
     match command {
         EncoderCommand::Train(args) => train_command(args, context, &device),
         EncoderCommand::Sweep(args) => sweep_command(args, context, &device),
         EncoderCommand::Embed(args) => embed_command(args, &device),
-    }
-}
-
-/// candle's name for the device; the CPU where it was left open and candle cannot use the card.
-fn device(context: &Context, is_auto: bool) -> Result<Device> {
-    match candle_device(&context.settings.device) {
-        Err(problem) if is_auto => {
-            context.console.note(&format!("device: cpu instead ({problem})"));
-            Ok(Device::Cpu)
-        }
-        other => other,
     }
 }
 

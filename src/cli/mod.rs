@@ -20,6 +20,7 @@ mod ridge;
 mod settings;
 mod study;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,6 +32,7 @@ use settings::CommonSettings;
 
 use crate::error::Result;
 use crate::pipeline::reporter::Reporter;
+use crate::pipeline::study::RunOptions;
 
 /// What a command prints on stdout.
 struct Output {
@@ -48,6 +50,19 @@ struct Context {
 }
 
 impl Context {
+    /// How a study is run.
+    fn run_options(&self, out: PathBuf, force: bool, dry_run: bool) -> RunOptions {
+        RunOptions {
+            out,
+            force,
+            dry_run,
+            n_threads: self.settings.n_threads,
+            memory_bytes: self.settings.memory_bytes,
+            device: self.settings.device.clone(),
+            device_is_auto: self.settings.device_is_auto,
+        }
+    }
+
     fn announce_device(&self) {
         let CommonSettings { device, device_reason, n_threads, .. } = &self.settings;
         self.console.note(&format!("device: {device}, {n_threads} threads ({device_reason})"));
@@ -98,9 +113,7 @@ fn dispatch(cli: &Cli) -> Result<()> {
         Command::Resample(args) => arrays::resample(args)?,
         Command::Delay(args) => arrays::delay(args)?,
         Command::Features(args) => features::features(args, &context)?,
-        Command::Encoder(command) => {
-            encoder::encoder(command, &context, cli.common.device == "auto")?
-        }
+        Command::Encoder(command) => encoder::encoder(command, &context)?,
         Command::Simulate(args) => features::simulate(args, &context)?,
         Command::Bench(args) => bench::bench(args, &context)?,
         Command::Devices => devices::devices(&context),

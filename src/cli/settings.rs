@@ -17,6 +17,8 @@ pub struct CommonSettings {
     pub volume: Volume,
     /// The device taken.
     pub device: Device,
+    /// The choice was left to the program.
+    pub device_is_auto: bool,
     /// The sentence about it.
     pub device_reason: String,
     /// Threads.
@@ -46,7 +48,16 @@ impl CommonSettings {
             (_, true) => Volume::Verbose,
             _ => Volume::Normal,
         };
-        Ok(Self { json: args.json, volume, device, device_reason, n_threads, memory_bytes })
+        let device_is_auto = args.device == "auto";
+        Ok(Self {
+            json: args.json,
+            volume,
+            device,
+            device_is_auto,
+            device_reason,
+            n_threads,
+            memory_bytes,
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Context, Output};
 use crate::error::Result;
 use crate::pipeline::language::check_models;
 use crate::pipeline::reporter::Reporter;
-use crate::pipeline::study::{RunOptions, StudyPlan, StudyResults, read_inputs, run, split};
+use crate::pipeline::study::{StudyPlan, StudyResults, read_inputs, run, split};
 use crate::report::table;
 use crate::ridge::folds::Dealt;
 use crate::ridge::route::duration;
@@ -27,14 +27,7 @@ pub fn run_study(args: &RunArgs, context: &Context) -> Result<Output> {
     }
     let out = default_out(args.out.as_ref(), &args.study);
     context.announce_device();
-    let options = RunOptions {
-        out: out.clone(),
-        force: args.force,
-        dry_run: args.dry_run,
-        n_threads: context.settings.n_threads,
-        memory_bytes: context.settings.memory_bytes,
-        device: context.settings.device.clone(),
-    };
+    let options = context.run_options(out.clone(), args.force, args.dry_run);
     finished_output(&out, run(&study, &options, &context.console, &context.cancel)?, context)
 }
 

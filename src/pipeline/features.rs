@@ -85,7 +85,9 @@ pub fn run(
     warnings.iter().for_each(|warning| reporter.warn(warning));
     let all: Vec<usize> = (0..stories.len()).collect();
     let cache = job.out.join(".cache");
-    let work = LanguageWork { cache: &cache, encoder: None, is_plan: false, reporter, cancel };
+    let device = &candle_core::Device::Cpu;
+    let work =
+        LanguageWork { cache: &cache, device, encoder: None, is_plan: false, reporter, cancel };
     let space = word_space(&job.kind, Path::new(""), &stories, &all, &work)?;
     let Some(space) = space else {
         return Err(Error::Usage {

@@ -23,6 +23,8 @@ use crate::study::{Epoch, ModelSource, SpaceKind, Study};
 pub struct LanguageWork<'a> {
     /// Folder of what was computed before, and of what is.
     pub cache: &'a Path,
+    /// Where models compute.
+    pub device: &'a Device,
     /// How encoders are trained, where they can be.
     pub encoder: Option<&'a TrainSettings>,
     /// Shapes only: nothing is computed or written.
@@ -73,10 +75,10 @@ pub fn model_folder(
     let texts: Vec<(&str, &[String])> =
         train.iter().map(|&s| (stories[s].name.as_str(), stories[s].words.as_slice())).collect();
     let Some(epoch) = epoch else {
-        return untrained_cached(&texts, settings, &Device::Cpu, work.cache);
+        return untrained_cached(&texts, settings, work.device, work.cache);
     };
     let folder =
-        train_cached(&texts, settings, &Device::Cpu, work.cache, work.reporter, work.cancel)?;
+        train_cached(&texts, settings, work.device, work.cache, work.reporter, work.cancel)?;
     Ok(match epoch {
         Epoch::Best => folder,
         Epoch::Last => folder.join(LAST_EPOCH),
@@ -178,7 +180,7 @@ fn compute_missing(
     if missing.is_empty() {
         return Ok(());
     }
-    let model = open(folder, &Device::Cpu)?;
+    let model = open(folder, work.device)?;
     let n_words: usize = missing.iter().map(|(story, _)| story.words.len()).sum();
     work.reporter.step(&format!(
         "{}: layer {} of {n_words} words, context {}, {} pieces a window",

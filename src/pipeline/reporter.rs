@@ -18,8 +18,9 @@ pub trait Reporter: Sync {
     fn advance(&self, n: u64);
     /// Ends the bar.
     fn finish(&self);
-    /// A training begins or has ended: memory that is freed meanwhile is taken again at once.
-    fn training(&self, _begins: bool) {}
+    /// A training, or other work that makes the same blocks again and again, begins or has ended:
+    /// memory that is freed meanwhile is taken again at once.
+    fn reuses_memory(&self, _begins: bool) {}
 }
 
 /// Says nothing; for tests and embedding.

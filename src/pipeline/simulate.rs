@@ -114,6 +114,7 @@ fn features(
     let cache = job.out.join(".cache");
     let work = LanguageWork {
         cache: &cache,
+        device: &candle_core::Device::Cpu,
         encoder: None,
         is_plan: false,
         reporter,

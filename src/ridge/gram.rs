@@ -51,14 +51,11 @@ pub fn lag_products(design: &StoryDesign, d: usize, delays: &[i64], par: Par) ->
     let x = Doubled::new(design);
     let product = |difference: usize| {
         let mut product = Mat::zeros(d, d);
-        let shared = x.n_rows().saturating_sub(difference);
-        x.add_product(difference, 0..shared, 1.0, product.as_mut(), par);
+        x.add_product(difference, design.n_trs().saturating_sub(difference), product.as_mut(), par);
         product
     };
     let products = differences(&delay_pairs(delays)).into_iter().map(product).collect();
-    let mut sums = vec![0.0; d];
-    x.add_sums(0..x.n_rows(), 1.0, &mut sums);
-    LagProducts { products, sums }
+    LagProducts { products, sums: x.sums(d) }
 }
 
 /// Pairs of delays (i, j) with b − a ≥ 0, and that difference.
@@ -109,36 +106,32 @@ fn moments_from(
     }
     // Rows at a story's ends that some pair of delays does not see, and those they are paired with.
     let n_ends = 2 * delays.iter().map(|delay| delay.unsigned_abs() as usize).max().unwrap_or(0);
-    for (at, design) in designs.iter().enumerate() {
+    let ends: Vec<Ends> = designs.iter().map(|design| Ends::of(design, n_ends)).collect();
+    for &(i, j, difference) in &pairs {
+        let block = gram.as_mut().submatrix_mut(i * d, j * d, d, d);
+        let (later, rows) = unseen_rows(&ends, d, (delays[i], delays[j]));
+        add_outer(block, difference == 0, (later.as_ref(), rows.as_ref()), -1.0, par);
+    }
+    for (at, (design, ends)) in designs.iter().zip(&ends).enumerate() {
         let known = known.get(at);
-        let x = match known {
-            Some(_) => Doubled::ends(design, n_ends),
-            None => Doubled::new(design),
-        };
-        let n = x.n_rows();
-        for (difference, whole) in wholes.iter_mut().filter(|_| known.is_none()) {
-            let shared = n.saturating_sub(*difference);
-            x.add_product(*difference, 0..shared, 1.0, whole.as_mut(), par);
-        }
-        for &(i, j, difference) in &pairs {
-            for range in unseen(n, delays[i], delays[j]) {
-                let block = gram.as_mut().submatrix_mut(i * d, j * d, d, d);
-                x.add_product(difference, range, -1.0, block, Par::Seq);
+        let whole_sums: Vec<f64> = match known {
+            Some(known) => (0..d).map(|i| known.sums[columns.map_or(i, |c| c[i])]).collect(),
+            None => {
+                let x = Doubled::new(design);
+                for (difference, whole) in &mut wholes {
+                    let shared = ends.n_rows.saturating_sub(*difference);
+                    x.add_product(*difference, shared, whole.as_mut(), par);
+                }
+                x.sums(d)
             }
-        }
+        };
         for (&delay, sums) in delays.iter().zip(sums.chunks_exact_mut(d.max(1))) {
+            let n = ends.n_rows;
             let first = (-delay).clamp(0, n as i64);
             let last = (n as i64 - delay).clamp(0, n as i64).max(first);
-            let (first, last) = (first as usize, last as usize);
-            match known {
-                Some(known) => {
-                    for (i, sum) in sums.iter_mut().enumerate() {
-                        *sum += known.sums[columns.map_or(i, |columns| columns[i])];
-                    }
-                    x.add_sums(0..first, -1.0, sums);
-                    x.add_sums(last..n, -1.0, sums);
-                }
-                None => x.add_sums(first..last, 1.0, sums),
+            sums.iter_mut().zip(&whole_sums).for_each(|(sum, all)| *sum += all);
+            for row in (0..first as usize).chain(last as usize..n) {
+                sums.iter_mut().zip(ends.row(row)).for_each(|(sum, value)| *sum -= value);
             }
         }
     }
@@ -176,11 +169,80 @@ fn unseen(n: usize, a: i64, b: i64) -> [Range<usize>; 2] {
     [0..low as usize, high as usize..whole as usize]
 }
 
+/// Rows at both ends of a block, as f64.
+struct Ends {
+    /// `(n_features, n)`: the first rows as columns, then the last ones, or all of them.
+    rows: Mat<f64>,
+    /// How many of them stand at the block's start.
+    n_first: usize,
+    /// Rows of the block.
+    n_rows: usize,
+}
+
+impl Ends {
+    /// `n_ends` rows at either end.
+    fn of(design: &StoryDesign, n_ends: usize) -> Self {
+        let n_rows = design.n_trs();
+        let n_first = if n_rows > 2 * n_ends { n_ends } else { n_rows };
+        let n = n_rows.min(2 * n_ends);
+        let mut rows = Mat::zeros(design.n_features(), n);
+        for at in 0..n {
+            let t = if at < n_first { at } else { n_rows - n + at };
+            let to = rows.col_as_slice_mut(at);
+            match design {
+                StoryDesign::Dense(x) => {
+                    to.iter_mut().zip(x.row(t)).for_each(|(to, &value)| *to = f64::from(value));
+                }
+                StoryDesign::Sparse { rows, center } => {
+                    to.iter_mut().zip(center).for_each(|(to, &c)| *to = -f64::from(c));
+                    for e in rows.indptr[t]..rows.indptr[t + 1] {
+                        to[rows.indices[e] as usize] += f64::from(rows.values[e]);
+                    }
+                }
+            }
+        }
+        Self { rows, n_first, n_rows }
+    }
+
+    fn row(&self, t: usize) -> &[f64] {
+        let n_left_out = self.n_rows - self.rows.ncols();
+        self.rows.col_as_slice(if t < self.n_first { t } else { t - n_left_out })
+    }
+}
+
+/// Of all blocks, the rows u + b − a and u of pairs that no row of the design sees, side by side.
+fn unseen_rows(ends: &[Ends], d: usize, (a, b): (i64, i64)) -> (Mat<f64>, Mat<f64>) {
+    let of_block = |ends: &'_ Ends| unseen(ends.n_rows, a, b).into_iter().flatten();
+    let n = ends.iter().map(|ends| of_block(ends).count()).sum();
+    let (mut later, mut rows) = (Mat::zeros(d, n), Mat::zeros(d, n));
+    let pairs = ends.iter().flat_map(|ends| of_block(ends).map(move |u| (ends, u)));
+    for (at, (ends, u)) in pairs.enumerate() {
+        later.col_as_slice_mut(at).copy_from_slice(ends.row(u + (b - a) as usize));
+        rows.col_as_slice_mut(at).copy_from_slice(ends.row(u));
+    }
+    (later, rows)
+}
+
+/// out += sign · left rightᵀ; its lower triangle alone if it `is_symmetric`.
+fn add_outer(
+    out: MatMut<'_, f64>,
+    is_symmetric: bool,
+    (left, right): (MatRef<'_, f64>, MatRef<'_, f64>),
+    sign: f64,
+    par: Par,
+) {
+    let right = right.transpose();
+    if is_symmetric {
+        let (lower, whole) = (BlockStructure::TriangularLower, BlockStructure::Rectangular);
+        triangular::matmul(out, lower, Accum::Add, left, whole, right, whole, sign, par);
+    } else {
+        matmul(out, Accum::Add, left, right, sign, par);
+    }
+}
+
 /// One block's rows, as f64 where dense.
 enum Doubled<'a> {
     Dense(Mat<f64>),
-    /// The first and the last rows alone, and how many there are in all.
-    Ends(Mat<f64>, Mat<f64>, usize),
     Sparse(&'a SparseRows, &'a [f32]),
 }
 
@@ -195,103 +257,36 @@ impl<'a> Doubled<'a> {
         }
     }
 
-    /// Of a dense block no more than `n_ends` rows at either end.
-    fn ends(design: &'a StoryDesign, n_ends: usize) -> Self {
-        match design {
-            StoryDesign::Dense(x) if x.nrows() > 2 * n_ends => {
-                let n = x.nrows();
-                let part = |first: usize| {
-                    Mat::from_fn(x.ncols(), n_ends, |f, t| f64::from(x[(first + t, f)]))
-                };
-                Self::Ends(part(0), part(n - n_ends), n)
-            }
-            _ => Self::new(design),
-        }
-    }
-
-    /// Some rows of a dense block, as columns.
-    fn rows(&self, range: Range<usize>) -> Option<MatRef<'_, f64>> {
-        match self {
-            Self::Dense(x) => Some(x.as_ref().subcols(range.start, range.len())),
-            Self::Ends(first, _, _) if range.end <= first.ncols() => {
-                Some(first.as_ref().subcols(range.start, range.len()))
-            }
-            Self::Ends(_, last, n) => {
-                Some(last.as_ref().subcols(range.start - (n - last.ncols()), range.len()))
-            }
-            Self::Sparse(..) => None,
-        }
-    }
-
-    fn n_rows(&self) -> usize {
-        match self {
-            Self::Dense(x) => x.ncols(),
-            Self::Ends(_, _, n) => *n,
-            Self::Sparse(rows, _) => rows.indptr.len() - 1,
-        }
-    }
-
-    /// out += sign · Σ_{u in range} x[u + difference]ᵀ x[u]; the lower triangle alone for
+    /// out += Σ x[u + difference]ᵀ x[u] over the first `n` rows u; the lower triangle alone for
     /// difference 0.
-    fn add_product(
-        &self,
-        difference: usize,
-        range: Range<usize>,
-        sign: f64,
-        out: MatMut<'_, f64>,
-        par: Par,
-    ) {
-        if range.is_empty() {
-            return;
-        }
+    fn add_product(&self, difference: usize, n: usize, out: MatMut<'_, f64>, par: Par) {
         match self {
-            Self::Dense(_) | Self::Ends(..) => {
-                let later = range.start + difference..range.end + difference;
-                let (Some(left), Some(right)) = (self.rows(later), self.rows(range)) else {
-                    return;
-                };
-                if difference == 0 {
-                    triangular::matmul(
-                        out,
-                        BlockStructure::TriangularLower,
-                        Accum::Add,
-                        left,
-                        BlockStructure::Rectangular,
-                        right.transpose(),
-                        BlockStructure::Rectangular,
-                        sign,
-                        par,
-                    );
-                } else {
-                    matmul(out, Accum::Add, left, right.transpose(), sign, par);
-                }
+            Self::Dense(x) => {
+                let (left, right) = (x.as_ref().subcols(difference, n), x.as_ref().subcols(0, n));
+                add_outer(out, difference == 0, (left, right), 1.0, par);
             }
-            Self::Sparse(rows, center) => {
-                add_sparse_product(rows, center, difference, range, sign, out);
-            }
+            Self::Sparse(rows, center) => add_sparse_product(rows, center, difference, n, out),
         }
     }
 
-    /// sums += sign · Σ of some rows.
-    fn add_sums(&self, range: Range<usize>, sign: f64, sums: &mut [f64]) {
+    /// Σ of all rows.
+    fn sums(&self, d: usize) -> Vec<f64> {
+        let mut sums = vec![0.0; d];
         match self {
-            Self::Dense(_) | Self::Ends(..) => {
-                let Some(rows) = self.rows(range) else { return };
-                for row in rows.col_iter() {
-                    for (sum, &value) in sums.iter_mut().zip(row.iter()) {
-                        *sum += sign * value;
-                    }
+            Self::Dense(x) => {
+                for row in x.col_iter() {
+                    sums.iter_mut().zip(row.iter()).for_each(|(sum, &value)| *sum += value);
                 }
             }
             Self::Sparse(rows, center) => {
-                for e in rows.indptr[range.start]..rows.indptr[range.end] {
-                    sums[rows.indices[e] as usize] += sign * f64::from(rows.values[e]);
+                for (&column, &value) in rows.indices.iter().zip(&rows.values) {
+                    sums[column as usize] += f64::from(value);
                 }
-                for (sum, &c) in sums.iter_mut().zip(*center) {
-                    *sum -= sign * range.len() as f64 * f64::from(c);
-                }
+                let n = rows.n_rows() as f64;
+                sums.iter_mut().zip(*center).for_each(|(sum, &c)| *sum -= n * f64::from(c));
             }
         }
+        sums
     }
 }
 
@@ -300,15 +295,14 @@ fn add_sparse_product(
     x: &SparseRows,
     center: &[f32],
     difference: usize,
-    range: Range<usize>,
-    sign: f64,
+    n_pairs: usize,
     mut out: MatMut<'_, f64>,
 ) {
-    let n = range.len() as f64;
+    let n = n_pairs as f64;
     let mut left_sums = vec![0.0; x.n_cols];
     let mut right_sums = vec![0.0; x.n_cols];
     let entries = |row: usize| x.indptr[row]..x.indptr[row + 1];
-    for u in range {
+    for u in 0..n_pairs {
         for e in entries(u) {
             right_sums[x.indices[e] as usize] += f64::from(x.values[e]);
         }
@@ -316,7 +310,7 @@ fn add_sparse_product(
             left_sums[x.indices[e] as usize] += f64::from(x.values[e]);
         }
         for r in entries(u) {
-            let (column, right) = (x.indices[r] as usize, sign * f64::from(x.values[r]));
+            let (column, right) = (x.indices[r] as usize, f64::from(x.values[r]));
             for l in entries(u + difference) {
                 out[(x.indices[l] as usize, column)] += right * f64::from(x.values[l]);
             }
@@ -328,7 +322,7 @@ fn add_sparse_product(
     for &j in &used {
         for &i in &used {
             let (ci, cj) = (f64::from(center[i]), f64::from(center[j]));
-            out[(i, j)] += sign * (n * ci * cj - left_sums[i] * cj - ci * right_sums[j]);
+            out[(i, j)] += n * ci * cj - left_sums[i] * cj - ci * right_sums[j];
         }
     }
 }

@@ -34,9 +34,9 @@ pub fn train_cached(
     let name = format!("encoder-{}", &hasher.finalize().to_hex()[..16]);
     let out = cache.join(name);
     let job = TrainJob { texts: stories, settings, out: &out, device, checkpoint_s: CHECKPOINT_S };
-    reporter.training(true);
+    reporter.reuses_memory(true);
     let trained = train(&job, reporter, cancel);
-    reporter.training(false);
+    reporter.reuses_memory(false);
     let trained = trained?;
     let (best, baseline) = (trained.best, trained.unigram_loss);
     reporter.note(&format!(

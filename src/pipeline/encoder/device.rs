@@ -2,12 +2,32 @@
 
 use crate::backend::device::Device;
 use crate::error::Result;
+use crate::pipeline::reporter::Reporter;
+
+/// candle's name for the device that was taken; the CPU, with a note, where the choice was left to
+/// the program (`is_auto`) and candle cannot use the card.
+///
+/// # Errors
+/// As [`candle_device`], for a card that was asked for.
+pub fn language_device(
+    device: &Device,
+    is_auto: bool,
+    reporter: &dyn Reporter,
+) -> Result<candle_core::Device> {
+    match candle_device(device) {
+        Err(problem) if is_auto => {
+            reporter.note(&format!("language models: cpu instead ({problem})"));
+            Ok(candle_core::Device::Cpu)
+        }
+        other => other,
+    }
+}
 
 /// candle's name for the device that was taken.
 ///
 /// # Errors
 /// `Error::Device` (exit 4) for a card that candle cannot use.
-pub fn candle_device(device: &Device) -> Result<candle_core::Device> {
+fn candle_device(device: &Device) -> Result<candle_core::Device> {
     match device {
         Device::Cpu => Ok(candle_core::Device::Cpu),
         #[cfg(feature = "cuda")]

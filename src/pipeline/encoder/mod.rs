@@ -17,7 +17,7 @@ mod train;
 mod untrained;
 
 pub use cached::train_cached;
-pub use device::candle_device;
+pub use device::language_device;
 pub use embed::{EmbedJob, embed};
 pub use grid::{Grid, Point};
 pub use sweep::{PointDone, SweepJob, Swept, sweep};

@@ -153,8 +153,10 @@ pub fn load_others(
         // One encoder after the other: a training uses all cores.
         let words = splits.iter().map(|(_, split)| split_words(study, inputs, split, work));
         let words = words.collect::<Result<Vec<_>>>()?;
-        let loaded = splits.par_iter().copied().zip(words).map(load);
-        fits.extend(loaded.collect::<Result<Vec<_>>>()?);
+        work.reporter.reuses_memory(true);
+        let loaded = splits.par_iter().copied().zip(words).map(load).collect::<Result<Vec<_>>>();
+        work.reporter.reuses_memory(false);
+        fits.extend(loaded?);
         bytes +=
             fits.iter().rev().take(splits.len()).map(|f| problem_bytes(&f.problem)).sum::<usize>();
         if bytes as u64 > memory_bytes / 2 {

@@ -25,6 +25,7 @@ use super::unpack::unpack;
 use crate::backend::device::Device;
 use crate::error::{Error, Result};
 use crate::pipeline::brain;
+use crate::pipeline::encoder::language_device;
 use crate::pipeline::language::{LanguageWork, publish_model};
 use crate::pipeline::memory::peak_bytes;
 use crate::pipeline::output::{write_bytes, write_json};
@@ -49,6 +50,24 @@ pub struct RunOptions {
     pub memory_bytes: u64,
     /// Where the tiles are solved.
     pub device: Device,
+    /// The choice was left to the program.
+    pub device_is_auto: bool,
+}
+
+impl RunOptions {
+    /// Where the study's language models compute.
+    /// # Errors
+    /// As [`language_device`].
+    pub fn language_device(
+        &self,
+        study: &Study,
+        reporter: &dyn Reporter,
+    ) -> Result<candle_core::Device> {
+        match study.spaces.iter().any(|space| space.kind.is_language()) && !self.dry_run {
+            true => language_device(&self.device, self.device_is_auto, reporter),
+            false => Ok(candle_core::Device::Cpu),
+        }
+    }
 }
 
 /// What a study found; arrays are in files.
@@ -143,8 +162,10 @@ fn run_or_merge(
 
     let cache = options.out.join(".cache");
     let encoder = study.encoder();
+    let device = options.language_device(study, reporter)?;
     let work = LanguageWork {
         cache: &cache,
+        device: &device,
         encoder: Some(&encoder),
         is_plan: options.dry_run,
         reporter,

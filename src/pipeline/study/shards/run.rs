@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -80,8 +80,15 @@ pub fn run_shard(
     let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
     let split = split(study, &names)?;
     let (cache, encoder) = (options.out.join(".cache"), study.encoder());
-    let work =
-        LanguageWork { cache: &cache, encoder: Some(&encoder), is_plan: false, reporter, cancel };
+    let device = &options.language_device(study, reporter)?;
+    let work = LanguageWork {
+        cache: &cache,
+        device,
+        encoder: Some(&encoder),
+        is_plan: false,
+        reporter,
+        cancel,
+    };
     let words = word_spaces(study, &inputs.stories, &split, &mut Vec::new(), &work)?;
     let borrowed: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
     let Choices { n_threads, memory_bytes } = shards.choices;
@@ -196,15 +203,22 @@ fn subjects_of(voxels: &[Range<usize>]) -> Range<usize> {
 pub fn make_features(
     study: &Study,
     inputs: &Inputs,
-    out: &Path,
+    options: &RunOptions,
     reporter: &dyn Reporter,
     cancel: &AtomicBool,
 ) -> Result<()> {
     let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
     let split = split(study, &names)?;
-    let (cache, encoder) = (out.join(".cache"), study.encoder());
-    let work =
-        LanguageWork { cache: &cache, encoder: Some(&encoder), is_plan: false, reporter, cancel };
+    let (cache, encoder) = (options.out.join(".cache"), study.encoder());
+    let device = &options.language_device(study, reporter)?;
+    let work = LanguageWork {
+        cache: &cache,
+        device,
+        encoder: Some(&encoder),
+        is_plan: false,
+        reporter,
+        cancel,
+    };
     for space in study.spaces.iter().filter(|space| space.kind.is_language()) {
         word_space(&space.kind, &study.folder, &inputs.stories, &split.train, &work)?;
     }
