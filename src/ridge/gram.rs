@@ -260,6 +260,9 @@ impl<'a> Doubled<'a> {
     /// out += Σ x[u + difference]ᵀ x[u] over the first `n` rows u; the lower triangle alone for
     /// difference 0.
     fn add_product(&self, difference: usize, n: usize, out: MatMut<'_, f64>, par: Par) {
+        if n == 0 {
+            return;
+        }
         match self {
             Self::Dense(x) => {
                 let (left, right) = (x.as_ref().subcols(difference, n), x.as_ref().subcols(0, n));
