@@ -14,8 +14,9 @@ use crate::error::Result;
 use crate::io::output::PartialFile;
 use crate::pipeline::memory::peak_bytes;
 use crate::pipeline::reporter::Reporter;
-use crate::pipeline::ridge::{RidgeJob, RidgeSummary, RowFolds, run};
+use crate::pipeline::ridge::{RidgeJob, RowFolds, run};
 use crate::pipeline::ridge_bands::{BandColumns, BandJob, BandPoints};
+use crate::pipeline::ridge_fit::{FitSettings, RidgeSummary};
 use crate::pipeline::study::hash_file;
 use crate::ridge::{AlphaGrid, BandSampling};
 
@@ -30,25 +31,28 @@ pub fn ridge(args: &RidgeArgs, context: &Context) -> Result<super::Output> {
             return Err(usage(flag, format!("expected 0 to 1, got {value}"), ""));
         }
     }
-    let job = RidgeJob {
-        x: args.x.clone(),
-        y: args.y.clone(),
-        folds: row_folds(args)?,
-        test: args.x_test.clone().zip(args.y_test.clone()),
+    let settings = FitSettings {
         alphas: if huth { grid.from_huth() } else { grid },
         scorer: parse_scorer("--scorer", &args.scorer)?,
         solver: args.solver.parse()?,
         fit_intercept: !args.no_intercept,
         alpha_tolerance: args.alpha_tolerance,
         basis_tolerance: args.basis_tolerance,
-        bands: bands(args)?,
-        predict: args.predict,
-        out: args.out.clone(),
         device: context.settings.device.clone(),
         n_threads: context.settings.n_threads,
         memory_bytes: context.settings.memory_bytes,
     };
-    match (&job.bands, &job.device) {
+    let job = RidgeJob {
+        x: args.x.clone(),
+        y: args.y.clone(),
+        folds: row_folds(args)?,
+        test: args.x_test.clone().zip(args.y_test.clone()),
+        settings,
+        bands: bands(args)?,
+        predict: args.predict,
+        out: args.out.clone(),
+    };
+    match (&job.bands, &job.settings.device) {
         (Some(_), device) if *device != Device::Cpu => {
             context.console.note("device: cpu (a search over bands does not run on a card)")
         }

@@ -1,13 +1,13 @@
-//! The designs of `voxelcast ridge`, as the route needs them.
+//! The designs of one ridge, as the route needs them.
 
 use std::ops::Range;
 
 use ndarray::Array2;
 
-use super::ridge::Runs;
+use super::matrix_tiles::MatrixTiles;
+use super::ridge_fit::Runs;
 use crate::backend::Space;
 use crate::error::{Error, Result};
-use crate::io::npy::{Kind, NpyFile};
 use crate::matrix::StoryDesign;
 use crate::ridge::Route;
 
@@ -22,12 +22,12 @@ pub struct RidgeDesign {
 /// Reads a design and gathers the rows of each block.
 ///
 /// The column means are taken off before the values are rounded to f32, for products in f32. The
-/// svd route takes the file's values as they are, in f64 if they are: it centres by itself.
+/// svd route takes the values as they are, in f64 if they are: it centres by itself.
 /// # Errors
 /// Those of reading; `Error::Values` (exit 3) for NaN and infinities.
 pub fn ridge_design(
-    file: &NpyFile,
-    test: Option<&NpyFile>,
+    file: &dyn MatrixTiles,
+    test: Option<&dyn MatrixTiles>,
     runs: &[Runs],
     route: Route,
     fit_intercept: bool,
@@ -64,12 +64,8 @@ pub fn ridge_design(
 }
 
 /// The values as f32, and what that leaves of f64 values, if anything.
-fn read_halves(file: &NpyFile) -> Result<(Array2<f32>, Option<Array2<f32>>)> {
-    if file.dtype().kind != Kind::F64 {
-        return Ok((read_design(file)?, None));
-    }
-    let shape = (file.n_rows(), file.n_cols());
-    let x = file.read_f64()?.into_shape_with_order(shape).expect("rows times columns in C order");
+fn read_halves(file: &dyn MatrixTiles) -> Result<(Array2<f32>, Option<Array2<f32>>)> {
+    let Some(x) = file.read_f64()? else { return Ok((read_design(file)?, None)) };
     let high = x.mapv(|value| value as f32);
     check_finite(file, high.as_slice().expect("a new array is contiguous"))?;
     let rest = ndarray::Zip::from(&x).and(&high).map_collect(|&x, &h| (x - f64::from(h)) as f32);
@@ -78,7 +74,7 @@ fn read_halves(file: &NpyFile) -> Result<(Array2<f32>, Option<Array2<f32>>)> {
 }
 
 /// The whole design as f32; NaN and infinities are an error.
-fn read_design(file: &NpyFile) -> Result<Array2<f32>> {
+fn read_design(file: &dyn MatrixTiles) -> Result<Array2<f32>> {
     let (n, p) = (file.n_rows(), file.n_cols());
     let mut x = Array2::<f32>::zeros((n, p));
     let out = x.as_slice_mut().expect("a new array is contiguous");
@@ -87,11 +83,11 @@ fn read_design(file: &NpyFile) -> Result<Array2<f32>> {
     Ok(x)
 }
 
-fn check_finite(file: &NpyFile, values: &[f32]) -> Result<()> {
+fn check_finite(file: &dyn MatrixTiles, values: &[f32]) -> Result<()> {
     let p = file.n_cols();
     if let Some(i) = values.iter().position(|v| !v.is_finite()) {
         return Err(Error::Values {
-            place: file.path().display().to_string(),
+            place: file.place(),
             problem: format!(
                 "expected finite numbers, got {} in row {}, column {}",
                 values[i],

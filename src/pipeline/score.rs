@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
+use super::matrix_tiles::MatrixTiles;
 use super::output::{write_bytes, write_json};
 use super::predict::{PREDICTIONS, PredictedModel, Predictions, SCHEMA};
 use super::reporter::Reporter;
@@ -70,7 +71,8 @@ pub fn run(job: &ScoreJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
             return Err(Error::Interrupted);
         }
         let pairs = open_pairs(job, model, &stories)?;
-        let (total, within) = correlations(&pairs, model.n_voxels)?;
+        let tiles = pairs.iter().map(|(predicted, bold)| -> Pair<'_> { (predicted, bold) });
+        let (total, within) = correlations(&tiles.collect::<Vec<_>>(), model.n_voxels)?;
         let row = |story: Option<&str>, scores: &[f32]| ScoreRow {
             subject: model.subject.clone(),
             space: model.space.clone(),
@@ -179,8 +181,14 @@ impl Sums {
     }
 }
 
-/// r of every voxel over all pairs, `(n_voxels)`, and within each, `(n_pairs, n_voxels)`.
-fn correlations(pairs: &[(NpyFile, NpyFile)], n_voxels: usize) -> Result<(Vec<f32>, Vec<f32>)> {
+/// Predicted and measured BOLD, of one shape.
+pub type Pair<'a> = (&'a dyn MatrixTiles, &'a dyn MatrixTiles);
+
+/// r of every voxel over all pairs, `(n_voxels)`, and within each, `(n_pairs, n_voxels)`. A voxel
+/// that is constant, or NaN or infinite anywhere, has no r: NaN.
+/// # Errors
+/// Those of reading.
+pub fn correlations(pairs: &[Pair<'_>], n_voxels: usize) -> Result<(Vec<f32>, Vec<f32>)> {
     let mut total = vec![f32::NAN; n_voxels];
     let mut within = vec![f32::NAN; pairs.len() * n_voxels];
     let (mut p, mut y) = (Vec::new(), Vec::new());
@@ -190,9 +198,9 @@ fn correlations(pairs: &[(NpyFile, NpyFile)], n_voxels: usize) -> Result<(Vec<f3
         let mut all = vec![Sums::default(); width];
         let mut shift: Option<Vec<(f64, f64)>> = None;
         for (index, (predicted, bold)) in pairs.iter().enumerate() {
-            for (file, values) in [(predicted, &mut p), (bold, &mut y)] {
-                values.resize(file.n_rows() * width, 0f32);
-                file.read_columns(0..file.n_rows(), cols.clone(), values)?;
+            for (matrix, values) in [(predicted, &mut p), (bold, &mut y)] {
+                values.resize(matrix.n_rows() * width, 0f32);
+                matrix.read_columns(0..matrix.n_rows(), cols.clone(), values)?;
             }
             let both = || p.iter().zip(&y).map(|(&p, &y)| (f64::from(p), f64::from(y)));
             let shift = shift.get_or_insert_with(|| both().take(width).collect());

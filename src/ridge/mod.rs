@@ -21,5 +21,5 @@ pub mod svd;
 
 pub use alphas::AlphaGrid;
 pub use bands::{BandSampling, BandSpec};
-pub use prepare::{ModelSpec, prepare};
+pub use prepare::{ModelSpec, prepare, prepare_moments};
 pub use route::{Route, Solver};

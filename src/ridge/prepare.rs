@@ -123,6 +123,40 @@ pub fn prepare(
     Ok((problem, Prepared { conditioning }))
 }
 
+/// The same from the moments of each fold's rows, without the rows: one model, on the Gram route.
+///
+/// # Errors
+/// `Error::Numerical` from the decompositions.
+pub fn prepare_moments(
+    folds: &[FoldMoments],
+    settings: PathSettings,
+) -> Result<(Problem, Conditioning)> {
+    let blocks = folds.iter().enumerate();
+    let blocks: Vec<Block> =
+        blocks.map(|(fold, moments)| Block { fold, n_rows: moments.n_rows }).collect();
+    let n_features = folds[0].sums.len();
+    let space = Space { delays: vec![0], n_features, ..Space::default() };
+    let (route, wants_coef) = (Route::Gram, true);
+    let spec = ModelSpec { space: 0, delays: vec![0], route, wants_coef, bands: None };
+    let Solved { folds: solved, full, few } =
+        solve_primal(folds, &space, &spec, &blocks, &settings)?;
+    let (rotations, worst) = parted(solved, settings.alphas.len());
+    let model = Model {
+        space: 0,
+        delays: vec![0],
+        paths: paths(&rotations, &settings)?,
+        folds: rotations,
+        full,
+        few,
+        search: None,
+        wants_coef,
+    };
+    let (n_folds, models, spaces) = (folds.len(), vec![model], vec![space]);
+    let (test_blocks, permutations) = (Vec::new(), None);
+    let problem = Problem { n_folds, blocks, test_blocks, spaces, models, settings, permutations };
+    Ok((problem, worst))
+}
+
 /// A model, solved in one of two ways: with eigenvectors, or `few` and nothing in `folds`.
 struct Solved {
     folds: Vec<(Rotation, Conditioning)>,
@@ -153,8 +187,8 @@ fn solve_primal(
     let all = total(&folds);
     let center = settings.fit_intercept;
     let val_rows = |k: usize| {
-        // Fewer rows than half the columns: they are the smaller factor.
-        let is_short = 2 * folds[k].n_rows < all.gram.nrows();
+        // Fewer rows than half the columns: they are the smaller factor, where there are any.
+        let is_short = 2 * folds[k].n_rows < all.gram.nrows() && !space.train.is_empty();
         is_short.then(|| delayed_fold(space, &spec.delays, blocks, k, 0))
     };
     if is_cheaper(settings, all.gram.nrows())

@@ -6,6 +6,7 @@ pub mod correlation;
 mod engine;
 mod few;
 mod fits;
+mod moments;
 pub mod panels;
 pub mod path;
 pub mod permutation;
@@ -20,3 +21,4 @@ pub mod xty;
 
 pub use engine::CpuEngine;
 pub use fits::FitTile;
+pub use moments::TileMoments;

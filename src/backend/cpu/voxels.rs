@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::moments::TileMoments;
 use super::panels::of_panel;
 use super::product::{PANEL, PanelRow};
 
@@ -54,6 +55,16 @@ impl VoxelSums {
         let (to, from) = (fold * width, other_fold * width);
         add_to(&mut self.sums[to..to + width], &other.sums[from..from + width]);
         add_to(&mut self.squares[to..to + width], &other.squares[from..from + width]);
+    }
+
+    /// Takes sums that were made elsewhere, after [`VoxelSums::begin`].
+    pub fn load(&mut self, tile: &TileMoments) {
+        self.shift.copy_from_slice(&tile.shift);
+        self.sums.copy_from_slice(&tile.sums);
+        self.squares.copy_from_slice(&tile.squares);
+        self.not_finite.copy_from_slice(&tile.not_finite);
+        self.varies.copy_from_slice(&tile.varies);
+        self.started = true;
     }
 
     /// True for a voxel that cannot be fitted: constant, NaN or infinite.
