@@ -24,6 +24,7 @@ use super::split::split;
 use super::unpack::unpack;
 use crate::backend::device::Device;
 use crate::error::{Error, Result};
+use crate::nn::TrainSettings;
 use crate::pipeline::brain;
 use crate::pipeline::encoder::language_device;
 use crate::pipeline::language::{LanguageWork, publish_model};
@@ -55,17 +56,42 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// Where the study's language models compute.
+    /// What the study's language models need.
     /// # Errors
     /// As [`language_device`].
-    pub fn language_device(
-        &self,
-        study: &Study,
-        reporter: &dyn Reporter,
-    ) -> Result<candle_core::Device> {
-        match study.spaces.iter().any(|space| space.kind.is_language()) && !self.dry_run {
-            true => language_device(&self.device, self.device_is_auto, reporter),
-            false => Ok(candle_core::Device::Cpu),
+    pub fn language(&self, study: &Study, reporter: &dyn Reporter) -> Result<Language> {
+        let is_needed = study.spaces.iter().any(|space| space.kind.is_language()) && !self.dry_run;
+        let device = match is_needed {
+            true => language_device(&self.device, self.device_is_auto, reporter)?,
+            false => candle_core::Device::Cpu,
+        };
+        let (cache, encoder) = (self.out.join(".cache"), study.encoder());
+        Ok(Language { cache, encoder, device, is_plan: self.dry_run })
+    }
+}
+
+/// What a [`LanguageWork`] borrows.
+pub struct Language {
+    cache: PathBuf,
+    encoder: TrainSettings,
+    device: candle_core::Device,
+    is_plan: bool,
+}
+
+impl Language {
+    /// The work.
+    pub fn work<'a>(
+        &'a self,
+        reporter: &'a dyn Reporter,
+        cancel: &'a AtomicBool,
+    ) -> LanguageWork<'a> {
+        LanguageWork {
+            cache: &self.cache,
+            device: &self.device,
+            encoder: Some(&self.encoder),
+            is_plan: self.is_plan,
+            reporter,
+            cancel,
         }
     }
 }
@@ -160,17 +186,8 @@ fn run_or_merge(
     let sharded = again.map(|_| planned_here(study, &options.out, &by_use)).transpose()?;
     mark("hashes", reporter);
 
-    let cache = options.out.join(".cache");
-    let encoder = study.encoder();
-    let device = options.language_device(study, reporter)?;
-    let work = LanguageWork {
-        cache: &cache,
-        device: &device,
-        encoder: Some(&encoder),
-        is_plan: options.dry_run,
-        reporter,
-        cancel,
-    };
+    let language = options.language(study, reporter)?;
+    let work = language.work(reporter, cancel);
     let words = word_spaces(study, &inputs.stories, &split, &mut warnings, &work)?;
     let borrowed: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
     let own = Choices { n_threads: options.n_threads, memory_bytes: options.memory_bytes };

@@ -13,7 +13,6 @@ use super::layout::{ShardId, shard_folder};
 use super::plan::{Part, ShardPlan, check_number, plan_shards, planned};
 use crate::backend::device::cpu_kind;
 use crate::error::{Error, Result};
-use crate::pipeline::language::LanguageWork;
 use crate::pipeline::memory::peak_bytes;
 use crate::pipeline::output::write_json;
 use crate::pipeline::reporter::Reporter;
@@ -79,16 +78,8 @@ pub fn run_shard(
 
     let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
     let split = split(study, &names)?;
-    let (cache, encoder) = (options.out.join(".cache"), study.encoder());
-    let device = &options.language_device(study, reporter)?;
-    let work = LanguageWork {
-        cache: &cache,
-        device,
-        encoder: Some(&encoder),
-        is_plan: false,
-        reporter,
-        cancel,
-    };
+    let language = options.language(study, reporter)?;
+    let work = language.work(reporter, cancel);
     let words = word_spaces(study, &inputs.stories, &split, &mut Vec::new(), &work)?;
     let borrowed: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
     let Choices { n_threads, memory_bytes } = shards.choices;
@@ -209,16 +200,8 @@ pub fn make_features(
 ) -> Result<()> {
     let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
     let split = split(study, &names)?;
-    let (cache, encoder) = (options.out.join(".cache"), study.encoder());
-    let device = &options.language_device(study, reporter)?;
-    let work = LanguageWork {
-        cache: &cache,
-        device,
-        encoder: Some(&encoder),
-        is_plan: false,
-        reporter,
-        cancel,
-    };
+    let language = options.language(study, reporter)?;
+    let work = language.work(reporter, cancel);
     for space in study.spaces.iter().filter(|space| space.kind.is_language()) {
         word_space(&space.kind, &study.folder, &inputs.stories, &split.train, &work)?;
     }
