@@ -38,10 +38,7 @@ pub enum Warning {
         n_voxels: usize,
     },
     /// Stories that have words or BOLD but not both.
-    #[error(
-        "stories left out: {} without BOLD ({}), {} without words ({})",
-        without_bold.len(), named(without_bold), without_words.len(), named(without_words)
-    )]
+    #[error("stories left out: {}", left_out(without_bold, without_words))]
     StoriesSkipped {
         /// Words, but no BOLD of some subject.
         without_bold: Vec<String>,
@@ -169,14 +166,23 @@ fn edges_named(models: &[(String, AlphaEdges)]) -> String {
     }
 }
 
-/// The first few names.
-fn named(names: &[String]) -> String {
+/// The first few of a list, with commas.
+pub(crate) fn named(names: &[String]) -> String {
     const SHOWN: usize = 5;
     match names.len() {
-        0 => "none".to_owned(),
         n if n <= SHOWN => names.join(", "),
         _ => format!("{}, …", names[..SHOWN].join(", ")),
     }
+}
+
+/// How many stories lack what, and which.
+fn left_out(without_bold: &[String], without_words: &[String]) -> String {
+    [(without_bold, "BOLD"), (without_words, "words")]
+        .into_iter()
+        .filter(|(stories, _)| !stories.is_empty())
+        .map(|(stories, what)| format!("{} without {what} ({})", stories.len(), named(stories)))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Share of words without a vector above which a user is told.

@@ -5,7 +5,7 @@ use super::console::Volume;
 use crate::backend::Scorer;
 use crate::backend::device::{self, Device, Precision};
 use crate::error::{Error, Result};
-use crate::pipeline::memory::{address_space_left, available_bytes};
+use crate::pipeline::memory::{AddressSpace, available_bytes};
 use crate::ridge::folds::Dealt;
 
 /// Flags of every command, checked.
@@ -40,7 +40,7 @@ impl CommonSettings {
             Some(n @ 1..=1024) => n,
             Some(n) => return Err(usage("--threads", format!("expected 1 to 1024, got {n}"), "")),
         };
-        let memory_bytes = memory(args.memory.as_deref(), address_space_left(n_threads))?;
+        let memory_bytes = memory(args.memory.as_deref(), AddressSpace::limited(n_threads))?;
         // Already built when several commands run in one process: the first size stays.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build_global();
         let volume = match (args.quiet, args.verbose) {
@@ -67,23 +67,26 @@ pub fn usage(place: &str, problem: String, hint: &str) -> Error {
     Error::Usage { place: place.into(), problem, hint: hint.into() }
 }
 
-/// Half of what is available, or what was asked for; `left` is what a limit of the process leaves.
+/// Half of what is available, or what was asked for, below a limit of the process.
 /// Memory that cannot be had ends the process in the middle of its work, so it is refused here.
-fn memory(asked: Option<&str>, left: Option<u64>) -> Result<u64> {
+fn memory(asked: Option<&str>, space: Option<AddressSpace>) -> Result<u64> {
+    let left = space.map_or(u64::MAX, |space| space.left_bytes());
     let wanted = match asked {
-        None => available_bytes().min(left.unwrap_or(u64::MAX)) / 2,
+        None => available_bytes().min(left) / 2,
         Some(text) => parse_bytes(text)?,
     };
-    match left {
-        Some(left) if wanted.max(LEAST_BYTES) > left => {
-            let wanted = wanted.max(LEAST_BYTES) >> 20;
-            let limit = "the limit on the address space (ulimit -v)";
-            let problem = format!("{limit} leaves {} MiB, expected {wanted} MiB", left >> 20);
-            Err(usage(
-                "--memory",
-                problem,
-                "give a smaller --memory or fewer --threads, or raise it",
-            ))
+    match space {
+        Some(space) if wanted.max(LEAST_BYTES) > left => {
+            let wanted = wanted.max(LEAST_BYTES);
+            let problem = format!(
+                "the limit on the address space (ulimit -v) leaves {} MiB beside threads and \
+                 program, expected {} MiB",
+                left >> 20,
+                wanted >> 20
+            );
+            let enough = space.beside_bytes.saturating_add(wanted).div_ceil(1024);
+            let hint = format!("ulimit -v {enough} is enough, fewer --threads need less of it");
+            Err(usage("--memory", problem, &hint))
         }
         _ => Ok(wanted),
     }
@@ -167,13 +170,16 @@ mod tests {
 
     #[test]
     fn memory_that_a_limit_does_not_leave_is_refused() {
-        let left = Some(500 << 20);
-        assert_eq!(memory(Some("300M"), left).unwrap(), 300 << 20);
-        assert!(memory(None, left).unwrap() <= 250 << 20);
+        let left = |mib: u64| {
+            Some(AddressSpace { limit_bytes: (900 + mib) << 20, beside_bytes: 900 << 20 })
+        };
+        assert_eq!(memory(Some("300M"), left(500)).unwrap(), 300 << 20);
+        assert!(memory(None, left(500)).unwrap() <= 250 << 20);
         assert_eq!(memory(Some("8G"), None).unwrap(), 8 << 30);
         for (asked, left, parts) in [
-            (Some("501M"), left, ["leaves 500 MiB", "expected 501 MiB"]),
-            (None, Some(63 << 20), ["leaves 63 MiB", "expected 64 MiB"]),
+            // 1,401 MiB and 964 MiB, in KiB.
+            (Some("501M"), left(500), ["leaves 500 MiB", "expected 501 MiB", "-v 1434624 is"]),
+            (None, left(63), ["leaves 63 MiB", "expected 64 MiB", "-v 987136 is enough"]),
         ] {
             let error = memory(asked, left).unwrap_err();
             assert_eq!(error.exit_code(), 2);

@@ -291,11 +291,14 @@ fn init_on_a_tree_like_ds003020_gives_a_study_that_runs() {
 fn init_on_a_tree_like_the_labs_gives_a_study_that_runs() {
     let bench = StudyBench::with_stories(32, 11, 25, 10);
     std::fs::remove_file(bench.file("s1/story0.npy")).expect("removed");
+    std::fs::copy(bench.file("s2/story1.npy"), bench.file("s2/unheard.npy")).expect("copied");
     std::fs::rename(bench.file("vectors.txt"), bench.file("glove.6d.txt")).expect("renamed");
     let study = bench.file("STUDY.toml");
     let made = init(&bench.file("."), "lab", &study);
     assert_eq!(made.code, 0, "{made:#?}");
-    assert!(made.stdout.contains("not found: BOLD of s1 for 1 stories (story0"), "{made:#?}");
+    assert!(made.stdout.contains("not found: BOLD of s1 for 1 stories (story0)"), "{made:#?}");
+    let unheard = "not found: words of 1 stories that have BOLD (unheard)";
+    assert!(made.stdout.contains(unheard), "{made:#?}");
     assert!(made.stdout.contains("found: GloVe vectors"), "{made:#?}");
     assert!(made.stdout.contains("10 stories with words and BOLD"), "{made:#?}");
     let written = std::fs::read_to_string(&study).expect("written");

@@ -1,10 +1,11 @@
 //! What a run keeps in memory: what it must by design, and not the BOLD.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-use super::workbench::{GLOVE_ONLY, HEAD, StudyBench, TAIL, text, visible_names};
+use super::workbench::{GLOVE_ONLY, HEAD, StudyBench, TAIL, text, visible_files, visible_names};
 
 const N_VOXELS: usize = 2000;
 
@@ -95,4 +96,35 @@ fn a_limit_of_the_system_that_is_too_small_is_told_before_anything_is_done() {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("expected 64 MiB"), "{said}");
     assert!(!out.exists() || visible_names(&out).is_empty());
+}
+
+#[test]
+fn a_study_finishes_under_the_limit_that_its_refusal_names_with_the_same_results() {
+    let bench = StudyBench::new(814, 60, 300);
+    for threads in ["1", "3"] {
+        let flags = ["--threads", threads, "--memory", "64M"];
+        let (free, expected) = bench.run(&[], &flags);
+        assert_eq!(free.code, 0, "{free:#?}");
+        let (study, out) = (bench.settings(&[]), bench.out());
+        let args = [&["run", text(&study), "--out", text(&out)], &flags[..]].concat();
+        let (code, said) = limited(200 << 20, &args);
+        assert_eq!(code, Some(2), "{said}");
+        let (_, named) = said.split_once("; ulimit -v ").expect("it names a limit");
+        let kib: u64 = named.split(' ').next().and_then(|n| n.parse().ok()).expect("a number");
+        println!("{threads} threads: ulimit -v {kib}");
+        let (code, said) = limited((kib - 2048) << 10, &args);
+        assert_eq!(code, Some(2), "{said}");
+        let (code, said) = limited(kib << 10, &args);
+        assert_eq!(code, Some(0), "{said}");
+        // run.json and the page tell seconds.
+        let results = |folder: &Path| -> Vec<(PathBuf, Vec<u8>)> {
+            let files = visible_files(folder).into_iter().map(|(path, bytes)| {
+                (path.strip_prefix(folder).expect("it is inside").to_owned(), bytes)
+            });
+            files
+                .filter(|(name, _)| !name.ends_with("run.json") && !name.ends_with("report.html"))
+                .collect()
+        };
+        assert!(results(&out).len() > 20 && results(&out) == results(&expected));
+    }
 }

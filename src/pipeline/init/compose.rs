@@ -8,6 +8,7 @@ use super::Dataset;
 use super::find::{Files, REPEATS, SubjectFiles, Timing};
 use crate::error::{Error, Result};
 use crate::pipeline::study::read_respdict;
+use crate::warning::named;
 
 /// A subject with less than this share of the stories that the others have is commented out: a
 /// study takes the stories that all its subjects have.
@@ -67,14 +68,21 @@ pub fn plan(files: Files, words: PathBuf, names: Vec<String>, has_tr_times: bool
         let n = n_both(subject);
         let note = if is_in(subject) { "" } else { ", commented out: the others have more" };
         found.push(format!("{name}: BOLD of {n} of them{note}"));
-        let without: Vec<&str> =
-            names.difference(&subject.stories).map(String::as_str).take(5).collect();
+        let without: Vec<String> = names.difference(&subject.stories).cloned().collect();
         if !without.is_empty() && is_in(subject) {
-            let n = names.difference(&subject.stories).count();
-            not_found.push(format!("BOLD of {name} for {n} stories ({}…)", without.join(", ")));
+            let n = without.len();
+            not_found.push(format!("BOLD of {name} for {n} stories ({})", named(&without)));
         }
         found.extend(subject.mask.iter().map(|mask| format!("{name}: mask {}", mask.display())));
         subjects.push((name, is_in(subject)));
+    }
+    let with_bold: BTreeSet<&String> =
+        files.subjects.iter().filter(|s| is_in(s)).flat_map(|s| &s.stories).collect();
+    let without: Vec<String> =
+        with_bold.into_iter().filter(|story| !names.contains(*story)).cloned().collect();
+    if !without.is_empty() {
+        let n = without.len();
+        not_found.push(format!("words of {n} stories that have BOLD ({})", named(&without)));
     }
     let uneven = |s: &SubjectFiles| s.stories != paired;
     let is_uneven = names != paired || files.subjects.iter().filter(|s| is_in(s)).any(uneven);
