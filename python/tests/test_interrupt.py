@@ -90,3 +90,25 @@ def test_other_threads_run_while_a_fit_does():
         stop.set()
         thread.join()
     assert seen[-1] > seen[0]
+
+
+def test_a_forked_process_can_fit(tmp_path):
+    """Threads do not survive a fork: a fit has threads of its own."""
+    program = textwrap.dedent(
+        """
+        import os
+        import numpy as np
+        from voxelcast import RidgeCV
+        rng = np.random.default_rng(0)
+        X, Y = rng.standard_normal((100, 5)), rng.standard_normal((100, 20))
+        model = RidgeCV([1.0, 10.0]).fit(X, Y)
+        child = os.fork()
+        if child == 0:
+            again = RidgeCV([1.0, 10.0]).fit(X, Y)
+            os._exit(0 if np.array_equal(again.coef_, model.coef_) else 3)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """
+    )
+    line = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert (done.stdout, done.returncode) == ("0\n", 0), done.stderr

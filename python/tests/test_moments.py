@@ -26,19 +26,17 @@ def test_moments_solve_as_the_rows_do(data, scoring, fit_intercept):
     moments = Moments.from_data(data.X, data.Y, data.groups)
     assert (moments.n_features, moments.n_targets) == (23, 70)
     assert moments.n_rows.sum() == 220 and len(moments.groups) == 11
-    expected = RidgeCV(
-        ALPHAS, 5, scoring, "gram", fit_intercept=fit_intercept
-    ).fit(data.X, data.Y, groups=data.groups)
+    expected = RidgeCV(ALPHAS, 5, scoring, "gram", fit_intercept=fit_intercept).fit(
+        data.X, data.Y, groups=data.groups
+    )
     found = moments.solve(ALPHAS, 5, scoring, fit_intercept)
     assert_close(found, expected, data)
-    np.testing.assert_allclose(
-        found.predict(data.X), expected.predict(data.X), atol=1e-4
-    )
+    np.testing.assert_allclose(found.predict(data.X), expected.predict(data.X), atol=1e-4)
     folds = np.array([moments.groups.tolist().index(group) for group in data.groups])
     splits = [np.flatnonzero(folds == k) for k in range(11)]
-    expected = RidgeCV(
-        ALPHAS, splits, scoring, "gram", fit_intercept=fit_intercept
-    ).fit(data.X, data.Y)
+    expected = RidgeCV(ALPHAS, splits, scoring, "gram", fit_intercept=fit_intercept).fit(
+        data.X, data.Y
+    )
     assert_close(moments.solve(ALPHAS, None, scoring, fit_intercept), expected, data)
 
 

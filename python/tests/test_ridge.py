@@ -143,8 +143,9 @@ def test_folds_of_every_kind_that_are_the_same_rows_are_the_same_fit(data):
         assert_same(model, expected)
     text = np.array([f"story {group}" for group in data.groups])
     assert_same(RidgeCV(ALPHAS, 4).fit(data.X, data.Y, groups=text), expected)
-    for cv, groups in ((KFold(3, shuffle=True, random_state=0), None),
-                       (GroupKFold(3), data.groups), (LeaveOneGroupOut(), data.groups)):  # fmt: skip
+    shuffled = KFold(3, shuffle=True, random_state=0)
+    for cv in (shuffled, GroupKFold(3), LeaveOneGroupOut()):
+        groups = None if cv is shuffled else data.groups
         splits = list(cv.split(data.X, data.Y, groups))
         model = RidgeCV(ALPHAS, cv).fit(data.X, data.Y, groups=groups)
         assert_same(model, RidgeCV(ALPHAS, splits).fit(data.X, data.Y))
@@ -251,9 +252,7 @@ def test_score_is_one_number_a_voxel(data):
     predicted = model.predict(data.X)
     r = [np.corrcoef(a, b)[0, 1] for a, b in zip(predicted.T, data.Y.T, strict=True)]
     np.testing.assert_allclose(model.score(data.X, data.Y), r, atol=1e-6)
-    np.testing.assert_array_equal(
-        model.score(data.X, data.Y), correlation_score(data.Y, predicted)
-    )
+    np.testing.assert_array_equal(model.score(data.X, data.Y), correlation_score(data.Y, predicted))
     r2 = 1 - ((data.Y - predicted) ** 2).sum(0) / ((data.Y - data.Y.mean(0)) ** 2).sum(0)
     found = fitted(data, scoring="r2")
     assert found.score(data.X, data.Y).shape == (70,)
@@ -269,9 +268,7 @@ def test_voxels_that_cannot_be_fitted_are_nan_and_said(data):
     dead = np.isnan(model.best_alphas_)
     assert np.flatnonzero(dead).tolist() == [5, 9, 11]
     assert np.isnan(model.cv_scores_[:, dead]).all() and (model.coef_[:, dead] == 0).all()
-    np.testing.assert_array_equal(
-        model.best_alphas_[~dead], fitted(data).best_alphas_[~dead]
-    )
+    np.testing.assert_array_equal(model.best_alphas_[~dead], fitted(data).best_alphas_[~dead])
     with pytest.raises(ValueError, match="NaN"):
         RidgeCV(ALPHAS).fit(data.X, Y[:, 5])
 

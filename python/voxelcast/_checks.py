@@ -50,7 +50,9 @@ def as_groups(groups: ArrayLike, n_rows: int) -> tuple[NDArray[Any], NDArray[np.
     """The labels in order of first appearance, and the index of each row's label among them."""
     labels = np.asarray(groups)
     if labels.shape != (n_rows,):
-        raise ValueError(f"groups: expected one label for each of {n_rows} rows, got {labels.shape}")
+        raise ValueError(
+            f"groups: expected one label for each of {n_rows} rows, got {labels.shape}"
+        )
     names, first, index = np.unique(labels, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), np.int64)

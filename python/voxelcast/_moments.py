@@ -133,7 +133,9 @@ class Moments:
         with np.load(path, allow_pickle=False) as file:
             names = {"format", "groups", *_OF_GROUPS, *_OF_ALL}
             if set(file.files) != names or str(file["format"]) != _FORMAT:
-                raise ValueError(f"{os.fspath(path)}: expected {_FORMAT}, as Moments.save writes it")
+                raise ValueError(
+                    f"{os.fspath(path)}: expected {_FORMAT}, as Moments.save writes it"
+                )
             return cls(file["groups"], {name: file[name] for name in _OF_GROUPS + _OF_ALL})
 
     def solve(

@@ -15,7 +15,7 @@ from sklearn.utils.validation import (
 )
 
 from . import _voxelcast
-from ._checks import Folds, Progress, as_floats, checked_cv, progress_of, warn_of
+from ._checks import Folds, Progress, as_matrix, checked_cv, progress_of, warn_of
 from ._functions import correlation_score, r2_score
 from ._splits import fit_splits
 
@@ -111,7 +111,8 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """(n_samples, n_targets), or (n_samples,) where Y had one dimension."""
         check_is_fitted(self)
-        return self._design(X, reset=False) @ self.coef_ + self.intercept_
+        predicted: NDArray[Any] = self._design(X, reset=False) @ self.coef_ + self.intercept_
+        return predicted
 
     def score(self, X: ArrayLike, y: ArrayLike) -> Any:
         """The score that `scoring` names, of each column of y; NaN where it is not defined.
@@ -156,11 +157,12 @@ def _targets(Y: ArrayLike, n_rows: int) -> tuple[NDArray[Any], bool]:
     """Y as a matrix of floats, and whether it had one dimension."""
     numeric = getattr(getattr(Y, "dtype", None), "kind", "O") in "biuf"
     dtype = None if numeric else "numeric"
-    Y = check_array(Y, dtype=dtype, ensure_2d=False, ensure_all_finite=False, input_name="y")
-    is_vector = Y.ndim == 1
+    checked: NDArray[Any] = check_array(
+        Y, dtype=dtype, ensure_2d=False, ensure_all_finite=False, input_name="y"
+    )
+    is_vector = checked.ndim == 1
     if is_vector:
-        assert_all_finite(Y, input_name="y")
-    if Y.shape[0] != n_rows:
-        raise ValueError(f"Y: expected {n_rows} rows as in X, got {Y.shape[0]}")
-    Y = as_floats(Y)
-    return (Y[:, None] if is_vector else Y), is_vector
+        assert_all_finite(checked, input_name="y")
+    if checked.shape[0] != n_rows:
+        raise ValueError(f"Y: expected {n_rows} rows as in X, got {checked.shape[0]}")
+    return as_matrix("Y", checked), is_vector
