@@ -326,3 +326,121 @@ pub fn solve_moments(
     };
     Ok(known.of(sink.finish()?, names, "moments", reporter))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Scorer;
+    use crate::pipeline::matrix_tiles::ArrayTiles;
+    use crate::pipeline::reporter::Silent;
+    use crate::pipeline::ridge_fit::{FitData, fit};
+    use crate::ridge::{AlphaGrid, Solver};
+
+    static GO_ON: AtomicBool = AtomicBool::new(false);
+
+    fn settings(fit_intercept: bool) -> FitSettings {
+        FitSettings {
+            alphas: AlphaGrid::logspace(-1.0, 3.0, 9).unwrap(),
+            scorer: Scorer::Correlation,
+            solver: Solver::Gram,
+            fit_intercept,
+            alpha_tolerance: 0.0,
+            basis_tolerance: 1e-5,
+            device: Device::Cpu,
+            n_threads: 2,
+            memory_bytes: 1 << 30,
+        }
+    }
+
+    /// 90 rows of 5 columns, 530 voxels: more than a block of them.
+    fn data() -> (Array2<f32>, Array2<f32>, Vec<usize>) {
+        let wave = |i: usize, j: usize| ((i * (7 + 3 * j) + j) as f32 * 0.37).sin();
+        let x = Array2::from_shape_fn((90, 5), |(i, j)| wave(i, j) + 2.0);
+        let noise = |i: usize, v: usize| ((i * 31 + v * 17) as f32 * 1.7).cos();
+        let y = Array2::from_shape_fn((90, 530), |(i, v)| {
+            x[(i, v % 5)] + noise(i, v) * (1 + v % 7) as f32 + 10.0
+        });
+        (x, y, (0..90).map(|i| i / 10 % 4).collect())
+    }
+
+    fn view<'a>(moments: &'a Moments, n_rows: &'a [usize]) -> MomentsView<'a> {
+        MomentsView {
+            n_rows,
+            x_shift: moments.x_shift.view(),
+            x_sums: moments.x_sums.view(),
+            gram: moments.gram.view(),
+            y_shift: moments.y_shift.view(),
+            y_sums: moments.y_sums.view(),
+            y_squares: moments.y_squares.view(),
+            xty: moments.xty.view(),
+            not_finite: moments.not_finite.view(),
+            varies: moments.varies.view(),
+        }
+    }
+
+    /// With as many parts as folds the sums are those of the fit itself: the same bits. Without an
+    /// intercept the means of X go back in.
+    #[test]
+    fn moments_give_what_the_rows_give() {
+        let (x, y, part_of_row) = data();
+        let x = ArrayTiles { place: "x", values: x.view() };
+        let y = ArrayTiles { place: "y", values: y.view() };
+        let parts = RowsOfFolds::partition(part_of_row.clone(), vec![0, 1, 2, 3]);
+        let summed = sum_moments(&x, &y, &parts, 1 << 30, &Silent, &GO_ON).unwrap();
+        let mut n_rows = vec![0; 4];
+        part_of_row.iter().for_each(|&part| n_rows[part] += 1);
+        for (fold_of_part, names) in [([0, 1, 2, 3], vec![0, 1, 2, 3]), ([0, 1, 0, 1], vec![0, 1])]
+        {
+            for fit_intercept in [true, false] {
+                let settings = settings(fit_intercept);
+                let of_row = part_of_row.iter().map(|&part| fold_of_part[part]).collect();
+                let folds = RowsOfFolds::partition(of_row, names.clone());
+                let plan = Plan::new(&settings, (90, 5, 530, 0, names.len()), None, "x").unwrap();
+                let data = FitData { x: &x, y: &y, folds, test: None };
+                let outputs = Outputs { folder: None, predict: false };
+                let rows = fit(plan, &data, &outputs, &Silent, &GO_ON).unwrap().arrays;
+                let view = view(&summed, &n_rows);
+                let asked = (&fold_of_part[..], &names[..]);
+                let found = solve_moments(&view, asked, &settings, &Silent, &GO_ON).unwrap();
+                let found = found.arrays;
+                if fit_intercept && names.len() == 4 {
+                    assert_eq!(found.cv_scores, rows.cv_scores);
+                    assert_eq!(found.coef, rows.coef);
+                    assert_eq!(found.intercept, rows.intercept);
+                    assert_eq!(found.best_alpha, rows.best_alpha);
+                }
+                // DESIGN: CV scores to 1e-5; weights of size 1 from sums over 90 rows in f32.
+                for (a, b) in found.cv_scores.iter().zip(&rows.cv_scores) {
+                    assert!((a - b).abs() < 1e-5, "{a} {b}");
+                }
+                let same = |v: usize| found.best_alpha[v] == rows.best_alpha[v];
+                assert!((0..530).filter(|&v| same(v)).count() > 520);
+                for v in (0..530).filter(|&v| same(v)) {
+                    for (a, b) in found.coef.column(v).iter().zip(rows.coef.column(v)) {
+                        assert!((a - b).abs() < 1e-3, "{v}: {a} {b}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sums_that_do_not_go_together_are_refused() {
+        let (x, y, part_of_row) = data();
+        let x = ArrayTiles { place: "x", values: x.view() };
+        let y = ArrayTiles { place: "y", values: y.view() };
+        let parts = RowsOfFolds::partition(part_of_row, vec![0, 1, 2, 3]);
+        let too_large = sum_moments(&x, &y, &parts, 1 << 10, &Silent, &GO_ON).unwrap_err();
+        assert!(too_large.to_string().contains("4 parts, 5 columns, 530 voxels"), "{too_large}");
+        let mut summed = sum_moments(&x, &y, &parts, 1 << 30, &Silent, &GO_ON).unwrap();
+        let solve = |summed: &Moments, n_rows: &[usize]| {
+            let asked = (&[0, 1, 2, 3][..], &[0, 1, 2, 3][..]);
+            solve_moments(&view(summed, n_rows), asked, &settings(true), &Silent, &GO_ON)
+        };
+        assert!(solve(&summed, &[30, 20, 20, 20]).is_ok());
+        assert_eq!(solve(&summed, &[90]).err().unwrap().exit_code(), 3);
+        summed.gram[(1, 2, 3)] = f64::NAN;
+        let error = solve(&summed, &[30, 20, 20, 20]).err().unwrap();
+        assert!(error.to_string().contains("expected finite sums"), "{error}");
+    }
+}
