@@ -7,7 +7,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use rayon::ThreadPoolBuilder;
 use voxelcast::error::Result;
-use voxelcast::pipeline::memory::{address_space_left, available_bytes};
+use voxelcast::pipeline::memory::{AddressSpace, available_bytes};
 use voxelcast::pipeline::reporter::Reporter;
 use voxelcast::warning::Warning;
 
@@ -30,7 +30,7 @@ impl Resources {
     pub fn new(n_threads: Option<usize>) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let n_threads = n_threads.unwrap_or_else(cores).clamp(1, 1024);
-        let left = address_space_left(n_threads).unwrap_or(u64::MAX);
+        let left = AddressSpace::limited(n_threads).map_or(u64::MAX, |space| space.left_bytes());
         Self { n_threads, memory_bytes: available_bytes().min(left) / 2 }
     }
 }
