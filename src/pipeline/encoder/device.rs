@@ -8,7 +8,7 @@ use crate::pipeline::reporter::Reporter;
 /// the program (`is_auto`) and candle cannot use the card.
 ///
 /// # Errors
-/// As [`candle_device`], for a card that was asked for.
+/// `Error::Device` (exit 4) for a card that was asked for and that candle cannot use.
 pub fn language_device(
     device: &Device,
     is_auto: bool,
