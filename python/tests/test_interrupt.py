@@ -12,7 +12,15 @@ import pytest
 from voxelcast import RidgeCV
 
 
-def test_a_signal_ends_a_fit_with_keyboard_interrupt():
+@pytest.fixture
+def interrupts():
+    """Ctrl-C means KeyboardInterrupt, also where a shell has started the tests with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_ends_a_fit_with_keyboard_interrupt(interrupts):
     """The signal comes from within the first call, so it is there whenever the engine looks."""
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((300, 20)), rng.standard_normal((300, 40_000)).astype(np.float32)
