@@ -376,8 +376,9 @@ pub fn standardised(
         let rows = timing.space_rows(space, stories, index, n_feature_trs)?;
         zscore(&rows, how).map_err(|error| error.in_story(&stories[index].name))
     };
-    let designs: Result<Vec<StoryDesign>> = which.par_iter().map(design).collect();
-    designs.map(same_storage)
+    // The first story's error, whichever thread was quicker.
+    let designs: Vec<Result<StoryDesign>> = which.par_iter().map(design).collect();
+    designs.into_iter().collect::<Result<_>>().map(same_storage)
 }
 
 /// When words and TRs were.
