@@ -1,13 +1,13 @@
 //! How much memory a study takes, at most: from shapes alone, before anything is allocated.
 
 use super::inputs::Inputs;
-use super::others::{Others, varying};
+use super::others::{MOST_UNION, Others, may_have_union, varying};
 use super::plan::{ModelPlan, StudyPlan};
 use super::spaces::WordSpace;
 use crate::pipeline::tiles::{MAX_TILE_VOXELS, MOST_TILE_BYTES};
 use crate::ridge::Route;
 use crate::ridge::route::{Cost, Sizes};
-use crate::study::Study;
+use crate::study::{SpaceKind, Study};
 
 /// The program, its stacks, the alignment check's sample and the report's page: 35 to 80 MiB were
 /// measured.
@@ -136,10 +136,17 @@ fn others_bytes(
     let n_rows = models.first().map_or(0, |model| rows(model.sizes));
     let designs: f64 = spaces.iter().map(|space| designs_bytes(space, n_rows)).sum();
     let n_stories = others.splits.iter().map(|s| s.train.len() + s.test.len()).max().unwrap_or(0);
-    let shared = spaces.iter().filter(|space| !varies[space.design]);
-    let products: f64 = shared
-        .map(|s| union_of(models, s) as f64 * square_bytes(width(s)) * n_stories as f64)
-        .sum();
+    // A union of words may serve the bags of all splits.
+    let growth = |space: &ModelPlan| match &study.spaces[space.design].kind {
+        SpaceKind::Bow(_) if may_have_union(study) => MOST_UNION,
+        _ if varies[space.design] => 0.0,
+        _ => 1.0,
+    };
+    let of_space = |space: &&ModelPlan| {
+        let square = square_bytes(width(space)) * growth(space).powi(2);
+        union_of(models, space) as f64 * square * n_stories as f64
+    };
+    let products: f64 = spaces.iter().map(of_space).sum();
     let products = if products <= (memory_bytes / 8) as f64 { products } else { 0.0 };
     let fits: f64 = others.splits.iter().map(|split| fit_bytes(plan, &varies, split.n_folds)).sum();
     let held = designs + products + fits.min((memory_bytes / 2) as f64);

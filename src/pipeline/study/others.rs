@@ -192,7 +192,7 @@ struct Union {
 }
 
 /// Largest number of a union's columns over the study's own.
-const MOST_UNION: f64 = 1.25;
+pub const MOST_UNION: f64 = 1.25;
 
 /// A union for each bag of words that stands alone and is standardised story by story.
 fn unions(
