@@ -146,7 +146,9 @@ fn others_bytes(
         let square = square_bytes(width(space)) * growth(space).powi(2);
         union_of(models, space) as f64 * square * n_stories as f64
     };
-    let products: f64 = spaces.iter().map(of_space).sum();
+    let is_solved_by_gram =
+        |space: &&&ModelPlan| models.iter().any(|m| m.design == space.design && on_gram(m));
+    let products: f64 = spaces.iter().filter(is_solved_by_gram).map(of_space).sum();
     let products = if products <= (memory_bytes / 8) as f64 { products } else { 0.0 };
     let fits: f64 = others.splits.iter().map(|split| fit_bytes(plan, &varies, split.n_folds)).sum();
     let held = designs + products + fits.min((memory_bytes / 2) as f64);

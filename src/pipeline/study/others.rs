@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::inputs::{Inputs, Subject};
 use super::load::{Known, KnownSpace, load_problem, load_spaces, path_settings};
-use super::plan::{StudyPlan, plan};
+use super::plan::{ModelPlan, StudyPlan, plan};
 use super::spaces::{WordSpace, designs, vocabulary_space, word_space};
 use super::split::Split;
 use crate::backend::{Block, FewFit, Fit, OtherFits, Problem, Shared, Space};
@@ -122,10 +122,9 @@ pub fn load_others(
     let load = |((at, split), own_words): ((usize, &Split), Vec<Option<WordSpace>>)| {
         let words: Vec<Option<&WordSpace>> =
             own_words.iter().zip(&words).map(|(own, same)| own.as_ref().or(*same)).collect();
+        let columns = |space: usize| unions[space].as_ref().map(|u| Arc::clone(&u.columns[at]));
         let mut known = known.clone();
-        for (space, known) in &mut known {
-            known.columns = unions[*space].as_ref().map(|union| Arc::clone(&union.columns[at]));
-        }
+        known.iter_mut().for_each(|(&space, known)| known.columns = columns(space));
         let wanted = |space: usize| is_fitted(space) && differs[space];
         let mut made = designs(study, stories, &words, split, trs, &wanted)?;
         for (made, same) in made.iter_mut().zip(&same) {
@@ -141,7 +140,6 @@ pub fn load_others(
         }
         let (mut problem, _) =
             load_problem(study, made, subject, split, &its_plan, Some((&known, n_voxels)))?;
-        let columns = |space: usize| unions[space].as_ref().map(|u| Arc::clone(&u.columns[at]));
         let shared = share(study, own_plan, &varies, &columns, &mut problem);
         let slots_of = |stories: &[usize]| stories.iter().filter_map(slot_of).collect();
         Ok(Fit { problem, train: slots_of(&split.train), test: slots_of(&split.test), shared })
@@ -194,7 +192,8 @@ struct Union {
 /// Largest number of a union's columns over the study's own.
 pub const MOST_UNION: f64 = 1.25;
 
-/// A union for each bag of words that stands alone and is standardised story by story.
+/// A union for each bag of words that stands alone, is standardised story by story, and has a model
+/// on the Gram route.
 fn unions(
     study: &Study,
     stories: &[Story],
@@ -203,7 +202,8 @@ fn unions(
 ) -> Result<Vec<Option<Union>>> {
     let of_space = |(index, space): (usize, &SpaceSettings)| match &space.kind {
         SpaceKind::Bow(settings) if may_have_union(study) => {
-            let own = plan.models.iter().find(|model| model.design == index);
+            let on_gram = |m: &&ModelPlan| m.design == index && m.route == Route::Gram;
+            let own = plan.models.iter().find(on_gram);
             own.map_or(Ok(None), |own| union(settings, stories, own.n_features, others))
         }
         _ => Ok(None),
@@ -286,8 +286,7 @@ fn fitted<'a>(study: &Study, plan: &'a StudyPlan) -> impl Iterator<Item = usize>
 }
 
 fn is_shared(plan: &StudyPlan, varies: &[bool], space: usize) -> bool {
-    let on_gram =
-        |model: &super::plan::ModelPlan| model.design == space && model.route == Route::Gram;
+    let on_gram = |model: &ModelPlan| model.design == space && model.route == Route::Gram;
     !varies[space] && plan.models.iter().any(on_gram)
 }
 
