@@ -26,8 +26,9 @@ pub fn bench(criterion: &mut Criterion) {
     let all = moments(&designs, space.n_features, &space.delays, Par::Seq);
     let alphas = AlphaGrid::logspace(0.0, 6.0, n_alphas).expect("a grid");
     let settings = PathSettings::new(alphas.values().to_vec());
-    let (rotation, _) = primal_rotation(&all, &folds[0], None, &components, &settings, Par::Seq)
-        .expect("it converges");
+    let (rotation, _) =
+        primal_rotation(all.view(), folds[0].view(), None, &components, &settings, Par::Seq)
+            .expect("it converges");
 
     // z and t of the first block of voxels; centring does not change what this costs.
     let (p, m, width) = (data.problem.n_features, rotation.n_components, settings.block_voxels);

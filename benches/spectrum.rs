@@ -16,7 +16,7 @@ pub fn bench(criterion: &mut Criterion) {
     let all = moments(&designs, space.n_features, &space.delays, Par::Seq);
     let settings = PathSettings::new(vec![1.0]);
     let rotate = || {
-        primal_rotation(&all, &folds[0], None, &components, &settings, Par::Seq)
+        primal_rotation(all.view(), folds[0].view(), None, &components, &settings, Par::Seq)
             .expect("it converges")
     };
 

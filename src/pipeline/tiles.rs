@@ -72,8 +72,8 @@ pub struct TileRun<'a> {
     pub progress: &'a (dyn Fn(usize) + Sync),
     /// Called with a sentence when device memory is short and tiles get narrower.
     pub note: &'a (dyn Fn(&str) + Sync),
-    /// Other fits of the same BOLD.
-    pub other: Option<&'a OtherFits>,
+    /// Other fits of the same BOLD, and how many of them a tile has at work at once.
+    pub other: Option<(&'a OtherFits, usize)>,
 }
 
 /// Seconds summed over the workers, stage by stage.
@@ -123,8 +123,8 @@ fn cpu_tile_width(
     // As many tiles for every worker.
     let rounds = n_voxels.div_ceil(workers * MAX_TILE_VOXELS.max(block)).max(1);
     let share = n_voxels.div_ceil(workers * rounds).next_multiple_of(block);
-    let per_voxel =
-        CpuEngine::tile_bytes(problem, 1).max(1) + other.map_or(0, FitTile::voxel_bytes);
+    let (kept, at_once) = other.map_or((0, 0), FitTile::voxel_bytes);
+    let per_voxel = CpuEngine::tile_bytes(problem, 1).max(1) + kept + at_once;
     // A study of fewer voxels than a block is one tile, no wider than they are.
     let at_work = workers.min(n_voxels.div_ceil(block)).max(1);
     let least = block.min(n_voxels.next_multiple_of(PANEL)).max(1) * per_voxel * at_work;
@@ -138,6 +138,21 @@ fn cpu_tile_width(
     }
     let fit = budget_bytes.min(MOST_TILE_BYTES) / (per_voxel * at_work) / block * block;
     Ok(share.min(fit.max(block)))
+}
+
+/// Other fits that a worker has at work at once, where there are fewer of `n_at_work` tiles than
+/// threads: within `budget_bytes` for tiles of `width`.
+pub fn fits_at_once(
+    problem: &Problem,
+    other: &OtherFits,
+    (width, n_at_work): (usize, usize),
+    n_threads: usize,
+    budget_bytes: usize,
+) -> usize {
+    let voxels = (width * n_at_work).max(1);
+    let (kept, fit) = FitTile::voxel_bytes(other);
+    let spare = budget_bytes.saturating_sub(voxels * (CpuEngine::tile_bytes(problem, 1) + kept));
+    (n_threads / n_at_work.max(1)).min(spare / (voxels * fit.max(1))).max(1)
 }
 
 /// Tiles of `n_voxels`: as few as keep within `width`, whole blocks of `block_voxels`, as even as
@@ -220,7 +235,7 @@ struct Worker<'a> {
     sink: &'a dyn TileSink,
     stop: [&'a AtomicBool; 2],
     engine: Box<dyn Engine + 'a>,
-    other: Option<(&'a OtherFits, FitTile<'a>)>,
+    other: Option<(&'a OtherFits, usize, FitTile<'a>)>,
     /// Tiles wider than this did not fit the device.
     widest: usize,
     buffer: Vec<f32>,
@@ -237,7 +252,7 @@ impl<'a> Worker<'a> {
         source: &'a dyn BoldSource,
         sink: &'a dyn TileSink,
         stop: [&'a AtomicBool; 2],
-        other: Option<&'a OtherFits>,
+        other: Option<(&'a OtherFits, usize)>,
     ) -> Self {
         Self {
             problem,
@@ -245,7 +260,7 @@ impl<'a> Worker<'a> {
             sink,
             stop,
             engine,
-            other: other.map(|other| (other, FitTile::new(other))),
+            other: other.map(|(other, at_once)| (other, at_once, FitTile::new(other))),
             widest: usize::MAX,
             buffer: Vec::new(),
             reads_slowly: false,
@@ -295,7 +310,7 @@ impl<'a> Worker<'a> {
         let width = voxels.len();
         let (n_train, n_test) = (self.problem.blocks.len(), self.problem.test_blocks.len());
         self.engine.begin(width)?;
-        if let Some((_, tile)) = &mut self.other {
+        if let Some((_, _, tile)) = &mut self.other {
             tile.begin(width)?;
         }
         for index in 0..n_train {
@@ -346,7 +361,7 @@ impl<'a> Worker<'a> {
     /// Keeps the block that was read for the other fits.
     fn keep(&mut self, slot: usize) -> Result<()> {
         let clock = Instant::now();
-        if let Some((_, tile)) = &mut self.other {
+        if let Some((_, _, tile)) = &mut self.other {
             tile.add(slot, &self.buffer)?;
         }
         self.other_seconds += clock.elapsed().as_secs_f64();
@@ -357,22 +372,14 @@ impl<'a> Worker<'a> {
     fn run_others(&mut self) -> Result<Vec<Vec<TestTile>>> {
         let clock = Instant::now();
         let mut scores = Vec::new();
-        let fits = self.other.as_ref().map_or(&[][..], |(other, _)| &other.fits);
-        for fit in fits {
-            self.check_stopped()?;
-            if let Some((_, tile)) = &mut self.other {
-                scores.push(tile.run(fit)?);
+        if let Some((other, at_once, tile)) = &mut self.other {
+            for fits in other.fits.chunks(*at_once) {
+                check_stopped(&self.stop)?;
+                scores.extend(tile.run(fits)?);
             }
         }
         self.other_seconds += clock.elapsed().as_secs_f64();
         Ok(scores)
-    }
-
-    fn check_stopped(&self) -> Result<()> {
-        match self.stop.iter().any(|stop| stop.load(Ordering::Relaxed)) {
-            true => Err(Error::Interrupted),
-            false => Ok(()),
-        }
     }
 
     fn read(
@@ -380,7 +387,7 @@ impl<'a> Worker<'a> {
         len: usize,
         read: impl FnOnce(&dyn BoldSource, &mut [f32]) -> Result<()>,
     ) -> Result<()> {
-        self.check_stopped()?;
+        check_stopped(&self.stop)?;
         let clock = Instant::now();
         self.buffer.resize(len, 0.0);
         let done = read(self.source, &mut self.buffer);
@@ -402,6 +409,13 @@ impl<'a> Worker<'a> {
         } else {
             total.iter_mut().zip(stages).for_each(|(sum, (_, seconds))| sum.1 += seconds);
         }
+    }
+}
+
+fn check_stopped(stop: &[&AtomicBool]) -> Result<()> {
+    match stop.iter().any(|stop| stop.load(Ordering::Relaxed)) {
+        true => Err(Error::Interrupted),
+        false => Ok(()),
     }
 }
 

@@ -169,7 +169,7 @@ impl ScaledGram {
         let is_kept =
             !spec.is_search || BandSpec::bytes(n_points, n_coefs, folds.len()) <= spec.kept_bytes;
         let mut made = Self {
-            x_means: super::spectrum::x_means(&all),
+            x_means: super::spectrum::x_means(all.view()),
             folds,
             all,
             band_of_coef,
@@ -322,7 +322,8 @@ impl<'a> Scaled<'a> {
     ) -> Result<(Rotation, Conditioning)> {
         let into = |vectors: MatRef<'_, f64>| self.components(vectors);
         let own = self.moments(fold);
-        let (mut rotation, known) = primal_rotation(all, &own, None, &into, settings, par)?;
+        let (mut rotation, known) =
+            primal_rotation(all.view(), own.view(), None, &into, settings, par)?;
         if let Rotate::Primal { val_sums, .. } = &mut rotation.rotate {
             val_sums.clone_from(&fold.sums);
         }

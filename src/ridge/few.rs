@@ -1,14 +1,14 @@
 //! Folds of a primal model without eigenvectors, for few voxels.
 
-use faer::{Mat, Par};
+use faer::{Mat, MatRef, Par};
 
-use super::gram::{FoldMoments, center};
+use super::gram::{MomentsView, center};
 use super::spectrum::{centered_rows, lower_factor};
 use crate::backend::{BandForm, FewFit, FewFold, Packed, PathSettings};
 use crate::error::Result;
 
 /// Largest (λ₁ + a)/(λ_p + a) at the smallest alpha: images of b are f32 products, off by about
-/// ε₃₂ · its root · 2/√p, under 2e-6 for 400 columns.
+/// ε₃₂ · its root · 2/√p, under 2e-6 for 400 columns, and by some times that from turning the factor.
 const MOST_CONDITION: f64 = 1e5;
 
 /// Whether a model of `p` columns is cheaper without eigenvectors: they take about 20·p³ flops a
@@ -23,12 +23,12 @@ pub fn is_cheaper(settings: &PathSettings, p: usize) -> bool {
 /// training rows are too ill-conditioned for images in f32, or fewer than columns: eigenvectors leave
 /// out the directions that no row has, here XᵀY's rounding there would be divided by alpha.
 ///
-/// 4/3·p³ flops for the band form, 1/3·p³ for the factor, 2·p³ to turn it.
+/// 4/3·p³ flops for the band form, 1/3·p³ for the factor, 2·p³ in f32 to turn it.
 /// # Errors
 /// `Error::Numerical` from the decompositions.
 pub fn few_fold(
-    all: &FoldMoments,
-    fold: &FoldMoments,
+    all: MomentsView<'_>,
+    fold: MomentsView<'_>,
     val_rows: Option<Mat<f64>>,
     settings: &PathSettings,
     par: Par,
@@ -37,8 +37,8 @@ pub fn few_fold(
     if n_train < all.gram.ncols() {
         return Ok(None);
     }
-    let train_sums: Vec<f64> = all.sums.iter().zip(&fold.sums).map(|(a, f)| a - f).collect();
-    let mut gram = &all.gram - &fold.gram;
+    let train_sums: Vec<f64> = all.sums.iter().zip(fold.sums).map(|(a, f)| a - f).collect();
+    let mut gram = all.gram - fold.gram;
     if settings.fit_intercept {
         center(gram.as_mut(), &train_sums, n_train);
     }
@@ -48,10 +48,10 @@ pub fn few_fold(
     }
     let p = train.n();
     let mut factor = match val_rows {
-        Some(rows) => centered_rows(rows, &fold.sums).transpose().to_owned(),
-        None => validation_factor(fold, par)?,
+        Some(rows) => single(centered_rows(rows, fold.sums).transpose()),
+        None => single(validation_factor(fold, par)?.as_ref()),
     };
-    train.enter(factor.as_mut(), par);
+    train.enter_single(factor.as_mut(), par);
     let mean = |sum: f64, n: usize| sum / n.max(1) as f64;
     let mut delta = Mat::from_fn(p, 1, |i, _| {
         let train = if settings.fit_intercept { mean(train_sums[i], n_train) } else { 0.0 };
@@ -59,8 +59,8 @@ pub fn few_fold(
     });
     train.enter(delta.as_mut(), par);
     Ok(Some(FewFold {
-        factor: Packed::from_fn(factor.ncols(), p, |i, j| factor[(j, i)] as f32),
-        val_sums: fold.sums.clone(),
+        factor: Packed::from_fn(factor.ncols(), p, |i, j| factor[(j, i)]),
+        val_sums: fold.sums.to_vec(),
         delta: delta.col_as_slice(0).to_vec(),
         n_val: fold.n_rows,
         train,
@@ -70,10 +70,14 @@ pub fn few_fold(
 /// The refit on all training rows; `None` as for a fold.
 /// # Errors
 /// `Error::Numerical` if the moments are not finite.
-pub fn few_full(all: &FoldMoments, settings: &PathSettings, par: Par) -> Result<Option<BandForm>> {
-    let mut gram = all.gram.clone();
+pub fn few_full(
+    all: MomentsView<'_>,
+    settings: &PathSettings,
+    par: Par,
+) -> Result<Option<BandForm>> {
+    let mut gram = all.gram.to_owned();
     if settings.fit_intercept {
-        center(gram.as_mut(), &all.sums, all.n_rows);
+        center(gram.as_mut(), all.sums, all.n_rows);
     }
     let full = BandForm::new(gram, par)?;
     Ok(is_trusted(&full, settings).then_some(full))
@@ -90,12 +94,16 @@ fn is_trusted(form: &BandForm, settings: &PathSettings) -> bool {
     least <= 0.0 || form.is_above(least)
 }
 
+fn single(matrix: MatRef<'_, f64>) -> Mat<f32> {
+    Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)] as f32)
+}
+
 /// L with LLᵀ = the centred second moments of a fold's rows; zero where they are all alike.
-fn validation_factor(fold: &FoldMoments, par: Par) -> Result<Mat<f64>> {
+fn validation_factor(fold: MomentsView<'_>, par: Par) -> Result<Mat<f64>> {
     let p = fold.gram.nrows();
     let largest = (0..p).map(|i| fold.gram[(i, i)]).fold(0.0, f64::max);
-    let mut gram = fold.gram.clone();
-    center(gram.as_mut(), &fold.sums, fold.n_rows);
+    let mut gram = fold.gram.to_owned();
+    center(gram.as_mut(), fold.sums, fold.n_rows);
     let rounding = 8.0 * fold.n_rows as f64 * f64::EPSILON * largest;
     if (0..p).all(|i| gram[(i, i)] <= rounding) {
         return Ok(Mat::zeros(p, p));

@@ -21,6 +21,31 @@ pub struct FoldMoments {
     pub n_rows: usize,
 }
 
+/// Moments that are read: all columns of [`FoldMoments`], or a range of them.
+#[derive(Debug, Clone, Copy)]
+pub struct MomentsView<'a> {
+    /// `(n_columns, n_columns)`.
+    pub gram: MatRef<'a, f64>,
+    /// `(n_columns)`.
+    pub sums: &'a [f64],
+    /// Rows.
+    pub n_rows: usize,
+}
+
+impl FoldMoments {
+    /// All of them.
+    pub fn view(&self) -> MomentsView<'_> {
+        self.columns(0..self.sums.len())
+    }
+
+    /// Those of some columns.
+    pub fn columns(&self, of: Range<usize>) -> MomentsView<'_> {
+        let (first, n) = (of.start, of.len());
+        let gram = self.gram.submatrix(first, first, n, n);
+        MomentsView { gram, sums: &self.sums[of], n_rows: self.n_rows }
+    }
+}
+
 /// Moments of every fold of a space; f64 products of the f32 designs.
 ///
 /// The Gram of delays a and b is a sum of `x[u + b − a]ᵀ x[u]` over u: it depends on b − a alone,

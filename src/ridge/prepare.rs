@@ -1,6 +1,5 @@
 //! From designs to a problem that an engine can solve.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use faer::{Mat, Par};
@@ -9,7 +8,7 @@ use rayon::prelude::*;
 use super::bands::{BandSpec, ScaledGram};
 use super::conditioning::Conditioning;
 use super::few::{few_fit, few_fold, few_full, is_cheaper};
-use super::gram::{FoldMoments, fold_moments};
+use super::gram::{FoldMoments, MomentsView, fold_moments};
 use super::kernel::{dual_full, dual_rotation, kernel};
 use super::route::Route;
 use super::spectrum::{components, primal_full, primal_rotation, x_means};
@@ -179,12 +178,20 @@ fn solve_primal(
     settings: &PathSettings,
 ) -> Result<Solved> {
     let picked: Vec<usize> = picked(space, spec);
-    // A model with all of its space's delays has its moments: no copies.
-    let folds: Cow<'_, [FoldMoments]> = match picked.iter().copied().eq(0..space.delays.len()) {
-        true => Cow::Borrowed(union),
-        false => union.iter().map(|fold| select(fold, &picked, space.n_features)).collect(),
+    let d = space.n_features;
+    // A model whose delays stand side by side in its space reads that space's moments: no copies.
+    let first = picked.first().copied().unwrap_or(0);
+    let is_range = picked.iter().copied().eq(first..first + picked.len());
+    let own: Vec<FoldMoments> = match is_range {
+        true => Vec::new(),
+        false => union.iter().map(|fold| select(fold, &picked, d)).collect(),
+    };
+    let folds: Vec<MomentsView<'_>> = match is_range {
+        true => union.iter().map(|f| f.columns(first * d..(first + picked.len()) * d)).collect(),
+        false => own.iter().map(FoldMoments::view).collect(),
     };
     let all = total(&folds);
+    let all = all.view();
     let center = settings.fit_intercept;
     let val_rows = |k: usize| {
         // Fewer rows than half the columns: they are the smaller factor, where there are any.
@@ -192,22 +199,22 @@ fn solve_primal(
         is_short.then(|| delayed_fold(space, &spec.delays, blocks, k, 0))
     };
     if is_cheaper(settings, all.gram.nrows())
-        && let Some(few) = solve_few(&folds, &all, &val_rows, settings)?
+        && let Some(few) = solve_few(&folds, all, &val_rows, settings)?
     {
-        let full = FullFit { x_means: x_means(&all), ..FullFit::default() };
+        let full = FullFit { x_means: x_means(all), ..FullFit::default() };
         return Ok(Solved { folds: Vec::new(), full, few: Some(few) });
     }
     let rotation = |k: usize, par: Par| {
-        primal_rotation(&all, &folds[k], val_rows(k), &components, settings, par)
+        primal_rotation(all, folds[k], val_rows(k), &components, settings, par)
     };
     if all.gram.nrows() > SHARED_EIGEN {
         let par = Par::rayon(0);
-        let full = primal_full(&all, center, par)?;
+        let full = primal_full(all, center, par)?;
         let rotations = (0..folds.len()).map(|k| rotation(k, par)).collect::<Result<_>>()?;
         return Ok(Solved { folds: rotations, full, few: None });
     }
     let (full, rotations) = rayon::join(
-        || primal_full(&all, center, Par::Seq),
+        || primal_full(all, center, Par::Seq),
         || {
             (0..folds.len())
                 .into_par_iter()
@@ -230,8 +237,9 @@ fn banded(
     let picked = picked(space, spec);
     let folds = union.iter().map(|fold| select(fold, &picked, space.n_features));
     let folds: Vec<FoldMoments> = folds.collect();
-    let all = total(&folds);
-    let full = FullFit { x_means: x_means(&all), ..FullFit::default() };
+    let views: Vec<MomentsView<'_>> = folds.iter().map(FoldMoments::view).collect();
+    let all = total(&views);
+    let full = FullFit { x_means: x_means(all.view()), ..FullFit::default() };
     let is_wide = all.gram.nrows() > SHARED_EIGEN;
     let (gram, worst) = ScaledGram::new(folds, all, bands, settings, is_wide)?;
     let mut model = Model {
@@ -259,12 +267,12 @@ fn banded(
 
 /// Without eigenvectors; `None` where they are needed.
 fn solve_few(
-    folds: &[FoldMoments],
-    all: &FoldMoments,
+    folds: &[MomentsView<'_>],
+    all: MomentsView<'_>,
     val_rows: &(dyn Fn(usize) -> Option<Mat<f64>> + Sync),
     settings: &PathSettings,
 ) -> Result<Option<FewFit>> {
-    let fold = |k: usize| few_fold(all, &folds[k], val_rows(k), settings, Par::Seq);
+    let fold = |k: usize| few_fold(all, folds[k], val_rows(k), settings, Par::Seq);
     let (full, folds) = rayon::join(
         || few_full(all, settings, Par::Seq),
         || (0..folds.len()).into_par_iter().with_max_len(1).map(fold).collect::<Result<_>>(),
@@ -297,11 +305,16 @@ fn select(union: &FoldMoments, picked: &[usize], d: usize) -> FoldMoments {
     FoldMoments { gram, sums: sums.copied().collect(), n_rows: union.n_rows }
 }
 
-fn total(folds: &[FoldMoments]) -> FoldMoments {
-    let mut all = folds[0].clone();
+fn total(folds: &[MomentsView<'_>]) -> FoldMoments {
+    let first = folds[0];
+    let mut all = FoldMoments {
+        gram: first.gram.to_owned(),
+        sums: first.sums.to_vec(),
+        n_rows: first.n_rows,
+    };
     for fold in &folds[1..] {
-        all.gram += &fold.gram;
-        all.sums.iter_mut().zip(&fold.sums).for_each(|(a, b)| *a += b);
+        all.gram += fold.gram;
+        all.sums.iter_mut().zip(fold.sums).for_each(|(a, b)| *a += b);
         all.n_rows += fold.n_rows;
     }
     all

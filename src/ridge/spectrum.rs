@@ -11,7 +11,7 @@ use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, Mat, MatRef, Par};
 
 use super::conditioning::Conditioning;
-use super::gram::{FoldMoments, center, mirror};
+use super::gram::{MomentsView, center, mirror};
 use crate::backend::{FullFit, Packed, PathSettings, Rotate, Rotation};
 use crate::error::{Error, Result};
 
@@ -154,8 +154,8 @@ pub fn components(vectors: MatRef<'_, f64>) -> Packed {
 /// # Errors
 /// `Error::Numerical` from the decompositions.
 pub fn primal_rotation(
-    all: &FoldMoments,
-    fold: &FoldMoments,
+    all: MomentsView<'_>,
+    fold: MomentsView<'_>,
     val_rows: Option<Mat<f64>>,
     into: &dyn Fn(MatRef<'_, f64>) -> Packed,
     settings: &PathSettings,
@@ -163,8 +163,8 @@ pub fn primal_rotation(
 ) -> Result<(Rotation, Conditioning)> {
     let fit_intercept = settings.fit_intercept;
     let n_train = all.n_rows - fold.n_rows;
-    let train_sums: Vec<f64> = all.sums.iter().zip(&fold.sums).map(|(a, f)| a - f).collect();
-    let mut train = &all.gram - &fold.gram;
+    let train_sums: Vec<f64> = all.sums.iter().zip(fold.sums).map(|(a, f)| a - f).collect();
+    let mut train = all.gram - fold.gram;
     let squares: Vec<f64> = (0..train.nrows()).map(|i| train[(i, i)].max(0.0)).collect();
     if fit_intercept {
         center(train.as_mut(), &train_sums, n_train);
@@ -177,7 +177,7 @@ pub fn primal_rotation(
     let conditioning = Conditioning::squared(&values, &noise, (p, p), &settings.alphas);
     let upper = val_rows.is_none();
     let (factor, factor_norms) = match val_rows {
-        Some(rows) => rows_factor(rows, &fold.sums, vectors.as_ref(), par),
+        Some(rows) => rows_factor(rows, fold.sums, vectors.as_ref(), par),
         None => triangle_factor(fold, vectors.as_ref(), par)?,
     };
     let difference: Vec<f64> = (0..p)
@@ -193,7 +193,7 @@ pub fn primal_rotation(
         .collect();
     let rotation = Rotation {
         n_components: m,
-        rotate: Rotate::Primal { q: into(vectors.as_ref()), val_sums: fold.sums.clone() },
+        rotate: Rotate::Primal { q: into(vectors.as_ref()), val_sums: fold.sums.to_vec() },
         eigvals: values,
         factor,
         upper,
@@ -207,13 +207,13 @@ pub fn primal_rotation(
 
 /// The triangle of Qᵀ(validation Gram)Q, and its columns' norms.
 fn triangle_factor(
-    fold: &FoldMoments,
+    fold: MomentsView<'_>,
     vectors: MatRef<'_, f64>,
     par: Par,
 ) -> Result<(Packed, Vec<f64>)> {
     let (p, m) = (vectors.nrows(), vectors.ncols());
-    let mut val = fold.gram.clone();
-    center(val.as_mut(), &fold.sums, fold.n_rows);
+    let mut val = fold.gram.to_owned();
+    center(val.as_mut(), fold.sums, fold.n_rows);
     let mut half = Mat::<f64>::zeros(p, m);
     matmul(half.as_mut(), Accum::Replace, val.as_ref(), vectors, 1.0, par);
     drop(val);
@@ -284,10 +284,10 @@ pub fn centered_rows(mut rows: Mat<f64>, sums: &[f64]) -> Mat<f64> {
 /// The refit of a primal model on all training rows.
 /// # Errors
 /// `Error::Numerical` from the eigenproblem.
-pub fn primal_full(all: &FoldMoments, fit_intercept: bool, par: Par) -> Result<FullFit> {
-    let mut gram = all.gram.clone();
+pub fn primal_full(all: MomentsView<'_>, fit_intercept: bool, par: Par) -> Result<FullFit> {
+    let mut gram = all.gram.to_owned();
     if fit_intercept {
-        center(gram.as_mut(), &all.sums, all.n_rows);
+        center(gram.as_mut(), all.sums, all.n_rows);
     }
     mirror(gram.as_mut());
     let Eigen { vectors, values, .. } = eigen(gram.as_ref(), par, "the Gram matrix")?;
@@ -301,7 +301,7 @@ pub fn primal_full(all: &FoldMoments, fit_intercept: bool, par: Par) -> Result<F
 }
 
 /// Column means over all training rows.
-pub fn x_means(all: &FoldMoments) -> Vec<f64> {
+pub fn x_means(all: MomentsView<'_>) -> Vec<f64> {
     all.sums.iter().map(|s| s / all.n_rows.max(1) as f64).collect()
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::product::{PANEL, PanelRow, sums_of};
+use super::vectorized::vectorized;
 use crate::backend::packed::{Packed, STRIP};
 
 /// Images of some slots, and how they are combined.
@@ -98,9 +99,9 @@ fn put<S: Simd, const R: usize, const C: usize>(
     }
 }
 
-/// Adds Σ over rows of every image's square to `out` `(n_slots)`.
-pub fn add_squares(arch: Arch, images: &[PanelRow], n_slots: usize, out: &mut [PanelRow]) {
-    arch.dispatch(|| {
+vectorized! {
+    /// Adds Σ over rows of every image's square to `out` `(n_slots)`.
+    pub fn add_squares<'a>(images: &'a [PanelRow], n_slots: usize, out: &'a mut [PanelRow]) {
         for row in images.chunks_exact(n_slots) {
             for (image, out) in row.iter().zip(out.iter_mut()) {
                 for (o, x) in out.iter_mut().zip(image) {
@@ -108,7 +109,7 @@ pub fn add_squares(arch: Arch, images: &[PanelRow], n_slots: usize, out: &mut [P
                 }
             }
         }
-    });
+    }
 }
 
 /// Combinations on either side of a block of pairs.

@@ -2,6 +2,7 @@
 
 use super::panels::n_panels;
 use super::product::{PANEL, PanelRow};
+use super::vectorized::vectorized;
 use crate::backend::TestTile;
 use crate::stats::pearson_from_sums;
 
@@ -50,7 +51,7 @@ impl PearsonSums {
         let blocks = &mut scores.block_correlation[blocks];
         let panels = pred.chunks_exact(n).zip(bold.chunks_exact(n)).zip(&mut self.total);
         for (((pred, bold), total), start) in panels.zip((0..).step_by(PANEL)) {
-            let sums = arch.dispatch(|| add_rows(pred, bold));
+            let sums = sums_of_rows(arch, pred, bold);
             let live = PANEL.min(self.width - start);
             for v in 0..live {
                 let s = sums.map(|row| row[v]);
@@ -97,20 +98,21 @@ impl PearsonSums {
     }
 }
 
-#[inline(always)]
-fn add_rows(pred: &[PanelRow], bold: &[PanelRow]) -> Sums {
-    let mut sums = [[0f64; PANEL]; 5];
-    for (pred, bold) in pred.iter().zip(bold) {
-        for v in 0..PANEL {
-            let (p, y) = (f64::from(pred[v]), f64::from(bold[v]));
-            sums[0][v] += p;
-            sums[1][v] += p * p;
-            sums[2][v] += y;
-            sums[3][v] += y * y;
-            sums[4][v] += p * y;
+vectorized! {
+    fn sums_of_rows<'a>(pred: &'a [PanelRow], bold: &'a [PanelRow]) -> Sums {
+        let mut sums = [[0f64; PANEL]; 5];
+        for (pred, bold) in pred.iter().zip(bold) {
+            for v in 0..PANEL {
+                let (p, y) = (f64::from(pred[v]), f64::from(bold[v]));
+                sums[0][v] += p;
+                sums[1][v] += p * p;
+                sums[2][v] += y;
+                sums[3][v] += y * y;
+                sums[4][v] += p * y;
+            }
         }
+        sums
     }
-    sums
 }
 
 #[cfg(test)]

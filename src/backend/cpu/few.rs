@@ -11,6 +11,7 @@ use super::panels::of_panel;
 use super::path::{FoldBold, fold_score, sized};
 use super::product::{PANEL, PanelRow, multiply_panels};
 use super::rotate::{PanelRange, RotateScratch};
+use super::vectorized::vectorized;
 use crate::backend::{BandFactor, BandForm, FewFit, FewFold, Model, ModelTile, PathSettings};
 
 /// f64 values of a panel's voxels.
@@ -71,7 +72,7 @@ impl CpuEngine<'_> {
                 let vectors = &scratch.vectors[..n_systems * p];
                 multiply_panels(self.arch, &of_fold.factor, vectors, images, n_systems);
                 let found = (first, &*scratch, &bold[..]);
-                self.arch.dispatch(|| add_scores(settings, of_fold, n_systems, found, sums));
+                add_scores(self.arch, settings, of_fold, n_systems, found, sums);
             }
         }
     }
@@ -102,7 +103,7 @@ impl CpuEngine<'_> {
                 }
                 b.clear();
                 b.extend_from_slice(&z[i * p..(i + 1) * p]);
-                self.arch.dispatch(|| factor.solve(b));
+                solve(self.arch, factor, b);
                 for (v, _) in best.iter().enumerate().filter(|(_, best)| **best == Some(at)) {
                     let column = columns.col_as_slice_mut(i * PANEL + v);
                     column.iter_mut().zip(&*b).for_each(|(to, row)| *to = row[v]);
@@ -135,17 +136,8 @@ fn solve_alphas(arch: Arch, fold: &FewFold, alphas: &[f64], n: usize, scratch: &
         let t = &t[rows.clone()];
         b.clear();
         b.extend_from_slice(&z[rows]);
-        let (mut numerator, mut offset) = ([0.0; PANEL], [0.0; PANEL]);
-        arch.dispatch(|| {
-            factor.solve(b);
-            for ((b, t), (delta, vector)) in b.iter().zip(t).zip(fold.delta.iter().zip(vectors)) {
-                for v in 0..PANEL {
-                    numerator[v] += b[v] * t[v];
-                    offset[v] += delta * b[v];
-                    vector[v] = b[v] as f32;
-                }
-            }
-        });
+        solve(arch, factor, b);
+        let (numerator, offset) = sums_of(arch, b, t, &fold.delta, vectors);
         numerators.push(numerator);
         offsets.push(offset);
     }
@@ -153,37 +145,71 @@ fn solve_alphas(arch: Arch, fold: &FewFold, alphas: &[f64], n: usize, scratch: &
 
 /// The factor of B + alpha. Forms are trusted only where it is positive definite by far.
 fn factored(arch: Arch, form: &BandForm, alpha: f64, factor: &mut BandFactor) {
-    let is_definite = arch.dispatch(|| form.factor(alpha, factor));
+    let is_definite = factor_of(arch, form, alpha, factor);
     assert!(is_definite, "a Gram matrix plus {alpha} is positive definite");
 }
 
-/// Scores of the systems that were solved, from alpha `first` on.
-#[inline(always)]
-fn add_scores(
-    settings: &PathSettings,
-    fold: &FewFold,
-    n_systems: usize,
-    (first, scratch, bold): (usize, &FewScratch, &[FoldBold]),
-    sums: &mut [Row],
-) {
-    let (n, rows, n_alphas) = (bold.len(), fold.factor.rows(), settings.alphas.len());
-    for at in 0..n_systems {
-        let mut squares = [0f64; PANEL];
-        for row in &scratch.images[at * rows..(at + 1) * rows] {
+vectorized! {
+    fn factor_of<'a>(form: &'a BandForm, alpha: f64, factor: &'a mut BandFactor) -> bool {
+        form.factor(alpha, factor)
+    }
+}
+
+vectorized! {
+    fn solve<'a>(factor: &'a BandFactor, z: &'a mut [Row]) {
+        factor.solve(z);
+    }
+}
+
+vectorized! {
+    /// Σ b t and Σ delta b; b in f32 to `vectors`.
+    fn sums_of<'a>(
+        b: &'a [Row],
+        t: &'a [Row],
+        delta: &'a [f64],
+        vectors: &'a mut [PanelRow],
+    ) -> (Row, Row) {
+        let (mut numerator, mut offset) = ([0.0; PANEL], [0.0; PANEL]);
+        for ((b, t), (delta, vector)) in b.iter().zip(t).zip(delta.iter().zip(vectors)) {
             for v in 0..PANEL {
-                squares[v] += f64::from(row[v]) * f64::from(row[v]);
+                numerator[v] += b[v] * t[v];
+                offset[v] += delta * b[v];
+                vector[v] = b[v] as f32;
             }
         }
-        let (alpha, panel) = (first + at / n, at % n);
-        let (numerator, offset) = (&scratch.numerators[at], &scratch.offsets[at]);
-        for (v, sum) in sums[panel * n_alphas + alpha].iter_mut().enumerate() {
-            let shift = bold[panel].delta[v] - offset[v];
-            let val_square = bold[panel].val_square[v];
-            *sum += fold_score(
-                settings.scorer,
-                (numerator[v], squares[v], val_square),
-                (fold.n_val as f64, shift),
-            );
+        (numerator, offset)
+    }
+}
+
+vectorized! {
+    /// Scores of the systems that were solved, from the alpha that `found` begins with.
+    fn add_scores<'a>(
+        settings: &'a PathSettings,
+        fold: &'a FewFold,
+        n_systems: usize,
+        found: (usize, &'a FewScratch, &'a [FoldBold]),
+        sums: &'a mut [Row],
+    ) {
+        let (first, scratch, bold) = found;
+        let (n, rows, n_alphas) = (bold.len(), fold.factor.rows(), settings.alphas.len());
+        for at in 0..n_systems {
+            let mut squares = [0f64; PANEL];
+            for row in &scratch.images[at * rows..(at + 1) * rows] {
+                for v in 0..PANEL {
+                    squares[v] += f64::from(row[v]) * f64::from(row[v]);
+                }
+            }
+            let (alpha, panel) = (first + at / n, at % n);
+            let (numerator, offset) = (&scratch.numerators[at], &scratch.offsets[at]);
+            for (v, sum) in sums[panel * n_alphas + alpha].iter_mut().enumerate() {
+                let shift = bold[panel].delta[v] - offset[v];
+                let val_square = bold[panel].val_square[v];
+                *sum += fold_score(
+                    settings.scorer,
+                    (numerator[v], squares[v], val_square),
+                    (fold.n_val as f64, shift),
+                );
+            }
         }
     }
 }

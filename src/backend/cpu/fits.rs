@@ -1,5 +1,7 @@
 //! Other fits of a tile whose BOLD has passed: folds as sums over slots.
 
+use rayon::prelude::*;
+
 use super::CpuEngine;
 use super::product::{PANEL, PanelRow};
 use super::solve::SolveScratch;
@@ -16,8 +18,8 @@ pub struct FitTile<'p> {
     bold: Vec<Vec<f32>>,
     /// Per slot `(width)`: what tells live voxels from dead ones.
     seen: Vec<Seen>,
-    /// Buffers that one fit leaves to the next.
-    scratch: SolveScratch,
+    /// Buffers that fits leave to the next ones.
+    scratch: Vec<SolveScratch>,
 }
 
 /// What a slot's rows of one voxel look like.
@@ -37,16 +39,16 @@ impl<'p> FitTile<'p> {
             slots: CpuEngine::of_spaces(&other.slots),
             bold: vec![Vec::new(); n_slots],
             seen: vec![Seen::default(); n_slots],
-            scratch: SolveScratch::default(),
+            scratch: Vec::new(),
         }
     }
 
-    /// Bytes that a voxel takes, at most.
-    pub fn voxel_bytes(other: &OtherFits) -> usize {
+    /// Bytes that a voxel takes, at most: what is kept of it, and what one fit at work adds.
+    pub fn voxel_bytes(other: &OtherFits) -> (usize, usize) {
         let columns: usize = other.slots.spaces.iter().map(|space| space.n_columns()).sum();
         let kept = other.slots.blocks.len() * columns + other.slots.n_train();
         let fits = other.fits.iter().map(|fit| CpuEngine::tile_bytes(&fit.problem, 1));
-        kept * size_of::<f32>() + fits.max().unwrap_or(0)
+        (kept * size_of::<f32>(), fits.max().unwrap_or(0))
     }
 
     /// Starts a tile.
@@ -67,13 +69,22 @@ impl<'p> FitTile<'p> {
         Ok(())
     }
 
-    /// Cross-validates, refits and tests one of the fits, after every slot was added; one entry a
-    /// model.
+    /// Cross-validates, refits and tests some of the fits side by side, after every slot was added;
+    /// of each, one entry a model.
     /// # Errors
     /// Those of the engine.
-    pub fn run(&mut self, fit: &'p Fit) -> Result<Vec<TestTile>> {
+    pub fn run(&mut self, fits: &[Fit]) -> Result<Vec<Vec<TestTile>>> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.resize_with(fits.len().max(scratch.len()), SolveScratch::default);
+        let pairs = fits.par_iter().zip(&mut scratch);
+        let found = pairs.map(|(fit, scratch)| self.run_one(fit, scratch)).collect();
+        self.scratch = scratch;
+        found
+    }
+
+    fn run_one(&self, fit: &Fit, scratch: &mut SolveScratch) -> Result<Vec<TestTile>> {
         let mut engine = CpuEngine::new(&fit.problem);
-        engine.scratch = std::mem::take(&mut self.scratch);
+        engine.scratch = std::mem::take(scratch);
         engine.shared = fit.shared.iter().map(Option::is_some).collect();
         engine.begin(self.slots.width)?;
         engine.voxels.start_as(&self.slots.voxels);
@@ -94,7 +105,7 @@ impl<'p> FitTile<'p> {
             engine.add_test(block, &self.bold[slot], None)?;
         }
         let found = engine.results()?.1.to_vec();
-        self.scratch = std::mem::take(&mut engine.scratch);
+        *scratch = std::mem::take(&mut engine.scratch);
         Ok(found)
     }
 

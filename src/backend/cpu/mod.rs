@@ -16,6 +16,7 @@ mod rotate;
 mod solve;
 mod split;
 mod stacked;
+mod vectorized;
 pub mod voxels;
 pub mod xty;
 

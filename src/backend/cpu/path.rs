@@ -17,6 +17,7 @@ use super::combine::{
 use super::product::{
     Out, PANEL, PanelRow, Part, multiply, multiply_all, multiply_split, sized_chunks,
 };
+use super::vectorized::vectorized;
 use crate::backend::amx::{self, Chunk, Digits, SIDE, Unit};
 use crate::backend::basis::{AlphaBasis, Form};
 use crate::backend::packed::{Layout, Packed, STRIP};
@@ -112,11 +113,7 @@ pub fn add_fold_scores(
         return;
     }
     let products = sized(&mut scratch.products, m);
-    arch.dispatch(|| {
-        for ((product, z), t) in products.iter_mut().zip(z).zip(t) {
-            *product = std::array::from_fn(|v| z[v] * t[v]);
-        }
-    });
+    multiply_rows(arch, z, t, products);
     multiply_all(arch, &path.inverses, products, sized(&mut scratch.numerators, n_alphas));
     let offsets = sized(&mut scratch.offsets, n_alphas);
     if let Some(inverses) = &path.offsets {
@@ -213,7 +210,7 @@ fn path_squares(
     let n_slots = basis.n_slots();
     let PathScratch { scaled, split, images, few, pairs, squares, pair_weights, .. } = scratch;
     let scaled = sized(scaled, basis.scales.len());
-    arch.dispatch(|| scale(basis, z, scaled));
+    scale(arch, basis, z, scaled);
     let layout = rotation.factor.layout();
     let unit = (layout == Layout::Chunks).then(|| {
         split_slots(basis, scaled, split, arch);
@@ -263,18 +260,28 @@ fn path_squares(
     }
 }
 
-/// uⱼ/w ∘ z for every slot: panels of the group's components, one after the other.
-#[inline(always)]
-fn scale(basis: &AlphaBasis, z: &[PanelRow], out: &mut [PanelRow]) {
-    let mut at = 0;
-    for (components, slots) in &basis.groups {
-        let z = &z[components.clone()];
-        for _ in slots.clone() {
-            let scales = &basis.scales[at..at + z.len()];
-            for ((out, z), scale) in out[at..].iter_mut().zip(z).zip(scales) {
-                *out = std::array::from_fn(|v| scale * z[v]);
+vectorized! {
+    /// z ∘ t.
+    fn multiply_rows<'a>(z: &'a [PanelRow], t: &'a [PanelRow], products: &'a mut [PanelRow]) {
+        for ((product, z), t) in products.iter_mut().zip(z).zip(t) {
+            *product = std::array::from_fn(|v| z[v] * t[v]);
+        }
+    }
+}
+
+vectorized! {
+    /// uⱼ/w ∘ z for every slot: panels of the group's components, one after the other.
+    fn scale<'a>(basis: &'a AlphaBasis, z: &'a [PanelRow], out: &'a mut [PanelRow]) {
+        let mut at = 0;
+        for (components, slots) in &basis.groups {
+            let z = &z[components.clone()];
+            for _ in slots.clone() {
+                let scales = &basis.scales[at..at + z.len()];
+                for ((out, z), scale) in out[at..].iter_mut().zip(z).zip(scales) {
+                    *out = std::array::from_fn(|v| scale * z[v]);
+                }
+                at += z.len();
             }
-            at += z.len();
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use super::panels::{PanelRows, n_panels, to_rows};
 use super::product::{PANEL, PanelRow, multiply_columns};
+use super::vectorized::vectorized;
 use crate::backend::packed::{Layout, Packed};
-use crate::matrix::StoryDesign;
+use crate::matrix::{SparseRows, StoryDesign};
 
 /// A block's design, packed once for all panels.
 #[derive(Debug, Default)]
@@ -76,27 +77,37 @@ pub fn predict(
                     let coef = PanelRows::whole(coef, d);
                     multiply_columns(arch, packed, 0..d, coef, (to, n, 0), true);
                 }
-                StoryDesign::Sparse { rows: x, center } => arch.dispatch(|| {
-                    let mut offset = [0f64; PANEL];
-                    for (&c, coef) in center.iter().zip(coef) {
-                        for (o, &w) in offset.iter_mut().zip(coef) {
-                            *o += f64::from(c) * f64::from(w);
-                        }
-                    }
-                    for (u, to) in to.iter_mut().enumerate() {
-                        for e in x.indptr[u]..x.indptr[u + 1] {
-                            let value = x.values[e];
-                            for (o, &w) in to.iter_mut().zip(&coef[x.indices[e] as usize]) {
-                                *o += value * w;
-                            }
-                        }
-                        for (o, &c) in to.iter_mut().zip(&offset) {
-                            *o -= c as f32;
-                        }
-                    }
-                }),
+                StoryDesign::Sparse { rows, center } => add_sparse(arch, rows, center, coef, to),
             }
         }
         out.copy_from_slice(&padded[before..before + n]);
+    }
+}
+
+vectorized! {
+    /// Adds the rows of x = values − 1·center' times `coef`.
+    fn add_sparse<'a>(
+        x: &'a SparseRows,
+        center: &'a [f32],
+        coef: &'a [PanelRow],
+        to: &'a mut [PanelRow],
+    ) {
+        let mut offset = [0f64; PANEL];
+        for (&c, coef) in center.iter().zip(coef) {
+            for (o, &w) in offset.iter_mut().zip(coef) {
+                *o += f64::from(c) * f64::from(w);
+            }
+        }
+        for (u, to) in to.iter_mut().enumerate() {
+            for e in x.indptr[u]..x.indptr[u + 1] {
+                let value = x.values[e];
+                for (o, &w) in to.iter_mut().zip(&coef[x.indices[e] as usize]) {
+                    *o += value * w;
+                }
+            }
+            for (o, &c) in to.iter_mut().zip(&offset) {
+                *o -= c as f32;
+            }
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::CpuEngine;
 use super::panels::of_panel;
 use super::path::{FoldBold, sized};
 use super::product::{PANEL, PanelRow, multiply_panels};
+use super::vectorized::vectorized;
 use crate::backend::{Model, Rotate, Rotation};
 
 /// Buffers of one block of panels.
@@ -189,18 +190,9 @@ impl CpuEngine<'_> {
         let train_means = self.train_means(Some(fold), panel);
         let val_means = self.val_means(fold, panel);
         let own = self.fold_xty(model, fold, panel);
-        self.arch.dispatch(|| {
-            for (i, ((own, total), (train, val))) in
-                own.zip(total).zip(train.iter_mut().zip(val)).enumerate()
-            {
-                let val_sum = val_sums[i];
-                let train_sum = model.full.x_means[i] * n_all as f64 - val_sum;
-                for v in 0..PANEL {
-                    train[v] = total[v] - own[v] - (train_sum * train_means[v]) as f32;
-                    val[v] = own[v] - (val_sum * val_means[v]) as f32;
-                }
-            }
-        });
+        val.iter_mut().zip(own).for_each(|(val, own)| *val = *own);
+        let sums = (val_sums, &model.full.x_means[..], n_all as f64);
+        subtract_means(self.arch, total, sums, (&train_means, &val_means), train, val);
     }
 
     /// The BOLD of the training and of the validation rows of one fold and panel, both centred.
@@ -226,5 +218,28 @@ impl CpuEngine<'_> {
     fn val_means(&self, fold: usize, panel: usize) -> [f64; PANEL] {
         let sums = &self.voxels.sums[fold * self.width..(fold + 1) * self.width];
         of_panel(sums, panel, 0.0).map(|sum| sum / self.fold_rows[fold] as f64)
+    }
+}
+
+vectorized! {
+    /// Centred XᵀY of the training rows into `train`, of the validation rows, which are in `val`, in their
+    /// place. `sums`: of the validation rows' columns, means of all rows', all rows.
+    fn subtract_means<'a>(
+        total: &'a [PanelRow],
+        sums: (&'a [f64], &'a [f64], f64),
+        means: (&'a [f64; PANEL], &'a [f64; PANEL]),
+        train: &'a mut [PanelRow],
+        val: &'a mut [PanelRow],
+    ) {
+        let (val_sums, x_means, n_all) = sums;
+        let (train_means, val_means) = means;
+        for (i, (total, (train, val))) in total.iter().zip(train.iter_mut().zip(val)).enumerate() {
+            let val_sum = val_sums[i];
+            let train_sum = x_means[i] * n_all - val_sum;
+            for v in 0..PANEL {
+                train[v] = total[v] - val[v] - (train_sum * train_means[v]) as f32;
+                val[v] -= (val_sum * val_means[v]) as f32;
+            }
+        }
     }
 }

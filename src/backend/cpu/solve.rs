@@ -8,6 +8,7 @@ use super::panels::{PanelRows, to_rows};
 use super::path::{PathScratch, add_fold_scores, sized};
 use super::product::{PANEL, PanelRow, multiply_panels};
 use super::rotate::{PanelRange, RotateScratch};
+use super::vectorized::vectorized;
 use super::xty::{add_xty, pack};
 use crate::backend::basis::AlphaBasis;
 use crate::backend::packed::Packed;
@@ -169,7 +170,7 @@ impl CpuEngine<'_> {
             self.seconds[2] += clock.elapsed().as_secs_f64();
             let clock = Instant::now();
             let (z, t) = (&rotate.z[..panels.n * m], &rotate.t[..panels.n * m]);
-            self.arch.dispatch(|| component_sizes(z, m, weights));
+            component_sizes(self.arch, z, m, weights);
             weights.iter_mut().zip(&rotation.factor_norms).for_each(|(w, norm)| *w *= norm);
             basis.fit(&paths[fold].groups, weights)?;
             path.load(basis);
@@ -277,13 +278,7 @@ impl CpuEngine<'_> {
                 alphas.map(|alpha| alpha.unwrap_or(1.0)),
                 alphas.map(|alpha| f64::from(u8::from(alpha.is_some()))),
             );
-            self.arch.dispatch(|| {
-                for (row, lambda) in z.iter_mut().zip(&full.eigvals) {
-                    for v in 0..PANEL {
-                        row[v] = (live[v] * f64::from(row[v]) / (lambda + alphas[v])) as f32;
-                    }
-                }
-            });
+            shrink(self.arch, z, &full.eigvals, &alphas, &live);
         }
         match model.is_stacked() {
             true => inner.copy_from_slice(z),
@@ -324,21 +319,38 @@ impl CpuEngine<'_> {
     }
 }
 
-/// √Σz² of each of `m` components over all panels.
-#[inline(always)]
-fn component_sizes(z: &[PanelRow], m: usize, sizes: &mut Vec<f64>) {
-    sizes.clear();
-    sizes.resize(m, 0.0);
-    for panel in z.chunks_exact(m.max(1)) {
-        for (size, row) in sizes.iter_mut().zip(panel) {
-            let mut sums = [0f64; 8];
-            for row in row.as_chunks::<8>().0 {
-                for (sum, &z) in sums.iter_mut().zip(row) {
-                    *sum += f64::from(z) * f64::from(z);
-                }
+vectorized! {
+    /// z/(λ + a) in place of z, nothing where a voxel is not `live`.
+    fn shrink<'a>(
+        z: &'a mut [PanelRow],
+        eigvals: &'a [f64],
+        alphas: &'a [f64; PANEL],
+        live: &'a [f64; PANEL],
+    ) {
+        for (row, lambda) in z.iter_mut().zip(eigvals) {
+            for v in 0..PANEL {
+                row[v] = (live[v] * f64::from(row[v]) / (lambda + alphas[v])) as f32;
             }
-            *size += sums.iter().sum::<f64>();
         }
     }
-    sizes.iter_mut().for_each(|size| *size = size.sqrt());
+}
+
+vectorized! {
+    /// √Σz² of each of `m` components over all panels.
+    fn component_sizes<'a>(z: &'a [PanelRow], m: usize, sizes: &'a mut Vec<f64>) {
+        sizes.clear();
+        sizes.resize(m, 0.0);
+        for panel in z.chunks_exact(m.max(1)) {
+            for (size, row) in sizes.iter_mut().zip(panel) {
+                let mut sums = [0f64; 8];
+                for row in row.as_chunks::<8>().0 {
+                    for (sum, &z) in sums.iter_mut().zip(row) {
+                        *sum += f64::from(z) * f64::from(z);
+                    }
+                }
+                *size += sums.iter().sum::<f64>();
+            }
+        }
+        sizes.iter_mut().for_each(|size| *size = size.sqrt());
+    }
 }

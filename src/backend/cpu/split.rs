@@ -3,6 +3,7 @@
 use super::correlation::PearsonSums;
 use super::panels::n_panels;
 use super::product::{PANEL, PanelRow};
+use super::vectorized::vectorized;
 use crate::backend::TestTile;
 
 /// Σp_b, Σp_b·y, Σp_b·p of a panel, p_b a band's prediction and p that of all.
@@ -37,7 +38,7 @@ impl BandSums {
         let n = n.max(1);
         let rows = own.chunks_exact(n).zip(pred.chunks_exact(n)).zip(bold.chunks_exact(n));
         for (((own, pred), bold), total) in rows.zip(total) {
-            arch.dispatch(|| add_rows(own, pred, bold, total));
+            add_rows(arch, own, pred, bold, total);
         }
     }
 
@@ -65,14 +66,20 @@ impl BandSums {
     }
 }
 
-#[inline(always)]
-fn add_rows(own: &[PanelRow], pred: &[PanelRow], bold: &[PanelRow], total: &mut Sums) {
-    for ((own, pred), bold) in own.iter().zip(pred).zip(bold) {
-        for v in 0..PANEL {
-            let (q, p, y) = (f64::from(own[v]), f64::from(pred[v]), f64::from(bold[v]));
-            total[0][v] += q;
-            total[1][v] += q * y;
-            total[2][v] += q * p;
+vectorized! {
+    fn add_rows<'a>(
+        own: &'a [PanelRow],
+        pred: &'a [PanelRow],
+        bold: &'a [PanelRow],
+        total: &'a mut Sums,
+    ) {
+        for ((own, pred), bold) in own.iter().zip(pred).zip(bold) {
+            for v in 0..PANEL {
+                let (q, p, y) = (f64::from(own[v]), f64::from(pred[v]), f64::from(bold[v]));
+                total[0][v] += q;
+                total[1][v] += q * y;
+                total[2][v] += q * p;
+            }
         }
     }
 }

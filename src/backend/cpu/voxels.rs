@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::moments::TileMoments;
 use super::panels::of_panel;
 use super::product::{PANEL, PanelRow};
+use super::vectorized::vectorized;
 
 /// Per-voxel state of one tile over its training rows.
 #[derive(Debug, Default)]
@@ -80,7 +81,7 @@ impl VoxelSums {
         if !self.started && !bold.is_empty() && width > 0 {
             self.started = true;
             self.first.copy_from_slice(&bold[..width]);
-            arch.dispatch(|| finite_means(bold, width, &mut self.shift));
+            finite_means(arch, bold, width, &mut self.shift);
         }
     }
 
@@ -112,7 +113,7 @@ impl VoxelSums {
         };
         let n = bold.len() / width;
         for (i, rows) in bold.chunks(ROWS * width).enumerate() {
-            arch.dispatch(|| state.add_rows(rows, i * ROWS, n, panels.clone(), out));
+            add_rows(arch, &mut state, (rows, i * ROWS), n, panels.clone(), out);
         }
     }
 }
@@ -131,8 +132,8 @@ struct State<'a> {
 }
 
 impl State<'_> {
-    /// Adds at most `ROWS` rows, the first of them row `t` of `n`. All rows are walked in step,
-    /// each a stream of its own.
+    /// Rows, the first of them row `t` of `n`; all of them are walked in step, each a stream of its
+    /// own.
     #[inline(always)]
     fn add_rows(
         &mut self,
@@ -185,25 +186,39 @@ impl State<'_> {
     }
 }
 
+vectorized! {
+    /// Adds at most `ROWS` rows, with the index of the first.
+    fn add_rows<'a, 's>(
+        state: &'a mut State<'s>,
+        rows: (&'a [f32], usize),
+        n: usize,
+        panels: Range<usize>,
+        out: &'a mut [PanelRow],
+    ) {
+        state.add_rows(rows.0, rows.1, n, panels, out);
+    }
+}
+
 #[inline(always)]
 fn add_to(sums: &mut [f64], more: &[f64]) {
     sums.iter_mut().zip(more).for_each(|(sum, x)| *sum += x);
 }
 
-/// Means of the finite values of each column, in f64, rounded to f32.
-#[inline(always)]
-fn finite_means(bold: &[f32], width: usize, means: &mut [f32]) {
-    let mut sums = vec![0f64; width];
-    let mut counts = vec![0f64; width];
-    for row in bold.chunks_exact(width) {
-        for ((sum, count), &y) in sums.iter_mut().zip(&mut counts).zip(row) {
-            let finite = y.is_finite();
-            *sum += if finite { f64::from(y) } else { 0.0 };
-            *count += if finite { 1.0 } else { 0.0 };
+vectorized! {
+    /// Means of the finite values of each column, in f64, rounded to f32.
+    fn finite_means<'a>(bold: &'a [f32], width: usize, means: &'a mut [f32]) {
+        let mut sums = vec![0f64; width];
+        let mut counts = vec![0f64; width];
+        for row in bold.chunks_exact(width) {
+            for ((sum, count), &y) in sums.iter_mut().zip(&mut counts).zip(row) {
+                let finite = y.is_finite();
+                *sum += if finite { f64::from(y) } else { 0.0 };
+                *count += if finite { 1.0 } else { 0.0 };
+            }
         }
-    }
-    for ((mean, sum), count) in means.iter_mut().zip(sums).zip(counts) {
-        *mean = if count > 0.0 { (sum / count) as f32 } else { 0.0 };
+        for ((mean, sum), count) in means.iter_mut().zip(sums).zip(counts) {
+            *mean = if count > 0.0 { (sum / count) as f32 } else { 0.0 };
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::panels::PanelRows;
 use super::product::{PANEL, PanelRow, multiply_columns};
+use super::vectorized::vectorized;
 use crate::backend::packed::{Layout, Packed};
 use crate::matrix::{SparseRows, StoryDesign};
 
@@ -56,33 +57,40 @@ pub fn add_xty(
         StoryDesign::Sparse { rows, center } => {
             for (p, out) in out.chunks_exact_mut(panel_rows).enumerate() {
                 for (&delay, out) in delays.iter().zip(out.chunks_exact_mut(d)) {
-                    arch.dispatch(|| add_sparse(rows, center, delay, y.panel(p), out));
+                    add_sparse(arch, rows, center, delay, y.panel(p), out);
                 }
             }
         }
     }
 }
 
-#[inline(always)]
-fn add_sparse(x: &SparseRows, center: &[f32], delay: i64, y: &[PanelRow], out: &mut [PanelRow]) {
-    let mut totals = [0f64; PANEL];
-    for t in delayed_rows(x.n_rows(), delay) {
-        let y = &y[t];
-        for (total, &y) in totals.iter_mut().zip(y) {
-            *total += f64::from(y);
-        }
-        let u = (t as i64 - delay) as usize;
-        for e in x.indptr[u]..x.indptr[u + 1] {
-            let value = x.values[e];
-            for (o, &y) in out[x.indices[e] as usize].iter_mut().zip(y) {
-                *o += value * y;
+vectorized! {
+    fn add_sparse<'a>(
+        x: &'a SparseRows,
+        center: &'a [f32],
+        delay: i64,
+        y: &'a [PanelRow],
+        out: &'a mut [PanelRow],
+    ) {
+        let mut totals = [0f64; PANEL];
+        for t in delayed_rows(x.n_rows(), delay) {
+            let y = &y[t];
+            for (total, &y) in totals.iter_mut().zip(y) {
+                *total += f64::from(y);
+            }
+            let u = (t as i64 - delay) as usize;
+            for e in x.indptr[u]..x.indptr[u + 1] {
+                let value = x.values[e];
+                for (o, &y) in out[x.indices[e] as usize].iter_mut().zip(y) {
+                    *o += value * y;
+                }
             }
         }
-    }
-    for (&c, out) in center.iter().zip(out) {
-        if c != 0.0 {
-            for (o, &total) in out.iter_mut().zip(&totals) {
-                *o -= (f64::from(c) * total) as f32;
+        for (&c, out) in center.iter().zip(out) {
+            if c != 0.0 {
+                for (o, &total) in out.iter_mut().zip(&totals) {
+                    *o -= (f64::from(c) * total) as f32;
+                }
             }
         }
     }

@@ -144,28 +144,32 @@ pub fn load_others(
         let slots_of = |stories: &[usize]| stories.iter().filter_map(slot_of).collect();
         Ok(Fit { problem, train: slots_of(&split.train), test: slots_of(&split.test), shared })
     };
-    let mut fits: Vec<Fit> = Vec::new();
-    let mut bytes = products_bytes(&slots);
     let splits: Vec<(usize, &Split)> = others.splits.iter().enumerate().collect();
-    for splits in splits.chunks(n_threads.max(1)) {
-        // One encoder after the other: a training uses all cores.
-        let words = splits.iter().map(|(_, split)| split_words(study, inputs, split, work));
-        let words = words.collect::<Result<Vec<_>>>()?;
-        work.reporter.reuses_memory(true);
-        let loaded = splits.par_iter().copied().zip(words).map(load).collect::<Result<Vec<_>>>();
-        work.reporter.reuses_memory(false);
-        fits.extend(loaded?);
-        bytes +=
-            fits.iter().rev().take(splits.len()).map(|f| problem_bytes(&f.problem)).sum::<usize>();
-        if bytes as u64 > memory_bytes / 2 {
-            return Err(Error::TooLarge {
-                what: format!("{} of {} other fits", fits.len(), others.splits.len()),
-                needed: format!("{} MiB so far", bytes >> 20),
-                available: format!("{} MiB, half of the memory", memory_bytes >> 21),
-                hint: "raise --memory, or lower splits or learning_curve in [stability]".into(),
-            });
+    let made = || {
+        let (mut fits, mut bytes) = (Vec::<Fit>::new(), products_bytes(&slots));
+        for splits in splits.chunks(n_threads.max(1)) {
+            // One encoder after the other: a training uses all cores.
+            let words = splits.iter().map(|(_, split)| split_words(study, inputs, split, work));
+            let words = words.collect::<Result<Vec<_>>>()?;
+            work.reporter.reuses_memory(true);
+            let loaded = splits.par_iter().copied().zip(words).map(load);
+            fits.extend(loaded.collect::<Result<Vec<_>>>()?);
+            let new = &fits[fits.len() - splits.len()..];
+            bytes += new.iter().map(|fit| problem_bytes(&fit.problem)).sum::<usize>();
+            if bytes as u64 > memory_bytes / 2 {
+                return Err(Error::TooLarge {
+                    what: format!("{} of {} other fits", fits.len(), others.splits.len()),
+                    needed: format!("{} MiB so far", bytes >> 20),
+                    available: format!("{} MiB, half of the memory", memory_bytes >> 21),
+                    hint: "raise --memory, or lower splits or learning_curve in [stability]".into(),
+                });
+            }
         }
-    }
+        Ok(fits)
+    };
+    let fits = made();
+    work.reporter.reuses_memory(false);
+    let fits = fits?;
     Ok(OtherFits { slots, fits })
 }
 
