@@ -16,4 +16,5 @@ pub mod simulate;
 pub mod stats;
 pub mod stimuli;
 pub mod study;
+mod vectorized;
 pub mod warning;

@@ -13,7 +13,7 @@
 
 use std::sync::OnceLock;
 
-use pulp::{Arch, Simd, WithSimd};
+use crate::vectorized::vectorized;
 
 /// Rows, columns and depth of the smallest product: two tiles by two.
 pub const SIDE: usize = 32;
@@ -139,38 +139,20 @@ pub fn left_value(chunk: &Chunk, row: usize, column: usize) -> f32 {
     part(0) + (part(1) + part(2))
 }
 
-/// Rows of 32 numbers as a right factor; the first of `rows` is row `first` of the first chunk,
-/// and what is before it or behind the last is zero.
-pub fn split_rows(arch: Arch, rows: &[[f32; SIDE]], first: usize, chunks: &mut [Chunk]) {
-    arch.dispatch(Split { rows, first, chunks });
-}
-
-struct Split<'a> {
-    rows: &'a [[f32; SIDE]],
-    first: usize,
-    chunks: &'a mut [Chunk],
-}
-
-impl WithSimd for Split<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        split(self.rows, self.first, self.chunks);
-    }
-}
-
-#[inline(always)]
-fn split(rows: &[[f32; SIDE]], first: usize, chunks: &mut [Chunk]) {
-    const NONE: [f32; SIDE] = [0.0; SIDE];
-    let row = |i: usize| i.checked_sub(first).and_then(|i| rows.get(i)).unwrap_or(&NONE);
-    for (c, chunk) in chunks.iter_mut().enumerate() {
-        for k in 0..SIDE / 2 {
-            let (even, odd) = (row(c * SIDE + 2 * k), row(c * SIDE + 2 * k + 1));
-            let halves = even.as_chunks::<16>().0.iter().zip(odd.as_chunks::<16>().0);
-            for (half, (even, odd)) in halves.enumerate() {
-                for (part, words) in pairs(even, odd).iter().enumerate() {
-                    chunk[2 * part + half].0[k * 16..(k + 1) * 16].copy_from_slice(words);
+vectorized! {
+    /// Rows of 32 numbers as a right factor; the first of `rows` is row `first` of the first chunk,
+    /// and what is before it or behind the last is zero.
+    pub fn split_rows<'a>(rows: &'a [[f32; SIDE]], first: usize, chunks: &'a mut [Chunk]) {
+        const NONE: [f32; SIDE] = [0.0; SIDE];
+        let row = |i: usize| i.checked_sub(first).and_then(|i| rows.get(i)).unwrap_or(&NONE);
+        for (c, chunk) in chunks.iter_mut().enumerate() {
+            for k in 0..SIDE / 2 {
+                let (even, odd) = (row(c * SIDE + 2 * k), row(c * SIDE + 2 * k + 1));
+                let halves = even.as_chunks::<16>().0.iter().zip(odd.as_chunks::<16>().0);
+                for (half, (even, odd)) in halves.enumerate() {
+                    for (part, words) in pairs(even, odd).iter().enumerate() {
+                        chunk[2 * part + half].0[k * 16..(k + 1) * 16].copy_from_slice(words);
+                    }
                 }
             }
         }
@@ -431,6 +413,8 @@ mod unit {
 
 #[cfg(test)]
 mod tests {
+    use pulp::Arch;
+
     use super::*;
 
     fn noise(i: usize) -> f32 {

@@ -19,7 +19,6 @@ use faer::prelude::IntoConst;
 use faer::traits::ComplexField;
 use faer::{Accum, Conj, Mat, MatMut, MatRef, Par};
 
-use super::cpu::product::PANEL;
 use crate::error::{Error, Result};
 
 /// Entries of B on either side of its diagonal: 16 make the products half as quick, 32 hardly quicker,
@@ -97,18 +96,15 @@ impl BandForm {
         reflect((self.basis(), self.blocks.as_ref()), x, true, par);
     }
 
-    /// As [`BandForm::enter`] in f32: twice as quick, for what is rounded to f32 anyway.
+    /// Qᵀ x of x `(n, _)`, all of it in f32: for what is rounded to f32 anyway.
     ///
     /// The reflections of a panel round a column once each: an entry is off by about
     /// ε₃₂ · √(n / width) · ‖column‖ / √n.
-    pub fn enter_single(&self, x: MatMut<'_, f32>, par: Par) {
-        let (basis, blocks) = (self.basis(), self.blocks.as_ref());
-        // What stands above the reflections is not read.
-        let below = |i: usize, j: usize| if i < j { 0.0 } else { basis[(i, j)] as f32 };
-        let basis = Mat::from_fn(basis.nrows(), basis.ncols(), below);
-        let cell = |i: usize, j: usize| blocks[(i, j)] as f32;
-        let blocks = Mat::from_fn(blocks.nrows(), blocks.ncols(), cell);
-        reflect((basis.as_ref(), blocks.as_ref()), x, true, par);
+    pub fn enter_single(&self, x: MatRef<'_, f64>, par: Par) -> Mat<f32> {
+        let mut x = single(x);
+        let (basis, blocks) = (single(self.basis()), single(self.blocks.as_ref()));
+        reflect((basis.as_ref(), blocks.as_ref()), x.as_mut(), true, par);
+        x
     }
 
     /// Q x in place of x `(n, _)`; 2·n² flops a column.
@@ -187,6 +183,10 @@ impl BandForm {
     }
 }
 
+fn single(matrix: MatRef<'_, f64>) -> Mat<f32> {
+    Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)] as f32)
+}
+
 /// All reflections, or those of the transpose, on [`COLUMNS`] columns after the other. The first rows
 /// of x, which no reflection reaches, stay.
 fn reflect<T: ComplexField>(
@@ -218,9 +218,10 @@ fn reflect<T: ComplexField>(
 }
 
 impl BandFactor {
-    /// `(B + alpha)⁻¹ z` in place of z, for a panel of voxels; 4·n·width flops a voxel.
+    /// `(B + alpha)⁻¹ z` in place of z, for `W` times eight voxels side by side; 4·n·width flops a
+    /// voxel.
     #[inline(always)]
-    pub fn solve(&self, z: &mut [[f64; PANEL]]) {
+    pub fn solve<const W: usize>(&self, z: &mut [[[f64; 8]; W]]) {
         let (n, stride) = (z.len(), self.width + 1);
         for i in 0..n {
             let (above, row) = z.split_at_mut(i);
@@ -239,26 +240,22 @@ impl BandFactor {
 
 /// row = (row − Σ scale · other row) · `pivot`, over as many rows as there are of both.
 #[inline(always)]
-fn eliminate<'a>(
-    row: &mut [f64; PANEL],
-    others: &[[f64; PANEL]],
+fn eliminate<'a, const W: usize>(
+    row: &mut [[f64; 8]; W],
+    others: &[[[f64; 8]; W]],
     scales: impl Iterator<Item = &'a f64>,
     pivot: f64,
 ) {
     // Sums of eight voxels stay in a register each; one array of them all is spilled.
-    const { assert!(PANEL.is_multiple_of(8)) };
-    let mut sums = [[0.0; 8]; PANEL / 8];
-    sums.as_flattened_mut().copy_from_slice(row);
+    let mut sums = *row;
     for (other, &scale) in others.iter().zip(scales) {
-        for (at, sum) in sums.iter_mut().enumerate() {
+        for (sum, other) in sums.iter_mut().zip(other) {
             for v in 0..8 {
-                sum[v] -= scale * other[at * 8 + v];
+                sum[v] -= scale * other[v];
             }
         }
     }
-    for (to, sum) in row.iter_mut().zip(sums.as_flattened()) {
-        *to = sum * pivot;
-    }
+    *row = sums.map(|sum| sum.map(|value| value * pivot));
 }
 
 /// Buffers of the reduction, made once: pages of fresh ones would cost more than the products.
@@ -393,12 +390,12 @@ mod tests {
         let mut x = right.clone();
         form.enter(x.as_mut(), Par::Seq);
         for alpha in [0.5, 300.0] {
-            let lanes = |i: usize| std::array::from_fn(|v| x[(i, v % 2)]);
-            let mut z: Vec<[f64; PANEL]> = (0..n).map(lanes).collect();
+            let lanes = |i: usize| [std::array::from_fn(|v| x[(i, v % 2)])];
+            let mut z: Vec<[[f64; 8]; 1]> = (0..n).map(lanes).collect();
             let mut factor = BandFactor::default();
             assert!(form.factor(alpha, &mut factor));
             factor.solve(&mut z);
-            let mut w = Mat::from_fn(n, 2, |i, v| z[i][v]);
+            let mut w = Mat::from_fn(n, 2, |i, v| z[i][0][v]);
             form.leave(w.as_mut(), Par::Seq);
             let size = gram.norm_l2();
             for v in 0..2 {
@@ -429,9 +426,8 @@ mod tests {
             let form = BandForm::new(gram(n), Par::Seq).unwrap();
             let wave = |i: usize, v: usize| ((i * 7 + v * 3) % 11) as f64 - 4.5;
             let mut double = Mat::from_fn(n, 5, wave);
-            let mut single = Mat::from_fn(n, 5, |i, v| wave(i, v) as f32);
+            let single = form.enter_single(double.as_ref(), Par::Seq);
             form.enter(double.as_mut(), Par::Seq);
-            form.enter_single(single.as_mut(), Par::Seq);
             let steps = (n as f64 / WIDTH as f64).sqrt() + 1.0;
             for (double, single) in double.col_iter().zip(single.col_iter()) {
                 let off: f64 = (0..n).map(|i| (double[i] - f64::from(single[i])).powi(2)).sum();

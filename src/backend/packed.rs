@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
 
 use super::amx::{self, Chunk, SIDE};
+use crate::vectorized::vectorized;
 
 /// Rows of a strip: with two 512-bit registers of voxels, 24 sums stay in registers.
 pub const STRIP: usize = 12;
@@ -142,7 +143,7 @@ impl Packed {
                 }
             }
             Cells::Chunks(chunks) => {
-                arch.dispatch(Rows { data, stride, rows, cols, chunks });
+                split_rows(arch, data, stride, rows, cols, chunks);
             }
         }
     }
@@ -163,7 +164,7 @@ impl Packed {
                     }
                 }
             }
-            Cells::Chunks(chunks) => arch.dispatch(Columns { data, cols, chunks }),
+            Cells::Chunks(chunks) => split_columns(arch, data, cols, chunks),
         }
     }
 
@@ -251,21 +252,15 @@ impl Packed {
     }
 }
 
-/// Rows of a row-major matrix as rows of a left factor.
-struct Rows<'a> {
-    data: &'a [f32],
-    stride: usize,
-    rows: usize,
-    cols: usize,
-    chunks: &'a mut [Chunk],
-}
-
-impl WithSimd for Rows<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { data, stride, rows, cols, chunks } = self;
+vectorized! {
+    /// Rows of a row-major matrix as rows of a left factor.
+    fn split_rows<'a>(
+        data: &'a [f32],
+        stride: usize,
+        rows: usize,
+        cols: usize,
+        chunks: &'a mut [Chunk],
+    ) {
         for (s, strip) in chunks.chunks_exact_mut(cols.div_ceil(SIDE)).enumerate() {
             for (c, chunk) in strip.iter_mut().enumerate() {
                 let row = |i: usize| &data[(s * SIDE + i) * stride..][..cols][c * SIDE..];
@@ -297,19 +292,9 @@ fn some_cells(row: &[f32]) -> [f32; SIDE] {
     cells
 }
 
-/// Columns of a row-major matrix as rows of a left factor.
-struct Columns<'a> {
-    data: &'a [f32],
-    cols: usize,
-    chunks: &'a mut [Chunk],
-}
-
-impl WithSimd for Columns<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { data, cols, chunks } = self;
+vectorized! {
+    /// Columns of a row-major matrix as rows of a left factor.
+    fn split_columns<'a>(data: &'a [f32], cols: usize, chunks: &'a mut [Chunk]) {
         let n_chunks = data.len().div_ceil((cols * SIDE).max(1)).max(1);
         for (s, strip) in chunks.chunks_exact_mut(n_chunks).enumerate() {
             let first = s * SIDE;

@@ -72,7 +72,7 @@ pub struct TileRun<'a> {
     pub progress: &'a (dyn Fn(usize) + Sync),
     /// Called with a sentence when device memory is short and tiles get narrower.
     pub note: &'a (dyn Fn(&str) + Sync),
-    /// Other fits of the same BOLD, and how many of them a tile has at work at once.
+    /// Other fits of the same BOLD, and the bytes that all tiles may take.
     pub other: Option<(&'a OtherFits, usize)>,
 }
 
@@ -140,19 +140,17 @@ fn cpu_tile_width(
     Ok(share.min(fit.max(block)))
 }
 
-/// Other fits that a worker has at work at once, where there are fewer of `n_at_work` tiles than
-/// threads: within `budget_bytes` for tiles of `width`.
-pub fn fits_at_once(
-    problem: &Problem,
-    other: &OtherFits,
-    (width, n_at_work): (usize, usize),
+/// Other fits that each of `n_workers` has at work at once: all threads have something to do, within
+/// `budget_bytes` for tiles of `width`. `voxel_bytes`: of the tile, and of a fit at work.
+fn fits_at_once(
+    (width, n_workers): (usize, usize),
     n_threads: usize,
+    voxel_bytes: (usize, usize),
     budget_bytes: usize,
 ) -> usize {
-    let voxels = (width * n_at_work).max(1);
-    let (kept, fit) = FitTile::voxel_bytes(other);
-    let spare = budget_bytes.saturating_sub(voxels * (CpuEngine::tile_bytes(problem, 1) + kept));
-    (n_threads / n_at_work.max(1)).min(spare / (voxels * fit.max(1))).max(1)
+    let voxels = (width * n_workers).max(1);
+    let spare = budget_bytes.saturating_sub(voxels * voxel_bytes.0);
+    (n_threads / n_workers.max(1)).min(spare / (voxels * voxel_bytes.1).max(1)).max(1)
 }
 
 /// Tiles of `n_voxels`: as few as keep within `width`, whole blocks of `block_voxels`, as even as
@@ -188,6 +186,13 @@ pub fn run_tiles(
         return Ok(StageSeconds::new());
     }
     let loaded = Loaded::new(problem, run.device)?;
+    let n_at_work = n_workers(run.device, run.n_threads).clamp(1, tiles.len());
+    let width = tiles.iter().map(Range::len).max().unwrap_or(0);
+    let other = run.other.map(|(other, budget_bytes)| {
+        let (kept, fit) = FitTile::voxel_bytes(other);
+        let bytes = (CpuEngine::tile_bytes(problem, 1) + kept, fit);
+        (other, fits_at_once((width, n_at_work), run.n_threads, bytes, budget_bytes))
+    });
     // The first failure counts; others stop because of it.
     let fail = |error: Error| {
         if !failed.swap(true, Ordering::Relaxed) {
@@ -195,7 +200,7 @@ pub fn run_tiles(
         }
     };
     std::thread::scope(|scope| {
-        for index in 0..n_workers(run.device, run.n_threads).clamp(1, tiles.len()) {
+        for index in 0..n_at_work {
             let (loaded, fail, failed, next_tile, lock) =
                 (&loaded, &fail, &failed, &next_tile, &lock);
             scope.spawn(move || {
@@ -204,7 +209,7 @@ pub fn run_tiles(
                     Err(error) => return fail(error),
                 };
                 let stop = [run.cancel, failed];
-                let mut worker = Worker::new(problem, engine, source, sink, stop, run.other);
+                let mut worker = Worker::new(problem, engine, source, sink, stop, other);
                 if let Err(error) = worker.run_all(next_tile, run) {
                     return fail(error);
                 }
@@ -438,6 +443,19 @@ mod tests {
                 tile = first;
             }
         }
+    }
+
+    #[test]
+    fn idle_threads_take_fits_as_memory_allows() {
+        let at_once = |tile, n_threads, budget| fits_at_once(tile, n_threads, (100, 50), budget);
+        assert_eq!(at_once((64, 1), 8, usize::MAX), 8);
+        assert_eq!(at_once((64, 3), 8, usize::MAX), 2);
+        assert_eq!(at_once((64, 8), 8, usize::MAX), 1);
+        // 6,400 bytes of the tile, 3,200 of each fit.
+        assert_eq!(at_once((64, 1), 8, 6400 + 3 * 3200), 3);
+        assert_eq!(at_once((64, 2), 8, 2 * (6400 + 3 * 3200)), 3);
+        assert_eq!(at_once((64, 1), 8, 6400 + 3199), 1);
+        assert_eq!(at_once((0, 1), 8, 0), 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Folds of a primal model without eigenvectors, for few voxels.
 
-use faer::{Mat, MatRef, Par};
+use faer::{Mat, Par};
 
 use super::gram::{MomentsView, center};
 use super::spectrum::{centered_rows, lower_factor};
@@ -47,11 +47,10 @@ pub fn few_fold(
         return Ok(None);
     }
     let p = train.n();
-    let mut factor = match val_rows {
-        Some(rows) => single(centered_rows(rows, fold.sums).transpose()),
-        None => single(validation_factor(fold, par)?.as_ref()),
+    let factor = match val_rows {
+        Some(rows) => train.enter_single(centered_rows(rows, fold.sums).transpose(), par),
+        None => train.enter_single(validation_factor(fold, par)?.as_ref(), par),
     };
-    train.enter_single(factor.as_mut(), par);
     let mean = |sum: f64, n: usize| sum / n.max(1) as f64;
     let mut delta = Mat::from_fn(p, 1, |i, _| {
         let train = if settings.fit_intercept { mean(train_sums[i], n_train) } else { 0.0 };
@@ -92,10 +91,6 @@ fn is_trusted(form: &BandForm, settings: &PathSettings) -> bool {
     let alpha = settings.alphas.first().copied().unwrap_or(0.0);
     let least = (form.largest() + alpha) / MOST_CONDITION - alpha;
     least <= 0.0 || form.is_above(least)
-}
-
-fn single(matrix: MatRef<'_, f64>) -> Mat<f32> {
-    Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, j| matrix[(i, j)] as f32)
 }
 
 /// L with LLᵀ = the centred second moments of a fold's rows; zero where they are all alike.

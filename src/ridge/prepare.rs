@@ -181,14 +181,12 @@ fn solve_primal(
     let d = space.n_features;
     // A model whose delays stand side by side in its space reads that space's moments: no copies.
     let first = picked.first().copied().unwrap_or(0);
-    let is_range = picked.iter().copied().eq(first..first + picked.len());
-    let own: Vec<FoldMoments> = match is_range {
-        true => Vec::new(),
-        false => union.iter().map(|fold| select(fold, &picked, d)).collect(),
-    };
-    let folds: Vec<MomentsView<'_>> = match is_range {
-        true => union.iter().map(|f| f.columns(first * d..(first + picked.len()) * d)).collect(),
-        false => own.iter().map(FoldMoments::view).collect(),
+    let delays = first..first + picked.len();
+    let own: Option<Vec<FoldMoments>> = (!picked.iter().copied().eq(delays.clone()))
+        .then(|| union.iter().map(|fold| select(fold, &picked, d)).collect());
+    let folds: Vec<MomentsView<'_>> = match &own {
+        Some(own) => own.iter().map(FoldMoments::view).collect(),
+        None => union.iter().map(|f| f.columns(delays.start * d..delays.end * d)).collect(),
     };
     let all = total(&folds);
     let all = all.view();

@@ -5,8 +5,8 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::product::{PANEL, PanelRow, sums_of};
-use super::vectorized::vectorized;
 use crate::backend::packed::{Packed, STRIP};
+use crate::vectorized::vectorized;
 
 /// Images of some slots, and how they are combined.
 pub struct Combined<'a> {

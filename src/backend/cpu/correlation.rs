@@ -2,9 +2,9 @@
 
 use super::panels::n_panels;
 use super::product::{PANEL, PanelRow};
-use super::vectorized::vectorized;
 use crate::backend::TestTile;
 use crate::stats::pearson_from_sums;
+use crate::vectorized::vectorized;
 
 /// Σp, Σp², Σy, Σy², Σpy of a panel.
 type Sums = [[f64; PANEL]; 5];

@@ -11,8 +11,8 @@ use super::panels::of_panel;
 use super::path::{FoldBold, fold_score, sized};
 use super::product::{PANEL, PanelRow, multiply_panels};
 use super::rotate::{PanelRange, RotateScratch};
-use super::vectorized::vectorized;
 use crate::backend::{BandFactor, BandForm, FewFit, FewFold, Model, ModelTile, PathSettings};
+use crate::vectorized::vectorized;
 
 /// f64 values of a panel's voxels.
 type Row = [f64; PANEL];
@@ -157,7 +157,8 @@ vectorized! {
 
 vectorized! {
     fn solve<'a>(factor: &'a BandFactor, z: &'a mut [Row]) {
-        factor.solve(z);
+        let (eights, _) = z.as_flattened_mut().as_chunks_mut();
+        factor.solve::<{ PANEL / 8 }>(eights.as_chunks_mut().0);
     }
 }
 

@@ -16,7 +16,6 @@ mod rotate;
 mod solve;
 mod split;
 mod stacked;
-mod vectorized;
 pub mod voxels;
 pub mod xty;
 

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
 
 use super::combine::{
     Combined, FEW_ROWS, Few, add_pairs, add_squared, add_squares, combine, n_few, n_pairs,
@@ -17,11 +17,11 @@ use super::combine::{
 use super::product::{
     Out, PANEL, PanelRow, Part, multiply, multiply_all, multiply_split, sized_chunks,
 };
-use super::vectorized::vectorized;
 use crate::backend::amx::{self, Chunk, Digits, SIDE, Unit};
 use crate::backend::basis::{AlphaBasis, Form};
 use crate::backend::packed::{Layout, Packed, STRIP};
 use crate::backend::problem::{FoldPath, PathSettings, Rotation, Scorer};
+use crate::vectorized::vectorized;
 
 /// Rows and columns from which sixteen digits of the factor are enough; what they leave out is less
 /// than the alpha basis leaves out.
@@ -120,26 +120,19 @@ pub fn add_fold_scores(
         multiply_all(arch, inverses, z, offsets);
     }
     path_squares(rotation, basis, z, scratch, n_alphas, arch);
-    arch.dispatch(AddScores { rotation, basis, settings, bold, scratch, sums });
+    add_scores(arch, rotation, basis, settings, bold, scratch, sums);
 }
 
-/// Scores from numerators and squared norms, onto `sums`.
-struct AddScores<'a> {
-    rotation: &'a Rotation,
-    basis: &'a AlphaBasis,
-    settings: &'a PathSettings,
-    bold: &'a FoldBold,
-    scratch: &'a PathScratch,
-    sums: &'a mut [[f64; PANEL]],
-}
-
-impl WithSimd for AddScores<'_> {
-    type Output = ();
-
-    // A closure of this size would be compiled without the wide registers.
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { rotation, basis, settings, bold, scratch, sums } = self;
+vectorized! {
+    /// Scores from numerators and squared norms, onto `sums`.
+    fn add_scores<'a>(
+        rotation: &'a Rotation,
+        basis: &'a AlphaBasis,
+        settings: &'a PathSettings,
+        bold: &'a FoldBold,
+        scratch: &'a PathScratch,
+        sums: &'a mut [[f64; PANEL]],
+    ) {
         let PathScratch { numerators, offsets, squares, .. } = scratch;
         for (a, sums) in sums.iter_mut().enumerate() {
             let (numerators, squares, offsets) = (&numerators[a], &squares[a], &offsets[a]);

@@ -2,9 +2,9 @@
 
 use super::panels::{PanelRows, n_panels, to_rows};
 use super::product::{PANEL, PanelRow, multiply_columns};
-use super::vectorized::vectorized;
 use crate::backend::packed::{Layout, Packed};
 use crate::matrix::{SparseRows, StoryDesign};
+use crate::vectorized::vectorized;
 
 /// A block's design, packed once for all panels.
 #[derive(Debug, Default)]

@@ -4,8 +4,8 @@ use super::CpuEngine;
 use super::panels::of_panel;
 use super::path::{FoldBold, sized};
 use super::product::{PANEL, PanelRow, multiply_panels};
-use super::vectorized::vectorized;
 use crate::backend::{Model, Rotate, Rotation};
+use crate::vectorized::vectorized;
 
 /// Buffers of one block of panels.
 #[derive(Debug, Default)]

@@ -8,13 +8,13 @@ use super::panels::{PanelRows, to_rows};
 use super::path::{PathScratch, add_fold_scores, sized};
 use super::product::{PANEL, PanelRow, multiply_panels};
 use super::rotate::{PanelRange, RotateScratch};
-use super::vectorized::vectorized;
 use super::xty::{add_xty, pack};
 use crate::backend::basis::AlphaBasis;
 use crate::backend::packed::Packed;
 use crate::backend::{FoldPath, FullFit, Model, ModelTile, Rotation};
 use crate::error::Result;
 use crate::stats::best_index;
+use crate::vectorized::vectorized;
 
 /// Buffers of the solver, kept from tile to tile.
 #[derive(Debug, Default)]

@@ -3,8 +3,8 @@
 use super::correlation::PearsonSums;
 use super::panels::n_panels;
 use super::product::{PANEL, PanelRow};
-use super::vectorized::vectorized;
 use crate::backend::TestTile;
+use crate::vectorized::vectorized;
 
 /// Σp_b, Σp_b·y, Σp_b·p of a panel, p_b a band's prediction and p that of all.
 type Sums = [[f64; PANEL]; 3];

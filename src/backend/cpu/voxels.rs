@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::moments::TileMoments;
 use super::panels::of_panel;
 use super::product::{PANEL, PanelRow};
-use super::vectorized::vectorized;
+use crate::vectorized::vectorized;
 
 /// Per-voxel state of one tile over its training rows.
 #[derive(Debug, Default)]

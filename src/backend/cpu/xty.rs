@@ -2,9 +2,9 @@
 
 use super::panels::PanelRows;
 use super::product::{PANEL, PanelRow, multiply_columns};
-use super::vectorized::vectorized;
 use crate::backend::packed::{Layout, Packed};
 use crate::matrix::{SparseRows, StoryDesign};
+use crate::vectorized::vectorized;
 
 /// Rows of BOLD that see a design row at `delay`: t with 0 ≤ t − delay < n.
 pub fn delayed_rows(n: usize, delay: i64) -> std::ops::Range<usize> {

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, Var};
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
 use rayon::prelude::*;
 
 use super::host::{slice, values};
+use crate::vectorized::vectorized;
 
 /// Numbers of one task.
 const BLOCK: usize = 1 << 14;
@@ -103,21 +104,14 @@ pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
     let x = values(&x)?;
     let arch = Arch::new();
     // Blocks are summed in their order, on any number of threads.
-    let blocks: Vec<f64> = x.par_chunks(BLOCK).map(|x| arch.dispatch(SumOfSquares { x })).collect();
+    let blocks: Vec<f64> = x.par_chunks(BLOCK).map(|x| block_of_squares(arch, x)).collect();
     Ok(blocks.iter().sum())
 }
 
-struct SumOfSquares<'a> {
-    x: &'a [f32],
-}
-
-impl WithSimd for SumOfSquares<'_> {
-    type Output = f64;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> f64 {
+vectorized! {
+    fn block_of_squares<'a>(x: &'a [f32]) -> f64 {
         let mut lanes = [0.0f64; 8];
-        let (whole, rest) = self.x.as_chunks::<8>();
+        let (whole, rest) = x.as_chunks::<8>();
         for chunk in whole {
             for (lane, &x) in lanes.iter_mut().zip(chunk) {
                 *lane += f64::from(x) * f64::from(x);
@@ -156,26 +150,20 @@ impl InplaceOp2 for InPlace<'_> {
         let blocks = weight[start..end].par_chunks_mut(BLOCK).zip(first.par_chunks_mut(BLOCK));
         let blocks = blocks.zip(second.par_chunks_mut(BLOCK)).zip(gradient.par_chunks(BLOCK));
         blocks.for_each(|(((weight, first), second), gradient)| {
-            arch.dispatch(Step { adam, weight, first, second, gradient });
+            step_block(arch, adam, weight, first, second, gradient);
         });
         Ok(())
     }
 }
 
-struct Step<'a> {
-    adam: Adam,
-    weight: &'a mut [f32],
-    first: &'a mut [f32],
-    second: &'a mut [f32],
-    gradient: &'a [f32],
-}
-
-impl WithSimd for Step<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { adam, weight, first, second, gradient } = self;
+vectorized! {
+    fn step_block<'a>(
+        adam: Adam,
+        weight: &'a mut [f32],
+        first: &'a mut [f32],
+        second: &'a mut [f32],
+        gradient: &'a [f32],
+    ) {
         let scale = adam.gradient_scale as f32;
         let (beta1, beta2) = (adam.beta1 as f32, adam.beta2 as f32);
         let (new1, new2) = ((1.0 - adam.beta1) as f32, (1.0 - adam.beta2) as f32);

@@ -3,13 +3,14 @@
 //! Nothing is kept for the backward pass: it makes scores and weights again.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
 use rayon::prelude::*;
 
 use super::host::{slice, values};
 use super::math::exp;
 use super::products::{Panels, Strided, columns_times, rows_times};
 use super::{Dropout, kept};
+use crate::vectorized::vectorized;
 
 /// As `ops::attention`.
 pub struct Attention {
@@ -62,14 +63,14 @@ impl Attention {
         rows_times(arch, q, keys, (weights, length), false);
         let attended = &self.attended[row * length..(row + 1) * length];
         let scale = 1.0 / (q.cols as f32).sqrt();
-        arch.dispatch(Softmax { scale, attended, weights });
+        softmax(arch, scale, attended, weights);
     }
 
     /// Dropout of a row's and head's weights, in terms of which of the batch's weights they are.
     fn drop(&self, arch: Arch, row: usize, head: usize, weights: &mut [f32]) {
         if let Some(dropout) = self.dropout.filter(|dropout| dropout.p > 0.0) {
             let first = (row * self.heads + head) * self.length * self.length;
-            arch.dispatch(Drop { dropout, first: first as u32, weights });
+            drop_weights(arch, dropout, first as u32, weights);
         }
     }
 }
@@ -174,7 +175,7 @@ impl Attention {
         rows_times(arch, g, right, (&mut *slopes, length), false);
         self.drop(arch, row, h, slopes);
         let scale = 1.0 / (size as f32).sqrt();
-        arch.dispatch(Slopes { scale, length, weights, slopes });
+        slopes_of_scores(arch, scale, length, weights, slopes);
         right.fill(arch, head.k);
         let (q, stride) = at(0);
         rows_times(arch, Strided::whole(slopes, length), right, (&mut out[q..], stride), false);
@@ -184,18 +185,8 @@ impl Attention {
     }
 }
 
-struct Softmax<'a> {
-    scale: f32,
-    attended: &'a [bool],
-    weights: &'a mut [f32],
-}
-
-impl WithSimd for Softmax<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { scale, attended, weights } = self;
+vectorized! {
+    fn softmax<'a>(scale: f32, attended: &'a [bool], weights: &'a mut [f32]) {
         let some_hidden = attended.contains(&false);
         for row in weights.chunks_exact_mut(attended.len()) {
             if some_hidden {
@@ -230,39 +221,19 @@ fn fold(row: &[f32], start: f32, f: impl Fn(f32, f32) -> f32) -> f32 {
     rest.iter().copied().fold(lanes, f)
 }
 
-struct Drop<'a> {
-    dropout: Dropout,
-    first: u32,
-    weights: &'a mut [f32],
-}
-
-impl WithSimd for Drop<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Dropout { p, seed } = self.dropout;
+vectorized! {
+    fn drop_weights<'a>(dropout: Dropout, first: u32, weights: &'a mut [f32]) {
+        let Dropout { p, seed } = dropout;
         let (kept, scale) = (kept(seed, p), (1.0 / (1.0 - p)) as f32);
-        for (i, weight) in self.weights.iter_mut().enumerate() {
-            *weight *= if kept(self.first.wrapping_add(i as u32)) { scale } else { 0.0 };
+        for (i, weight) in weights.iter_mut().enumerate() {
+            *weight *= if kept(first.wrapping_add(i as u32)) { scale } else { 0.0 };
         }
     }
 }
 
-/// `slopes`: gradients of the weights before dropout, to be those of the scores.
-struct Slopes<'a> {
-    scale: f32,
-    length: usize,
-    weights: &'a [f32],
-    slopes: &'a mut [f32],
-}
-
-impl WithSimd for Slopes<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { scale, length, weights, slopes } = self;
+vectorized! {
+    /// `slopes`: gradients of the weights before dropout, to be those of the scores.
+    fn slopes_of_scores<'a>(scale: f32, length: usize, weights: &'a [f32], slopes: &'a mut [f32]) {
         let rows = weights.chunks_exact(length).zip(slopes.chunks_exact_mut(length));
         for (weights, slopes) in rows {
             let mut lanes = [0.0; 16];

@@ -1,12 +1,13 @@
 //! Operations on single numbers of the CPU: GELU and dropout.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
 use rayon::prelude::*;
 
 use super::host::{slice, values};
 use super::math::{normal_density, normal_share};
 use super::{Dropout, kept};
+use crate::vectorized::vectorized;
 
 /// Numbers of one task.
 const BLOCK: usize = 1 << 14;
@@ -24,7 +25,7 @@ impl CustomOp1 for Gelu {
         let mut out = vec![0.0; x.len()];
         let arch = Arch::new();
         out.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(out, x)| {
-            arch.dispatch(GeluForward { x, out });
+            gelu_forward(arch, x, out);
         });
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
@@ -36,40 +37,23 @@ impl CustomOp1 for Gelu {
         let arch = Arch::new();
         let blocks = x_values.par_chunks(BLOCK).zip(gradient.par_chunks(BLOCK));
         out.par_chunks_mut(BLOCK).zip(blocks).for_each(|(out, (x, gradient))| {
-            arch.dispatch(GeluBackward { x, gradient, out });
+            gelu_backward(arch, x, gradient, out);
         });
         Ok(Some(Tensor::from_vec(out, x.shape(), x.device())?))
     }
 }
 
-struct GeluForward<'a> {
-    x: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl WithSimd for GeluForward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        for (out, &x) in self.out.iter_mut().zip(self.x) {
+vectorized! {
+    fn gelu_forward<'a>(x: &'a [f32], out: &'a mut [f32]) {
+        for (out, &x) in out.iter_mut().zip(x) {
             *out = x * normal_share(x);
         }
     }
 }
 
-struct GeluBackward<'a> {
-    x: &'a [f32],
-    gradient: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl WithSimd for GeluBackward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        for ((out, &x), &gradient) in self.out.iter_mut().zip(self.x).zip(self.gradient) {
+vectorized! {
+    fn gelu_backward<'a>(x: &'a [f32], gradient: &'a [f32], out: &'a mut [f32]) {
+        for ((out, &x), &gradient) in out.iter_mut().zip(x).zip(gradient) {
             *out = gradient * x.mul_add(normal_density(x), normal_share(x));
         }
     }
@@ -132,28 +116,18 @@ impl Dropout {
         let mut out = residual.map_or_else(|| vec![0.0; x.len()], <[f32]>::to_vec);
         let arch = Arch::new();
         out.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).enumerate().for_each(|(i, (out, x))| {
-            arch.dispatch(AddKept { dropout: *self, first: (i * BLOCK) as u32, x, out });
+            add_kept(arch, *self, (i * BLOCK) as u32, x, out);
         });
         out
     }
 }
 
-struct AddKept<'a> {
-    dropout: Dropout,
-    first: u32,
-    x: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl WithSimd for AddKept<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Dropout { p, seed } = self.dropout;
+vectorized! {
+    fn add_kept<'a>(dropout: Dropout, first: u32, x: &'a [f32], out: &'a mut [f32]) {
+        let Dropout { p, seed } = dropout;
         let (kept, scale) = (kept(seed, p), (1.0 / (1.0 - p)) as f32);
-        for (i, (out, &x)) in self.out.iter_mut().zip(self.x).enumerate() {
-            let factor = if kept(self.first.wrapping_add(i as u32)) { scale } else { 0.0 };
+        for (i, (out, &x)) in out.iter_mut().zip(x).enumerate() {
+            let factor = if kept(first.wrapping_add(i as u32)) { scale } else { 0.0 };
             *out = x.mul_add(factor, *out);
         }
     }

@@ -7,13 +7,14 @@
 use std::sync::OnceLock;
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
 use rayon::prelude::*;
 
 use super::host::{add_all, part_size, slice, values};
 use super::math::exp;
 use super::products::{Panels, Strided, columns_times, layout, multiply, rows_times};
 use crate::backend::packed::Packed;
+use crate::vectorized::vectorized;
 
 /// Pieces of a chunk, and targets of a block: its scores take 256 KiB.
 const CHUNK: usize = 256;
@@ -93,7 +94,7 @@ impl CustomOp3 for MlmLoss {
                     for (left, sums) in blocks.iter().zip(sums.chunks_mut(CHUNK)) {
                         let scores = &mut scores[..left.rows() * bias.len()];
                         multiply(arch, left, &right, (&mut *scores, bias.len()), false);
-                        arch.dispatch(AddScores { scores, bias, sums });
+                        add_scores(arch, scores, bias, sums);
                     }
                 }
                 sums
@@ -208,7 +209,7 @@ impl Work {
             let scores = &mut scores[..block.left.rows() * n_pieces];
             multiply(arch, &block.left, transposed, (&mut *scores, n_pieces), false);
             let Block { log_sums, labels, .. } = *block;
-            arch.dispatch(Slopes { scores, bias, log_sums, labels, first, scale, bias_out });
+            slopes(arch, scores, bias, (log_sums, labels), first, scale, bias_out);
             rows_times(arch, Strided::whole(scores, n_pieces), natural, (x_out, width), true);
             let out = (&mut *table_out, width);
             columns_times(arch, (scores, n_pieces), &block.right, out, true);
@@ -216,18 +217,8 @@ impl Work {
     }
 }
 
-struct AddScores<'a> {
-    scores: &'a mut [f32],
-    bias: &'a [f32],
-    sums: &'a mut [Sum],
-}
-
-impl WithSimd for AddScores<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { scores, bias, sums } = self;
+vectorized! {
+    fn add_scores<'a>(scores: &'a mut [f32], bias: &'a [f32], sums: &'a mut [Sum]) {
         for (scores, sum) in scores.chunks_exact_mut(bias.len()).zip(sums) {
             for (score, bias) in scores.iter_mut().zip(bias) {
                 *score += bias;
@@ -252,23 +243,17 @@ impl WithSimd for AddScores<'_> {
     }
 }
 
-/// Scores to their gradients: (p − 1 at the label) · scale.
-struct Slopes<'a> {
-    scores: &'a mut [f32],
-    bias: &'a [f32],
-    log_sums: &'a [f32],
-    labels: &'a [u32],
-    first: u32,
-    scale: f32,
-    bias_out: &'a mut [f32],
-}
-
-impl WithSimd for Slopes<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { scores, bias, log_sums, labels, first, scale, bias_out } = self;
+vectorized! {
+    /// Scores to their gradients: (p − 1 at the label) · scale. `targets`: log sums and labels.
+    fn slopes<'a>(
+        scores: &'a mut [f32],
+        bias: &'a [f32],
+        targets: (&'a [f32], &'a [u32]),
+        first: u32,
+        scale: f32,
+        bias_out: &'a mut [f32],
+    ) {
+        let (log_sums, labels) = targets;
         let rows = scores.chunks_exact_mut(bias.len()).zip(log_sums.iter().zip(labels));
         for (scores, (&log_sum, &label)) in rows {
             for (score, bias) in scores.iter_mut().zip(bias) {

@@ -1,10 +1,11 @@
 //! LayerNorm of the CPU.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
 use rayon::prelude::*;
 
 use super::host::{slice, sum_over, values};
+use crate::vectorized::vectorized;
 
 /// Rows of one task.
 const ROWS: usize = 64;
@@ -31,7 +32,7 @@ impl CustomOp3 for LayerNorm {
         let mut out = vec![0.0; x.len()];
         let (arch, block) = (Arch::new(), ROWS * weight.len());
         out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| {
-            arch.dispatch(Forward { eps: self.0, x, weight, bias, out });
+            forward(arch, self.0, x, weight, bias, out);
         });
         Ok((CpuStorage::F32(out), x_layout.shape().clone()))
     }
@@ -51,12 +52,12 @@ impl CustomOp3 for LayerNorm {
         let mut out = vec![0.0; n];
         let blocks = x_values.par_chunks(block).zip(g.par_chunks(block));
         out.par_chunks_mut(block).zip(blocks).for_each(|(out, (x, gradient))| {
-            arch.dispatch(BackwardX { eps: self.0, x, weight: &w, gradient, out });
+            backward_x(arch, self.0, x, &w, gradient, out);
         });
         let sums = sum_over(n / width, 2 * width, |rows, sums| {
             let cells = rows.start * width..rows.end * width;
             let (x, gradient) = (&x_values[cells.clone()], &g[cells]);
-            arch.dispatch(BackwardWeights { eps: self.0, x, gradient, sums });
+            backward_weights(arch, self.0, x, gradient, sums);
         });
         let (weights, biases) = sums.split_at(width);
         Ok((
@@ -90,20 +91,8 @@ fn moments(row: &[f32], eps: f32) -> (f32, f32) {
     (mean, 1.0 / (variance + eps).sqrt())
 }
 
-struct Forward<'a> {
-    eps: f32,
-    x: &'a [f32],
-    weight: &'a [f32],
-    bias: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl WithSimd for Forward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { eps, x, weight, bias, out } = self;
+vectorized! {
+    fn forward<'a>(eps: f32, x: &'a [f32], weight: &'a [f32], bias: &'a [f32], out: &'a mut [f32]) {
         let width = weight.len();
         for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
             let (mean, scale) = moments(x, eps);
@@ -114,22 +103,16 @@ impl WithSimd for Forward<'_> {
     }
 }
 
-/// With x̂ the normalised row and q = gradient · weight:
-/// (q − mean(q) − x̂·mean(q·x̂)) / √(variance + eps).
-struct BackwardX<'a> {
-    eps: f32,
-    x: &'a [f32],
-    weight: &'a [f32],
-    gradient: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl WithSimd for BackwardX<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { eps, x, weight, gradient, out } = self;
+vectorized! {
+    /// With x̂ the normalised row and q = gradient · weight:
+    /// (q − mean(q) − x̂·mean(q·x̂)) / √(variance + eps).
+    fn backward_x<'a>(
+        eps: f32,
+        x: &'a [f32],
+        weight: &'a [f32],
+        gradient: &'a [f32],
+        out: &'a mut [f32],
+    ) {
         let width = weight.len();
         let rows = x.chunks_exact(width).zip(gradient.chunks_exact(width));
         for ((x, gradient), out) in rows.zip(out.chunks_exact_mut(width)) {
@@ -146,19 +129,8 @@ impl WithSimd for BackwardX<'_> {
     }
 }
 
-struct BackwardWeights<'a> {
-    eps: f32,
-    x: &'a [f32],
-    gradient: &'a [f32],
-    sums: &'a mut [f32],
-}
-
-impl WithSimd for BackwardWeights<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { eps, x, gradient, sums } = self;
+vectorized! {
+    fn backward_weights<'a>(eps: f32, x: &'a [f32], gradient: &'a [f32], sums: &'a mut [f32]) {
         let width = sums.len() / 2;
         let (weights, biases) = sums.split_at_mut(width);
         for (x, gradient) in x.chunks_exact(width).zip(gradient.chunks_exact(width)) {

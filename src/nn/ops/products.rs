@@ -6,11 +6,12 @@
 
 use std::cell::RefCell;
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
 
 use crate::backend::amx::{self, Chunk, Digits, SIDE, Unit};
 use crate::backend::cpu::product::{self, Out, PANEL, PanelRow, Part};
 use crate::backend::packed::{Layout, Packed};
+use crate::vectorized::vectorized;
 
 /// Depth between two visits to the sums: what 128 columns of right factors take stays in the
 /// second-level cache.
@@ -88,7 +89,7 @@ impl Panels {
         for p in 0..n_panels {
             let rows = if split { 0..depth } else { p * depth..(p + 1) * depth };
             let rows = &mut self.rows[rows];
-            arch.dispatch(Gather { b, first: p * PANEL, transposed, rows });
+            gather(arch, b, p * PANEL, transposed, rows);
             if split {
                 let chunks = &mut self.chunks[p * n_chunks..(p + 1) * n_chunks];
                 amx::split_rows(arch, rows, 0, chunks);
@@ -97,20 +98,9 @@ impl Panels {
     }
 }
 
-/// A panel's rows out of a row-major matrix or its transpose.
-struct Gather<'a> {
-    b: Strided<'a>,
-    first: usize,
-    transposed: bool,
-    rows: &'a mut [PanelRow],
-}
-
-impl WithSimd for Gather<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { b, first, transposed, rows } = self;
+vectorized! {
+    /// A panel's rows out of a row-major matrix or its transpose.
+    fn gather<'a>(b: Strided<'a>, first: usize, transposed: bool, rows: &'a mut [PanelRow]) {
         let width = if transposed { b.rows } else { b.cols };
         let live = PANEL.min(width - first);
         if !transposed {

@@ -24,7 +24,7 @@ use crate::backend::{OtherFits, Problem, n_workers};
 use crate::error::{Error, Result};
 use crate::pipeline::language::LanguageWork;
 use crate::pipeline::reporter::Reporter;
-use crate::pipeline::tiles::{StageSeconds, TileRun, fits_at_once, run_tiles, tile_width};
+use crate::pipeline::tiles::{StageSeconds, TileRun, run_tiles, tile_width};
 use crate::ridge::conditioning::Conditioning;
 use crate::study::Study;
 use crate::warning::Warning;
@@ -395,11 +395,7 @@ impl<'a> Fitting<'a> {
         reporter.start(&subject.name, n_missing as u64);
         let progress = |n: usize| reporter.advance(n as u64);
         let note = |text: &str| reporter.note(text);
-        let n_at_work = n_workers(device, n_threads).min(missing.len());
-        let other = other.map(|other| {
-            let tiles = (width.min(n_voxels), n_at_work);
-            (other, fits_at_once(problem, other, tiles, n_threads, budget))
-        });
+        let other = other.map(|other| (other, budget));
         let run = TileRun { device, n_threads, cancel, progress: &progress, note: &note, other };
         let source = SubjectSource { subject, split };
         let stages = run_tiles(problem, &source, &sink, &missing, &run)?;

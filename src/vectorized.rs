@@ -29,4 +29,4 @@ macro_rules! vectorized {
     (@out) => { () };
     (@out $out:ty) => { $out };
 }
-pub(super) use vectorized;
+pub(crate) use vectorized;
