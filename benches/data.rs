@@ -3,9 +3,8 @@
 use std::sync::OnceLock;
 
 use ndarray::ArrayView2;
-use voxelcast::backend::cpu::panels::n_panels;
-use voxelcast::backend::cpu::product::{PANEL, PanelRow};
-use voxelcast::pipeline::bench::{BenchProblem, DesignKind, Synthetic};
+use voxelcast::commands::bench::{BenchProblem, DesignKind, Synthetic};
+use voxelcast::product::panels::{PANEL, PanelRow, n_panels};
 
 /// 2,000 TRs × 256 columns (64 at delays 1 to 4) × 1,024 voxels, 5 folds, 20 alphas.
 pub fn problem() -> &'static Synthetic {

@@ -3,14 +3,14 @@
 use criterion::{Criterion, Throughput};
 use faer::Par;
 use pulp::Arch;
-use voxelcast::backend::Packed;
 use voxelcast::backend::basis::{AlphaBasis, Form};
-use voxelcast::backend::cpu::panels::{PanelRows, n_panels};
 use voxelcast::backend::cpu::path::{FoldBold, PathScratch, add_fold_scores};
-use voxelcast::backend::cpu::product::{PANEL, PanelRow, multiply_panels};
 use voxelcast::backend::cpu::xty::{add_xty, pack};
 use voxelcast::backend::problem::FoldPath;
 use voxelcast::backend::{PathSettings, Rotate};
+use voxelcast::product::multiply::multiply_panels;
+use voxelcast::product::packed::Packed;
+use voxelcast::product::panels::{PANEL, PanelRow, PanelRows, n_panels};
 use voxelcast::ridge::AlphaGrid;
 use voxelcast::ridge::gram::{fold_moments, moments};
 use voxelcast::ridge::spectrum::{components, primal_rotation};

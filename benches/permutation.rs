@@ -4,7 +4,7 @@ use criterion::{Criterion, Throughput};
 use pulp::Arch;
 use voxelcast::backend::Permutations;
 use voxelcast::backend::cpu::permutation::{PermuteScratch, center, n_at_least};
-use voxelcast::backend::cpu::product::{PANEL, PanelRow};
+use voxelcast::product::panels::{PANEL, PanelRow};
 
 const N_TRS: usize = 6000;
 const N_PERMUTATIONS: usize = 1000;

@@ -4,10 +4,9 @@ use criterion::{Criterion, Throughput};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use pulp::Arch;
-use voxelcast::backend::Packed;
-use voxelcast::backend::cpu::panels::PanelRows;
-use voxelcast::backend::cpu::product::{PANEL, PanelRow};
 use voxelcast::backend::cpu::xty::{add_xty, pack};
+use voxelcast::product::packed::Packed;
+use voxelcast::product::panels::{PANEL, PanelRow, PanelRows};
 
 use crate::data::{assert_near, problem, shared_id, to_panels};
 

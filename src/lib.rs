@@ -2,19 +2,25 @@
 
 pub mod backend;
 pub mod cli;
+pub mod commands;
 pub mod design;
+pub mod encoder;
 pub mod error;
 pub mod features;
 pub mod io;
 pub mod matrix;
 pub mod nn;
-pub mod pipeline;
+pub mod product;
 pub mod report;
+pub mod reporter;
+pub mod resources;
+pub mod results;
 pub mod ridge;
 pub mod scoring;
 pub mod simulate;
+pub mod solve;
 pub mod stats;
 pub mod stimuli;
 pub mod study;
-mod vectorized;
+pub mod study_file;
 pub mod warning;

@@ -4,7 +4,7 @@ use candle_core::Device;
 use voxelcast::io::safetensors::ColumnsReader;
 use voxelcast::nn::tokenizer::WordPieces;
 use voxelcast::nn::{checkpoint, pretrained};
-use voxelcast::pipeline::saved;
+use voxelcast::results::saved;
 
 use super::{answer, answer_of_settings, bounded, file, folder};
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use voxelcast::pipeline::study::read_respdict;
 use voxelcast::ridge::AlphaGrid;
-use voxelcast::study;
+use voxelcast::study::read_respdict;
+use voxelcast::study_file;
 
 use super::{answer, answer_of_settings, bounded, file};
 
@@ -12,10 +12,10 @@ use super::{answer, answer_of_settings, bounded, file};
 pub fn study(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else {
         let path = file("STUDY.toml", data);
-        assert!(answer_of_settings(study::read(&path)).is_none(), "it is no text");
+        assert!(answer_of_settings(study_file::read(&path)).is_none(), "it is no text");
         return false;
     };
-    let read = || answer_of_settings(study::from_text(text, Path::new("."), "STUDY.toml"));
+    let read = || answer_of_settings(study_file::from_text(text, Path::new("."), "STUDY.toml"));
     let Some(found) = bounded(data.len(), 2000, read) else { return false };
     assert!(!found.spaces.is_empty());
     let again = read().expect("as before");

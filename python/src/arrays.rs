@@ -3,7 +3,7 @@
 use numpy::{PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use voxelcast::pipeline::matrix_tiles::{ArrayTiles, MatrixTiles};
+use voxelcast::solve::matrix_tiles::{ArrayTiles, MatrixTiles};
 
 /// A float matrix in any layout, borrowed.
 pub enum Matrix<'py> {

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use voxelcast::commands::score::correlations;
 use voxelcast::design::delays::{delay, delay_groups};
 use voxelcast::design::lanczos::{self, Lanczos};
 use voxelcast::error::Error;
 use voxelcast::features::static_vectors::{VectorFormat, candidates, embed};
 use voxelcast::io::word_vectors;
-use voxelcast::pipeline::score::correlations;
 use voxelcast::ridge::folds::{Dealt, from_groups};
 
 use crate::arrays::{Matrix, View};

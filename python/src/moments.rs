@@ -3,9 +3,9 @@
 use numpy::{IntoPyArray, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use voxelcast::pipeline::moments::{MomentsView, solve_moments as solve, sum_moments as sum};
-use voxelcast::pipeline::ridge_fit::RowsOfFolds;
 use voxelcast::ridge::folds::from_labels;
+use voxelcast::solve::fit::RowsOfFolds;
+use voxelcast::solve::moments::{MomentsView, solve_moments as solve, sum_moments as sum};
 
 use crate::arrays::Matrix;
 use crate::errors::to_python;

@@ -6,10 +6,10 @@ use pyo3::types::PyDict;
 use voxelcast::backend::Scorer;
 use voxelcast::backend::device::{Device, Precision, choose};
 use voxelcast::error::{Error, Result};
-use voxelcast::pipeline::ridge_fit::{Fit, FitData, FitSettings, Plan, RowsOfFolds, fit};
-use voxelcast::pipeline::ridge_outputs::Outputs;
 use voxelcast::ridge::AlphaGrid;
 use voxelcast::ridge::folds::from_labels;
+use voxelcast::solve::fit::{Fit, FitData, FitSettings, Plan, RowsOfFolds, fit};
+use voxelcast::solve::outputs::Outputs;
 
 use crate::arrays::Matrix;
 use crate::errors::to_python;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use rayon::ThreadPoolBuilder;
 use voxelcast::error::Result;
-use voxelcast::pipeline::memory::{AddressSpace, available_bytes};
-use voxelcast::pipeline::reporter::Reporter;
+use voxelcast::reporter::Reporter;
+use voxelcast::resources::{AddressSpace, available_bytes};
 use voxelcast::warning::Warning;
 
 use crate::errors::to_python;

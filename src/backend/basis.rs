@@ -21,8 +21,8 @@ use std::ops::Range;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par, Side};
 
-use super::packed::{Layout, Packed, STRIP};
 use crate::error::{Error, Result};
+use crate::product::packed::{Layout, Packed, STRIP};
 
 /// Components below which the path itself is used: it is cheap there, and errors of a few
 /// components do not average out.

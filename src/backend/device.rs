@@ -25,7 +25,7 @@ pub fn cpu_kind() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     {
         let has_512 = is_x86_feature_detected!("avx512f");
-        match (has_512, is_x86_feature_detected!("avx2"), super::amx::is_available()) {
+        match (has_512, is_x86_feature_detected!("avx2"), crate::product::amx::is_available()) {
             (true, _, true) => "avx512+amx",
             (true, _, false) => "avx512",
             (false, true, _) => "avx2",

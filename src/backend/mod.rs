@@ -2,7 +2,7 @@
 //!
 //! A backend knows rows, columns and row ranges; it does not know stories, subjects or files.
 //! [`Problem`] is everything that does not depend on BOLD (designs, rotations, alphas); an
-//! [`Engine`] holds what one voxel tile needs and is fed rows of BOLD by the pipeline:
+//! [`Engine`] holds what one voxel tile needs and is fed rows of BOLD by `solve::tiles`:
 //!
 //! ```text
 //! begin(width) → add_train(block, bold)… → solve() → add_test(block, bold)… → results()
@@ -11,7 +11,6 @@
 //! Each BOLD value passes once. No state grows with the number of rows, except for models on the
 //! dual route, which keep their tile's training rows.
 
-pub mod amx;
 pub mod band_form;
 pub mod bands;
 pub mod basis;
@@ -21,7 +20,6 @@ pub mod fits;
 #[cfg(feature = "cuda")]
 pub mod gpu;
 mod loaded;
-pub mod packed;
 pub mod permutations;
 pub mod problem;
 
@@ -29,7 +27,6 @@ pub use band_form::{BandFactor, BandForm};
 pub use bands::{BandSearch, PointFolds, Points};
 pub use fits::{Fit, OtherFits, Shared};
 pub use loaded::{Loaded, n_workers};
-pub use packed::Packed;
 pub use permutations::Permutations;
 pub use problem::{
     Block, FewFit, FewFold, FoldPath, FullFit, Model, PathSettings, Problem, Rotate, Rotation,

@@ -8,10 +8,10 @@ use ndarray::Array2;
 use super::band_form::BandForm;
 use super::bands::BandSearch;
 use super::basis::{AlphaGroups, FactorShape};
-use super::packed::Packed;
 use super::permutations::Permutations;
 use crate::error::Result;
 use crate::matrix::StoryDesign;
+use crate::product::packed::Packed;
 
 /// How predictions are scored in cross-validation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

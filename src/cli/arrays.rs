@@ -5,10 +5,10 @@ use serde_json::json;
 use super::Output;
 use super::args::{DelayArgs, ResampleArgs};
 use super::settings::usage;
+use crate::commands::arrays::{delay_file, resample_file};
 use crate::design::delays::check_delays;
 use crate::design::lanczos::Lanczos;
 use crate::error::Result;
-use crate::pipeline::arrays::{delay_file, resample_file};
 
 /// Resamples one array.
 pub fn resample(args: &ResampleArgs) -> Result<Output> {

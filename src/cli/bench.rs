@@ -5,8 +5,8 @@ use serde_json::json;
 use super::args::BenchArgs;
 use super::settings::usage;
 use super::{Context, Output};
+use crate::commands::bench::{BenchJob, BenchProblem, BenchResults, run};
 use crate::error::Result;
-use crate::pipeline::bench::{BenchJob, BenchProblem, BenchResults, run};
 use crate::report::table;
 
 /// Times a synthetic problem.

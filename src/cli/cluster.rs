@@ -9,19 +9,19 @@ use super::cluster_args::{MergeArgs, PlanArgs, SlurmArgs};
 use super::settings::{parse_bytes, usage};
 use super::study::{default_out, finished_output};
 use super::{Context, Output};
+use crate::commands::slurm::{JobSettings, compose, quoted, submit};
 use crate::error::Result;
-use crate::pipeline::reporter::Reporter;
-use crate::pipeline::slurm::{JobSettings, compose, quoted, submit};
-use crate::pipeline::study::{
+use crate::report::table;
+use crate::reporter::Reporter;
+use crate::study::{
     Choices, ShardId, ShardPlan, make_features, merge, parse_shard, plan_shards, read_inputs,
     run_shard,
 };
-use crate::report::table;
-use crate::study;
+use crate::study_file;
 
 /// Cuts a study into shards.
 pub fn plan(args: &PlanArgs, context: &Context) -> Result<Output> {
-    let study = study::read(&args.cut.study)?;
+    let study = study_file::read(&args.cut.study)?;
     let out = default_out(args.cut.out.as_ref(), &args.cut.study);
     let inputs = read_inputs(&study)?;
     let settings = &context.settings;
@@ -48,7 +48,7 @@ pub fn plan(args: &PlanArgs, context: &Context) -> Result<Output> {
 /// Does one shard.
 pub fn shard(args: &RunArgs, shard: &str, context: &Context) -> Result<Output> {
     let id = parse_shard(shard)?;
-    let study = study::read(&args.study)?;
+    let study = study_file::read(&args.study)?;
     context.announce_device();
     let options = context.run_options(default_out(args.out.as_ref(), &args.study), false, false);
     let done = run_shard(&study, id, &options, &context.console, &context.cancel)?;
@@ -68,7 +68,7 @@ pub fn shard(args: &RunArgs, shard: &str, context: &Context) -> Result<Output> {
 
 /// Puts all shards together.
 pub fn merge_shards(args: &MergeArgs, context: &Context) -> Result<Output> {
-    let study = study::read(&args.study)?;
+    let study = study_file::read(&args.study)?;
     let out = default_out(args.out.as_ref(), &args.study);
     let options = context.run_options(out.clone(), args.force, false);
     let again = |shard: Option<ShardId>| match shard {
@@ -81,7 +81,7 @@ pub fn merge_shards(args: &MergeArgs, context: &Context) -> Result<Output> {
 
 /// Writes the job scripts, and submits them.
 pub fn slurm(args: &SlurmArgs, context: &Context) -> Result<Output> {
-    let study = study::read(&args.cut.study)?;
+    let study = study_file::read(&args.cut.study)?;
     let out = std::path::absolute(default_out(args.cut.out.as_ref(), &args.cut.study))
         .map_err(|source| crate::error::Error::Read { path: args.cut.study.clone(), source })?;
     if args.cpus_per_task == 0 {

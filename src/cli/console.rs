@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::heap;
-use crate::pipeline::reporter::Reporter;
+use crate::reporter::Reporter;
 use crate::warning::Warning;
 
 /// How much is said on stderr.

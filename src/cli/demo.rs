@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::args::DemoArgs;
 use super::{Context, Output};
+use crate::commands::demo::demo;
 use crate::error::Result;
-use crate::pipeline::demo::demo;
 use crate::report::table;
 
 /// Runs the whole study on the stories inside the binary.

@@ -8,7 +8,7 @@ use crate::report::table;
 /// Lists the CPU and the cards, and says why one cannot be used. Nothing here is an error: what is
 /// not there is part of the answer.
 pub fn devices(context: &Context) -> Output {
-    let memory = crate::pipeline::memory::available_bytes();
+    let memory = crate::resources::available_bytes();
     let threads = context.settings.n_threads;
     let (cards, problem) = cards();
     let mut rows = vec![["device", "name", "capability", "memory", "free", ""]]

@@ -6,16 +6,16 @@ use serde_json::json;
 use super::encoder_args::{EmbedArgs, EncoderCommand, HyperArgs, SweepArgs, TrainArgs};
 use super::settings::{CommonSettings, usage};
 use super::{Context, Output};
+use crate::encoder::{
+    EmbedJob, Grid, NamedWords, SweepJob, Swept, TrainJob, Trained, embed, language_device,
+    read_text, sweep, train,
+};
 use crate::error::Result;
 use crate::nn::TrainSettings;
 use crate::nn::examples::Windows;
 use crate::nn::schedule::Schedule;
-use crate::pipeline::encoder::{
-    EmbedJob, Grid, NamedWords, SweepJob, Swept, TrainJob, Trained, embed, language_device,
-    read_text, sweep, train,
-};
-use crate::pipeline::reporter::Reporter;
 use crate::report::table;
+use crate::reporter::Reporter;
 use crate::stimuli::read_stories;
 
 /// Runs one of them.

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::Output;
 use super::args::ExportArgs;
+use crate::commands::export::export_npz;
 use crate::error::Result;
-use crate::pipeline::export::export_npz;
 
 /// A finished run as one `.npz`.
 pub fn export(args: &ExportArgs) -> Result<Output> {

@@ -7,14 +7,14 @@ use serde_json::json;
 use super::args::{FeaturesArgs, SimulateArgs};
 use super::settings::usage;
 use super::{Context, Output};
+use crate::commands::features::{FeaturesJob, TrCount, run};
+use crate::commands::simulate::{SimulateJob, run as simulate_run};
 use crate::design::lanczos::Lanczos;
 use crate::error::Result;
 use crate::features::bow::BowSettings;
 use crate::features::contextual::{Context as WordContext, ContextSettings};
-use crate::pipeline::features::{FeaturesJob, TrCount, run};
-use crate::pipeline::simulate::{SimulateJob, run as simulate_run};
 use crate::simulate::settings::SimulateSettings;
-use crate::study::{LanguageSpace, ModelSource, SpaceKind};
+use crate::study_file::{LanguageSpace, ModelSource, SpaceKind};
 
 /// What `--kind` may be; `simulate` knows no language models.
 const KINDS: &str = "bow, word2vec, glove, word_rate (or, for features, bert or encoder)";

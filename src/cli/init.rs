@@ -5,8 +5,8 @@ use serde_json::json;
 use super::Output;
 use super::args::InitArgs;
 use super::settings::usage;
+use crate::commands::init::{Dataset, init};
 use crate::error::Result;
-use crate::pipeline::init::{Dataset, init};
 
 /// Writes a STUDY.toml from what lies in a folder.
 pub fn init_study(args: &InitArgs) -> Result<Output> {

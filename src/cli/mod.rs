@@ -31,8 +31,8 @@ use console::Console;
 use settings::CommonSettings;
 
 use crate::error::Result;
-use crate::pipeline::reporter::Reporter;
-use crate::pipeline::study::RunOptions;
+use crate::reporter::Reporter;
+use crate::study::RunOptions;
 
 /// What a command prints on stdout.
 struct Output {

@@ -7,9 +7,9 @@ use serde_json::json;
 use super::args::{PredictArgs, ScoreArgs};
 use super::settings::usage;
 use super::{Context, Output};
+use crate::commands::predict::{NewTrs, PredictJob, run};
+use crate::commands::score::{ScoreJob, run as run_score};
 use crate::error::Result;
-use crate::pipeline::predict::{NewTrs, PredictJob, run};
-use crate::pipeline::score::{ScoreJob, run as run_score};
 use crate::report::table;
 
 /// Writes predicted BOLD.

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::Output;
 use super::args::ReportArgs;
 use crate::error::Result;
-use crate::pipeline::brain::write_nifti;
-use crate::pipeline::report::{write_figures, write_page};
+use crate::results::brain::write_nifti;
+use crate::results::{write_figures, write_page};
 
 /// The page of a finished run again, and its figures as files.
 pub fn report(args: &ReportArgs) -> Result<Output> {

@@ -10,15 +10,15 @@ use super::Context;
 use super::args::RidgeArgs;
 use super::settings::{parse_convention, parse_folds, parse_scorer, usage};
 use crate::backend::device::Device;
+use crate::commands::ridge::{RidgeJob, RowFolds, run};
 use crate::error::Result;
 use crate::io::output::PartialFile;
-use crate::pipeline::memory::peak_bytes;
-use crate::pipeline::reporter::Reporter;
-use crate::pipeline::ridge::{RidgeJob, RowFolds, run};
-use crate::pipeline::ridge_bands::{BandColumns, BandJob, BandPoints};
-use crate::pipeline::ridge_fit::{FitSettings, RidgeSummary};
-use crate::pipeline::study::hash_file;
+use crate::reporter::Reporter;
+use crate::resources::peak_bytes;
+use crate::results::hash::hash_file;
 use crate::ridge::{AlphaGrid, BandSampling};
+use crate::solve::bands::{BandColumns, BandJob, BandPoints};
+use crate::solve::fit::{FitSettings, RidgeSummary};
 
 /// Runs the command; the document is what `--json` prints.
 pub fn ridge(args: &RidgeArgs, context: &Context) -> Result<super::Output> {

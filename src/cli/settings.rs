@@ -5,7 +5,7 @@ use super::console::Volume;
 use crate::backend::Scorer;
 use crate::backend::device::{self, Device, Precision};
 use crate::error::{Error, Result};
-use crate::pipeline::memory::{AddressSpace, available_bytes};
+use crate::resources::{AddressSpace, available_bytes};
 use crate::ridge::folds::Dealt;
 
 /// Flags of every command, checked.

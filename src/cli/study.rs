@@ -8,17 +8,18 @@ use super::args::{CheckArgs, RunArgs};
 use super::settings::parse_folds;
 use super::{Context, Output};
 use crate::error::Result;
-use crate::pipeline::language::check_models;
-use crate::pipeline::reporter::Reporter;
-use crate::pipeline::study::{StudyPlan, StudyResults, read_inputs, run, split};
 use crate::report::table;
+use crate::reporter::Reporter;
 use crate::ridge::folds::Dealt;
 use crate::ridge::route::duration;
-use crate::study::{self, Folds};
+use crate::study::language::check_models;
+use crate::study::{StudyPlan, StudyResults, read_inputs, run, split};
+use crate::study_file;
+use crate::study_file::Folds;
 
 /// Runs a study, or plans it.
 pub fn run_study(args: &RunArgs, context: &Context) -> Result<Output> {
-    let mut study = study::read(&args.study)?;
+    let mut study = study_file::read(&args.study)?;
     if let Some(folds) = &args.folds {
         study.folds = match parse_folds(folds)? {
             Dealt::RoundRobin(k) => Folds::Count(k),
@@ -60,7 +61,7 @@ pub fn finished_output(out: &Path, results: StudyResults, context: &Context) -> 
 
 /// Opens everything, checks every count, computes nothing.
 pub fn check_study(args: &CheckArgs, context: &Context) -> Result<Output> {
-    let study = study::read(&args.study)?;
+    let study = study_file::read(&args.study)?;
     let inputs = read_inputs(&study)?;
     let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
     let split = split(&study, &names)?;

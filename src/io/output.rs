@@ -1,8 +1,11 @@
 //! Files that are whole or absent: written under a temporary name, renamed at the end.
 
 use std::fs::{File, Permissions};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use crate::error::{Error, Result};
 
@@ -106,6 +109,39 @@ impl Drop for PartialFile {
             // Nothing to tell anyone: the run is already failing.
             let _ = std::fs::remove_file(&self.path);
         }
+    }
+}
+
+/// Pretty JSON with a newline at the end.
+/// # Errors
+/// `Error::Write`.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
+    text.push('\n');
+    write_bytes(path, text.as_bytes())
+}
+
+/// The whole content of a file.
+/// # Errors
+/// `Error::Write`.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    let partial = PartialFile::create(path)?;
+    partial.file().write_all(bytes).map_err(|source| partial.write_error(source))?;
+    partial.finish()
+}
+
+/// The whole content of a text file; without a text the file is removed, if it is there.
+/// # Errors
+/// `Error::Write`.
+pub fn write_or_remove(path: &Path, text: Option<&str>) -> Result<()> {
+    match text {
+        Some(text) => write_bytes(path, text.as_bytes()),
+        None => match std::fs::remove_file(path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::Write { path: path.to_owned(), source })
+            }
+            _ => Ok(()),
+        },
     }
 }
 

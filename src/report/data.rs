@@ -1,4 +1,4 @@
-//! What a finished run's folder says, as the page needs it. Read by the pipeline, changed by nobody.
+//! What a finished run's folder says, as the page needs it. Read by `results`, changed by nobody.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};

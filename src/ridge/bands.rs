@@ -17,10 +17,9 @@ use rayon::prelude::*;
 use super::conditioning::Conditioning;
 use super::gram::{FoldMoments, center, mirror};
 use super::spectrum::{Eigen, eigen, primal_rotation};
-use crate::backend::{
-    FoldPath, FullFit, Packed, PathSettings, PointFolds, Points, Rotate, Rotation,
-};
+use crate::backend::{FoldPath, FullFit, PathSettings, PointFolds, Points, Rotate, Rotation};
 use crate::error::{Error, Result};
+use crate::product::packed::Packed;
 
 /// How points are sampled.
 ///

@@ -4,8 +4,9 @@ use faer::{Mat, Par};
 
 use super::gram::{MomentsView, center};
 use super::spectrum::{centered_rows, lower_factor};
-use crate::backend::{BandForm, FewFit, FewFold, Packed, PathSettings};
+use crate::backend::{BandForm, FewFit, FewFold, PathSettings};
 use crate::error::Result;
+use crate::product::packed::Packed;
 
 /// Largest (λ₁ + a)/(λ_p + a) at the smallest alpha: images of b are f32 products, off by about
 /// ε₃₂ · its root · 2/√p, under 2e-6 for 400 columns, and by some times that from turning the factor.

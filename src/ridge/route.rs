@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::conditioning::{Conditioning, SCORE_ERROR_LIMIT};
 use super::prepare::SHARED_EIGEN;
-use crate::backend::packed::Layout;
 use crate::error::{Error, Result};
+use crate::product::packed::Layout;
 
 /// What the user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

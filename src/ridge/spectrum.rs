@@ -12,8 +12,9 @@ use faer::{Accum, Mat, MatRef, Par};
 
 use super::conditioning::Conditioning;
 use super::gram::{MomentsView, center, mirror};
-use crate::backend::{FullFit, Packed, PathSettings, Rotate, Rotation};
+use crate::backend::{FullFit, PathSettings, Rotate, Rotation};
 use crate::error::{Error, Result};
+use crate::product::packed::Packed;
 
 /// Eigenvectors (columns) and eigenvalues of a symmetric matrix, the largest first, without the
 /// part that rounding alone can fill: eigenvalues below n·eps of the largest.

@@ -1,123 +1,254 @@
-//! The keys of `bert` and `encoder` spaces.
+//! Word vectors out of language models: computed once, kept in files, read story by story.
 
-use super::section::Section;
-use super::settings::{Epoch, LanguageSpace, ModelSource};
-use crate::error::Result;
-use crate::features::contextual::{Context, ContextSettings};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Keys of an `encoder` space.
-pub(super) const KEYS: [&str; 7] =
-    ["model", "layer", "context", "window", "stride", "trained", "epoch"];
-/// Those of a `bert` space.
-pub(super) const BERT_KEYS: &[&str] = &["model", "layer", "context", "window", "stride"];
+use candle_core::Device;
 
-/// A pretrained checkpoint.
-pub(super) fn bert(section: &Section<'_>) -> Result<LanguageSpace> {
-    let model = ModelSource::Folder(section.required_text("model")?.into());
-    Ok(LanguageSpace { model, reading: reading(section)? })
+use crate::encoder::{LAST_EPOCH, train_cached, untrained_cached};
+use crate::error::{Error, Result};
+use crate::features::contextual::{
+    BATCH_TOKENS, ContextSettings, Reading, unknown_words, word_vectors,
+};
+use crate::features::coverage::{Coverage, CoverageCounts};
+use crate::io::npy;
+use crate::io::output::write_bytes;
+use crate::nn::pretrained::{open, shape};
+use crate::nn::{TrainSettings, WordPieces};
+use crate::reporter::Reporter;
+use crate::stimuli::Story;
+use crate::study_file::{Epoch, ModelSource, SpaceKind, Study};
+
+/// What language models need of the command that uses them.
+pub struct LanguageWork<'a> {
+    /// Folder of what was computed before, and of what is.
+    pub cache: &'a Path,
+    /// Where models compute.
+    pub device: &'a Device,
+    /// How encoders are trained, where they can be.
+    pub encoder: Option<&'a TrainSettings>,
+    /// Shapes only: nothing is computed or written.
+    pub is_plan: bool,
+    /// Told what happens.
+    pub reporter: &'a dyn Reporter,
+    /// Ends the work.
+    pub cancel: &'a AtomicBool,
 }
 
-/// An encoder of ours: from a folder, trained on the training stories, or untrained.
-pub(super) fn encoder(section: &Section<'_>) -> Result<LanguageSpace> {
-    let epochs = [("best", Epoch::Best), ("last", Epoch::Last)];
-    let epoch = section.word("epoch", &epochs, Epoch::Best)?;
-    if section.has("epoch") && (section.has("model") || !section.flag("trained", true)?) {
-        let expected = "no epoch without a training; a model's folder has its last epoch in last/";
-        return Err(section.error("epoch", expected, "one"));
-    }
-    let model = match (section.text("model")?, section.flag("trained", true)?) {
-        (Some(_), _) if section.has("trained") => {
-            return Err(section.error("trained", "either model or trained", "both"));
-        }
-        (Some(folder), _) => ModelSource::Folder(folder.into()),
-        (None, true) => ModelSource::Trained(epoch),
-        (None, false) => ModelSource::Untrained,
-    };
-    Ok(LanguageSpace { model, reading: reading(section)? })
+/// Word vectors of every story, in files.
+pub struct StoredVectors {
+    /// Values of a vector.
+    pub width: usize,
+    /// One `(n_words, width)` f32 .npy a story.
+    pub files: Vec<PathBuf>,
+    /// Words with pieces that the tokenizer does not know.
+    pub coverage: Coverage,
 }
 
-fn reading(section: &Section<'_>) -> Result<ContextSettings> {
-    let contexts = [("both", Context::Both), ("past", Context::Past)];
-    let settings = ContextSettings {
-        layer: section.count("layer")?,
-        context: section.word("context", &contexts, Context::Both)?,
-        window: section.count("window")?,
-        stride: section.count("stride")?,
+/// The checkpoint folder of a language model; trained on the stories `train` if it must be.
+///
+/// `base`: what a path in the study is relative to.
+/// # Errors
+/// Those of the training; `Error::Usage` where no encoder can be trained.
+pub fn model_folder(
+    source: &ModelSource,
+    base: &Path,
+    stories: &[Story],
+    train: &[usize],
+    work: &LanguageWork<'_>,
+) -> Result<PathBuf> {
+    let epoch = match source {
+        ModelSource::Folder(path) => return Ok(base.join(path)),
+        ModelSource::Trained(epoch) => Some(epoch),
+        ModelSource::Untrained => None,
     };
-    if let (Context::Past, Some(stride)) = (settings.context, settings.stride) {
-        let expected = "no stride with context = \"past\": every word has a window of its own";
-        return Err(section.error("stride", expected, stride));
-    }
-    // What the model allows is known when it is opened.
-    let range = |name: &str, value: Option<usize>, least: usize| match value {
-        Some(n) if !(least..=1 << 16).contains(&n) => {
-            Err(section.error(name, &format!("{least} to {}", 1 << 16), n))
-        }
-        _ => Ok(()),
+    let Some(settings) = work.encoder else {
+        return Err(Error::Usage {
+            place: "kind = \"encoder\"".into(),
+            problem: "expected a model's folder, got none".into(),
+            hint: "give the folder of a trained encoder".into(),
+        });
     };
-    range("window", settings.window, 3)?;
-    range("stride", settings.stride, 1)?;
-    Ok(settings)
+    std::fs::create_dir_all(work.cache)
+        .map_err(|source| Error::Write { path: work.cache.to_owned(), source })?;
+    // Training stories alone: no word of a test story reaches tokenizer or weights.
+    let texts: Vec<(&str, &[String])> =
+        train.iter().map(|&s| (stories[s].name.as_str(), stories[s].words.as_slice())).collect();
+    let Some(epoch) = epoch else {
+        return untrained_cached(&texts, settings, work.device, work.cache);
+    };
+    let folder =
+        train_cached(&texts, settings, work.device, work.cache, work.reporter, work.cancel)?;
+    Ok(match epoch {
+        Epoch::Best => folder,
+        Epoch::Last => folder.join(LAST_EPOCH),
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use crate::error::Result;
-    use crate::features::contextual::{Context, ContextSettings};
-    use crate::study::{Epoch, LanguageSpace, ModelSource, SpaceKind, from_text};
-
-    fn kind(lines: &str) -> Result<SpaceKind> {
-        let text =
-            format!("[stories]\npath='w.tsv'\n[bold.s]\npath='{{story}}.npy'\n[[space]]\n{lines}");
-        from_text(&text, Path::new("."), "S.toml").map(|study| study.spaces[0].kind.clone())
-    }
-
-    #[test]
-    fn every_key_of_a_language_space_reaches_its_setting() {
-        let found = kind("kind='bert'\nmodel='m'\nlayer=0\ncontext='both'\nwindow=64\nstride=9");
-        let reading = ContextSettings {
-            layer: Some(0),
-            context: Context::Both,
-            window: Some(64),
-            stride: Some(9),
+/// Opens what can be opened of a study's language models without computing anything: sizes,
+/// readings, tokenizers.
+/// # Errors
+/// As [`stored_vectors`].
+pub fn check_models(study: &Study) -> Result<()> {
+    for space in &study.spaces {
+        let (SpaceKind::Bert(language) | SpaceKind::Encoder(language)) = &space.kind else {
+            continue;
         };
-        let model = ModelSource::Folder("m".into());
-        assert_eq!(found.unwrap(), SpaceKind::Bert(LanguageSpace { model, reading }));
-        for (lines, model, context) in [
-            ("", ModelSource::Trained(Epoch::Best), Context::Both),
-            ("trained=true", ModelSource::Trained(Epoch::Best), Context::Both),
-            ("epoch='last'", ModelSource::Trained(Epoch::Last), Context::Both),
-            ("trained=false\ncontext='past'", ModelSource::Untrained, Context::Past),
-            ("model='a/b'", ModelSource::Folder("a/b".into()), Context::Both),
-        ] {
-            let found = kind(&format!("kind='encoder'\n{lines}")).unwrap();
-            let reading = ContextSettings { context, ..ContextSettings::default() };
-            assert_eq!(found, SpaceKind::Encoder(LanguageSpace { model, reading }), "{lines}");
-        }
+        let (n_layers, max_length) = match &language.model {
+            ModelSource::Folder(folder) => {
+                let shape = shape(&study.path(folder))?;
+                WordPieces::read(&study.path(folder))?;
+                (shape.n_layers, shape.max_length)
+            }
+            _ => {
+                study
+                    .encoder()
+                    .tokenizer
+                    .map_or(Ok(()), |path| WordPieces::read(&path).map(drop))?;
+                (study.encoder.layers, study.encoder.max_length)
+            }
+        };
+        language.reading.for_model(n_layers, max_length)?;
     }
+    Ok(())
+}
 
-    #[test]
-    fn what_a_language_space_cannot_be_is_named() {
-        for (lines, says) in [
-            ("kind='bert'", "model: expected a text, got nothing"),
-            ("kind='bert'\nmodel='m'\ntrained=false", "no such key for kind = \"bert\""),
-            ("kind='encoder'\nmodel='m'\ntrained=false", "either model or trained"),
-            ("kind='encoder'\nmodel='m'\nepoch='last'", "no epoch without a training"),
-            ("kind='encoder'\ntrained=false\nepoch='last'", "no epoch without a training"),
-            ("kind='encoder'\nepoch='first'", "one of best, last"),
-            ("kind='encoder'\nvectors='v'", "no such key for kind = \"encoder\""),
-            ("kind='encoder'\ncontext='future'", "one of both, past"),
-            ("kind='encoder'\ncontext='past'\nstride=4", "a window of its own"),
-            ("kind='encoder'\nwindow=2", "expected 3 to 65536, got 2"),
-            ("kind='encoder'\nstride=0", "expected 1 to 65536, got 0"),
-            ("kind='encoder'\nlayer=-1", "a whole number"),
-            ("kind='glove'\nvectors='v'\nlayer=2", "no such key for kind = \"glove\""),
-        ] {
-            let error = kind(lines).unwrap_err();
-            assert_eq!(error.exit_code(), 2, "{lines}");
-            assert!(error.to_string().contains(says), "{lines}: {error}");
-        }
+/// Copies what a training left, without what only its resumption needs, to `to`.
+/// # Errors
+/// `Error::Read`, `Error::Write`.
+pub fn publish_model(from: &Path, to: &Path) -> Result<()> {
+    const FILES: [&str; 6] = [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "train_log.csv",
+        "baseline.json",
+        "train.json",
+    ];
+    std::fs::create_dir_all(to).map_err(|source| Error::Write { path: to.to_owned(), source })?;
+    for path in FILES.map(|name| from.join(name)).iter().filter(|path| path.is_file()) {
+        let bytes =
+            std::fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        write_bytes(&to.join(path.file_name().unwrap_or_default()), &bytes)?;
     }
+    Ok(())
+}
+
+/// Vectors of all words of `stories` by the model in `folder`, out of the cache where they are
+/// there.
+///
+/// A file's name is a hash of the model's files, the reading and the story's words, so that other
+/// subjects, other spaces and later runs into the same folder find it.
+/// # Errors
+/// Those of the checkpoint; `Error::Usage` for a reading that the model does not have;
+/// `Error::Interrupted`: finished stories are kept.
+pub fn stored_vectors(
+    folder: &Path,
+    settings: &ContextSettings,
+    stories: &[Story],
+    work: &LanguageWork<'_>,
+) -> Result<StoredVectors> {
+    let shape = shape(folder)?;
+    let reading = settings.for_model(shape.n_layers, shape.max_length)?;
+    let tokenizer = WordPieces::read(folder)?;
+    let mut counts = CoverageCounts::default();
+    for story in stories {
+        counts.add_story(story.words.len(), &unknown_words(&tokenizer, &story.words)?);
+    }
+    let model = model_hash(folder)?;
+    let words_folder = work.cache.join("words");
+    let file = |story: &Story| words_folder.join(format!("{}.npy", key(&model, &reading, story)));
+    let files: Vec<PathBuf> = stories.iter().map(file).collect();
+    if !work.is_plan {
+        std::fs::create_dir_all(&words_folder)
+            .map_err(|source| Error::Write { path: words_folder.clone(), source })?;
+        compute_missing(folder, &tokenizer, &reading, stories, &files, work)?;
+    }
+    Ok(StoredVectors { width: shape.width, files, coverage: counts.coverage() })
+}
+
+fn compute_missing(
+    folder: &Path,
+    tokenizer: &WordPieces,
+    reading: &Reading,
+    stories: &[Story],
+    files: &[PathBuf],
+    work: &LanguageWork<'_>,
+) -> Result<()> {
+    let missing: Vec<(&Story, &PathBuf)> =
+        stories.iter().zip(files).filter(|(_, file)| !file.is_file()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let model = open(folder, work.device)?;
+    let n_words: usize = missing.iter().map(|(story, _)| story.words.len()).sum();
+    work.reporter.step(&format!(
+        "{}: layer {} of {n_words} words, context {}, {} pieces a window",
+        folder.display(),
+        reading.layer,
+        reading.context.label(),
+        reading.capacity + 2,
+    ));
+    work.reporter.start("words", n_words as u64);
+    let done = |n: usize| match work.cancel.load(Ordering::Relaxed) {
+        true => Err(Error::Interrupted),
+        false => {
+            work.reporter.advance(n as u64);
+            Ok(())
+        }
+    };
+    for (story, file) in missing {
+        let rows = word_vectors(&*model, tokenizer, &story.words, reading, BATCH_TOKENS, &done)
+            .map_err(|error| match error {
+                Error::Interrupted => error,
+                other => other.in_story(&story.name),
+            })?;
+        let values: Vec<f32> = rows.iter().copied().collect();
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(Error::Values {
+                place: folder.display().to_string(),
+                problem: format!("gives NaN or infinite vectors for words of {:?}", story.name),
+                hint: "the checkpoint is damaged, or another layer must be taken".into(),
+            });
+        }
+        npy::write(file, &[rows.nrows(), rows.ncols()], &values)?;
+    }
+    work.reporter.finish();
+    Ok(())
+}
+
+/// blake3 over everything of a checkpoint that word vectors depend on.
+fn model_hash(folder: &Path) -> Result<blake3::Hash> {
+    let mut hasher = blake3::Hasher::new();
+    for name in MODEL_FILES {
+        let path = folder.join(name);
+        if !path.is_file() {
+            continue;
+        }
+        let fail = |source| Error::Read { path: path.clone(), source };
+        let mut own = blake3::Hasher::new();
+        own.update_reader(std::fs::File::open(&path).map_err(fail)?).map_err(fail)?;
+        hasher.update(name.as_bytes());
+        hasher.update(own.finalize().as_bytes());
+    }
+    Ok(hasher.finalize())
+}
+
+/// Files of a checkpoint folder that decide what its model gives.
+pub const MODEL_FILES: [&str; 5] =
+    ["config.json", "model.safetensors", "tokenizer.json", "vocab.txt", "tokenizer_config.json"];
+
+fn key(model: &blake3::Hash, reading: &Reading, story: &Story) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(model.as_bytes());
+    let Reading { layer, context, capacity, stride } = reading;
+    let how = format!("{layer} {} {capacity} {stride}", context.label());
+    let mut add = |text: &str| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    };
+    add("voxelcast word vectors 1");
+    add(&how);
+    story.words.iter().for_each(|word| add(word));
+    hasher.finalize().to_hex()[..32].to_owned()
 }

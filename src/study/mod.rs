@@ -1,15 +1,37 @@
-//! STUDY.toml: what a user may say, checked once into a type that cannot be wrong.
+//! `voxelcast run`: stories and BOLD in, scored models out.
+//!
+//! inputs (open, check) → split → features (words to designs) → plan → alignment → problem → fit
+//! (tiles) → tables; `shards`: the same over several machines
 
-mod bands;
-mod encoder;
-pub mod keys;
-mod language;
-mod parse;
-mod section;
-pub mod settings;
+mod alignment;
+mod bold;
+mod features;
+mod fingerprint;
+mod fit;
+mod inputs;
+pub mod language;
+mod memory;
+mod plan;
+mod problem;
+mod run;
+mod saving;
+mod shards;
+mod sink;
+mod split;
+mod stability;
+mod tables;
 
-pub use parse::{from_text, read};
-pub use settings::{
-    BoldFiles, Columns, Epoch, Folds, LanguageSpace, ModelSource, ModelVariant, SpaceKind,
-    SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
+pub use features::{
+    Timing, WordSpace, rate_space, side_by_side, standardised, vector_space, vocabulary_space,
+    word_space,
 };
+pub use fit::Choices;
+pub use inputs::{Inputs, RESPDICT_EXTRA, Subject, read_inputs, read_respdict};
+pub use plan::{ModelPlan, StudyPlan, plan};
+pub use problem::stack;
+pub use run::{RunOptions, StudyResults, merge, run};
+pub use shards::{
+    Part, PlannedShard, ShardId, ShardPlan, ShardResults, make_features, parse_shard, plan_shards,
+    run_shard,
+};
+pub use split::{Split, split};

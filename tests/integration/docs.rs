@@ -174,7 +174,7 @@ fn every_key_in_the_docs_exists() {
     ]
     .into_iter()
     .flat_map(|section| {
-        let names = voxelcast::study::keys::of_section(section).map(|key| key.name);
+        let names = voxelcast::study_file::keys::of_section(section).map(|key| key.name);
         names.map(move |name| (section.to_owned(), name.to_owned())).collect::<Vec<_>>()
     })
     .collect();

@@ -8,8 +8,8 @@ use voxelcast::backend::device::Device;
 use voxelcast::backend::{Block, PathSettings, Space};
 use voxelcast::error::{Error, Result};
 use voxelcast::matrix::StoryDesign;
-use voxelcast::pipeline::tiles::{BoldSource, SolvedTile, TileRun, TileSink, run_tiles, tiles};
 use voxelcast::ridge::{ModelSpec, Route, prepare};
+use voxelcast::solve::tiles::{BoldSource, SolvedTile, TileRun, TileSink, run_tiles, tiles};
 
 use super::workbench::{normal, seeded};
 

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use super::CpuEngine;
 use super::path::sized;
-use super::product::{PANEL, PanelRow};
 use super::rotate::PanelRange;
 use super::solve::{Fitted, SolveScratch};
 use crate::backend::bands::BandSearch;
 use crate::backend::{FullFit, Model, ModelTile};
 use crate::error::Result;
+use crate::product::panels::{PANEL, PanelRow};
 
 /// A later point is taken only if its score is larger by more than this: himalaya's rule for f32.
 const LEAST_GAIN: f32 = f32::EPSILON;

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::product::{PANEL, PanelRow, sums_of};
-use crate::backend::packed::{Packed, STRIP};
-use crate::vectorized::vectorized;
+use crate::product::multiply::sums_of;
+use crate::product::packed::{Packed, STRIP};
+use crate::product::panels::{PANEL, PanelRow};
+use crate::product::vectorized::vectorized;
 
 /// Images of some slots, and how they are combined.
 pub struct Combined<'a> {

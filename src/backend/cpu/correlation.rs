@@ -1,10 +1,9 @@
 //! Pearson sums of predicted and measured BOLD, per voxel.
 
-use super::panels::n_panels;
-use super::product::{PANEL, PanelRow};
 use crate::backend::TestTile;
+use crate::product::panels::{PANEL, PanelRow, n_panels};
+use crate::product::vectorized::vectorized;
 use crate::stats::pearson_from_sums;
-use crate::vectorized::vectorized;
 
 /// Σp, Σp², Σy, Σy², Σpy of a panel.
 type Sums = [[f64; PANEL]; 5];

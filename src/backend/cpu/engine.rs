@@ -6,18 +6,18 @@ use pulp::Arch;
 
 use super::bands::of_band;
 use super::correlation::PearsonSums;
-use super::panels::{PanelRows, n_panels, to_rows};
 use super::path::sized;
 use super::permutation::{PermuteScratch, center, n_at_least};
 use super::predict::{PredictScratch, predict};
-use super::product::{PANEL, PanelRow, multiply_panels};
 use super::solve::{Fitted, SolveScratch};
 use super::split::BandSums;
 use super::voxels::VoxelSums;
 use super::xty::{add_xty, pack};
-use crate::backend::packed::Packed;
 use crate::backend::{Engine, Model, ModelTile, Problem, TakePrediction, TestTile, VoxelCounts};
 use crate::error::Result;
+use crate::product::multiply::multiply_panels;
+use crate::product::packed::Packed;
+use crate::product::panels::{PANEL, PanelRow, PanelRows, n_panels, to_rows};
 
 /// Panels that a block of training rows passes through at a time: a few hundred rows of them stay
 /// in the second-level cache from the sums to the products.

@@ -7,12 +7,12 @@ use faer::{Mat, Par};
 use pulp::Arch;
 
 use super::CpuEngine;
-use super::panels::of_panel;
 use super::path::{FoldBold, fold_score, sized};
-use super::product::{PANEL, PanelRow, multiply_panels};
 use super::rotate::{PanelRange, RotateScratch};
 use crate::backend::{BandFactor, BandForm, FewFit, FewFold, Model, ModelTile, PathSettings};
-use crate::vectorized::vectorized;
+use crate::product::multiply::multiply_panels;
+use crate::product::panels::{PANEL, PanelRow, of_panel};
+use crate::product::vectorized::vectorized;
 
 /// f64 values of a panel's voxels.
 type Row = [f64; PANEL];

@@ -3,11 +3,11 @@
 use rayon::prelude::*;
 
 use super::CpuEngine;
-use super::product::{PANEL, PanelRow};
 use super::solve::SolveScratch;
 use crate::backend::fits::{Fit, OtherFits};
 use crate::backend::{Engine, TestTile};
 use crate::error::Result;
+use crate::product::panels::{PANEL, PanelRow};
 
 /// One worker's tile of all other fits.
 pub struct FitTile<'p> {

@@ -1,10 +1,9 @@
 //! A tile's sums out of an engine, and back into one.
 
 use super::CpuEngine;
-use super::panels::to_rows;
-use super::product::{PANEL, PanelRow};
 use crate::backend::Engine;
 use crate::error::Result;
+use crate::product::panels::{PANEL, PanelRow, to_rows};
 
 /// Everything that an engine keeps of the BOLD of one tile, for a problem of one space without rows.
 #[derive(Debug, Clone, Default, PartialEq)]

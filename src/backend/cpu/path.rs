@@ -14,14 +14,14 @@ use super::combine::{
     Combined, FEW_ROWS, Few, add_pairs, add_squared, add_squares, combine, n_few, n_pairs,
     pair_order,
 };
-use super::product::{
-    Out, PANEL, PanelRow, Part, multiply, multiply_all, multiply_split, sized_chunks,
-};
-use crate::backend::amx::{self, Chunk, Digits, SIDE, Unit};
 use crate::backend::basis::{AlphaBasis, Form};
-use crate::backend::packed::{Layout, Packed, STRIP};
 use crate::backend::problem::{FoldPath, PathSettings, Rotation, Scorer};
-use crate::vectorized::vectorized;
+use crate::product::amx;
+use crate::product::amx::{Chunk, Digits, SIDE, Unit};
+use crate::product::multiply::{Out, Part, multiply, multiply_all, multiply_split, sized_chunks};
+use crate::product::packed::{Layout, Packed, STRIP};
+use crate::product::panels::{PANEL, PanelRow};
+use crate::product::vectorized::vectorized;
 
 /// Rows and columns from which sixteen digits of the factor are enough; what they leave out is less
 /// than the alpha basis leaves out.

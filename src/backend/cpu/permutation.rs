@@ -2,8 +2,8 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::product::{PANEL, PanelRow};
 use crate::backend::Permutations;
+use crate::product::panels::{PANEL, PanelRow};
 
 /// Pieces of BOLD whose dot products with all pieces of the prediction are taken at a time, and
 /// pieces of the prediction that pass in one go: 4 × 4 sums stay in registers, and the dot products

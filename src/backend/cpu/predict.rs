@@ -1,10 +1,10 @@
 //! Predicted BOLD of a delayed design that is never formed.
 
-use super::panels::{PanelRows, n_panels, to_rows};
-use super::product::{PANEL, PanelRow, multiply_columns};
-use crate::backend::packed::{Layout, Packed};
 use crate::matrix::{SparseRows, StoryDesign};
-use crate::vectorized::vectorized;
+use crate::product::multiply::multiply_columns;
+use crate::product::packed::{Layout, Packed};
+use crate::product::panels::{PANEL, PanelRow, PanelRows, n_panels, to_rows};
+use crate::product::vectorized::vectorized;
 
 /// A block's design, packed once for all panels.
 #[derive(Debug, Default)]

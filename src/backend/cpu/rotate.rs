@@ -1,11 +1,11 @@
 //! From a tile's statistics to the components of a fold: z, t and the moments of its BOLD.
 
 use super::CpuEngine;
-use super::panels::of_panel;
 use super::path::{FoldBold, sized};
-use super::product::{PANEL, PanelRow, multiply_panels};
 use crate::backend::{Model, Rotate, Rotation};
-use crate::vectorized::vectorized;
+use crate::product::multiply::multiply_panels;
+use crate::product::panels::{PANEL, PanelRow, of_panel};
+use crate::product::vectorized::vectorized;
 
 /// Buffers of one block of panels.
 #[derive(Debug, Default)]

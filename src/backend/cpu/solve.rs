@@ -4,17 +4,17 @@ use std::time::Instant;
 
 use super::CpuEngine;
 use super::few::FewScratch;
-use super::panels::{PanelRows, to_rows};
 use super::path::{PathScratch, add_fold_scores, sized};
-use super::product::{PANEL, PanelRow, multiply_panels};
 use super::rotate::{PanelRange, RotateScratch};
 use super::xty::{add_xty, pack};
 use crate::backend::basis::AlphaBasis;
-use crate::backend::packed::Packed;
 use crate::backend::{FoldPath, FullFit, Model, ModelTile, Rotation};
 use crate::error::Result;
+use crate::product::multiply::multiply_panels;
+use crate::product::packed::Packed;
+use crate::product::panels::{PANEL, PanelRow, PanelRows, to_rows};
+use crate::product::vectorized::vectorized;
 use crate::stats::best_index;
-use crate::vectorized::vectorized;
 
 /// Buffers of the solver, kept from tile to tile.
 #[derive(Debug, Default)]

@@ -1,10 +1,9 @@
 //! How much of a banded model's test score each band has: the product measure.
 
 use super::correlation::PearsonSums;
-use super::panels::n_panels;
-use super::product::{PANEL, PanelRow};
 use crate::backend::TestTile;
-use crate::vectorized::vectorized;
+use crate::product::panels::{PANEL, PanelRow, n_panels};
+use crate::product::vectorized::vectorized;
 
 /// Σp_b, Σp_b·y, Σp_b·p of a panel, p_b a band's prediction and p that of all.
 type Sums = [[f64; PANEL]; 3];

@@ -1,9 +1,8 @@
 //! Svd models: what each fold knows of BOLD, stacked.
 
 use super::CpuEngine;
-use super::panels::of_panel;
-use super::product::{PANEL, PanelRow};
 use crate::backend::Model;
+use crate::product::panels::{PANEL, PanelRow, of_panel};
 
 impl CpuEngine<'_> {
     /// The rows of Q_kᵀ Y_k below the first: XᵀY of the model's own space, without the columns that

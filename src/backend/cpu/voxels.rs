@@ -3,9 +3,8 @@
 use std::ops::Range;
 
 use super::moments::TileMoments;
-use super::panels::of_panel;
-use super::product::{PANEL, PanelRow};
-use crate::vectorized::vectorized;
+use crate::product::panels::{PANEL, PanelRow, of_panel};
+use crate::product::vectorized::vectorized;
 
 /// Per-voxel state of one tile over its training rows.
 #[derive(Debug, Default)]
@@ -224,8 +223,8 @@ vectorized! {
 
 #[cfg(test)]
 mod tests {
-    use super::super::panels::n_panels;
     use super::*;
+    use crate::product::panels::n_panels;
 
     #[test]
     fn moments_are_those_of_the_shifted_rows_and_bad_voxels_are_marked() {

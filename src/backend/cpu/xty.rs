@@ -1,10 +1,10 @@
 //! XᵀY of a delayed design that is never formed.
 
-use super::panels::PanelRows;
-use super::product::{PANEL, PanelRow, multiply_columns};
-use crate::backend::packed::{Layout, Packed};
 use crate::matrix::{SparseRows, StoryDesign};
-use crate::vectorized::vectorized;
+use crate::product::multiply::multiply_columns;
+use crate::product::packed::{Layout, Packed};
+use crate::product::panels::{PANEL, PanelRow, PanelRows};
+use crate::product::vectorized::vectorized;
 
 /// Rows of BOLD that see a design row at `delay`: t with 0 ≤ t − delay < n.
 pub fn delayed_rows(n: usize, delay: i64) -> std::ops::Range<usize> {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::launch::{Buffer, Card, Lane};
 use crate::backend::device::Precision;
-use crate::backend::{FoldPath, Model, Packed, Problem, Rotate, Rotation, Space};
+use crate::backend::{FoldPath, Model, Problem, Rotate, Rotation, Space};
 use crate::error::Result;
 use crate::matrix::StoryDesign;
+use crate::product::packed::Packed;
 
 /// One block's un-delayed design on the card.
 pub enum GpuDesign {

@@ -7,7 +7,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::host::{slice, values};
-use crate::vectorized::vectorized;
+use crate::product::vectorized::vectorized;
 
 /// Numbers of one task.
 const BLOCK: usize = 1 << 14;

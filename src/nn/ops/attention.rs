@@ -10,7 +10,7 @@ use super::host::{slice, values};
 use super::math::exp;
 use super::products::{Panels, Strided, columns_times, rows_times};
 use super::{Dropout, kept};
-use crate::vectorized::vectorized;
+use crate::product::vectorized::vectorized;
 
 /// As `ops::attention`.
 pub struct Attention {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::host::{slice, values};
 use super::math::{normal_density, normal_share};
 use super::{Dropout, kept};
-use crate::vectorized::vectorized;
+use crate::product::vectorized::vectorized;
 
 /// Numbers of one task.
 const BLOCK: usize = 1 << 14;

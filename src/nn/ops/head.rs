@@ -13,8 +13,8 @@ use rayon::prelude::*;
 use super::host::{add_all, part_size, slice, values};
 use super::math::exp;
 use super::products::{Panels, Strided, columns_times, layout, multiply, rows_times};
-use crate::backend::packed::Packed;
-use crate::vectorized::vectorized;
+use crate::product::packed::Packed;
+use crate::product::vectorized::vectorized;
 
 /// Pieces of a chunk, and targets of a block: its scores take 256 KiB.
 const CHUNK: usize = 256;

@@ -5,7 +5,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::host::{slice, sum_over, values};
-use crate::vectorized::vectorized;
+use crate::product::vectorized::vectorized;
 
 /// Rows of one task.
 const ROWS: usize = 64;

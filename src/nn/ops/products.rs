@@ -1,4 +1,4 @@
-//! Products of row-major matrices on the engine's units (`backend::cpu::product`).
+//! Products of row-major matrices on the engine's units (`product::multiply`).
 //!
 //! The left factor is packed, the right one cut into panels of 32 columns; both are made anew from
 //! activations, so making them is as quick as reading them. Sums are f32's own: six products of
@@ -8,10 +8,13 @@ use std::cell::RefCell;
 
 use pulp::Arch;
 
-use crate::backend::amx::{self, Chunk, Digits, SIDE, Unit};
-use crate::backend::cpu::product::{self, Out, PANEL, PanelRow, Part};
-use crate::backend::packed::{Layout, Packed};
-use crate::vectorized::vectorized;
+use crate::product::amx;
+use crate::product::amx::{Chunk, Digits, SIDE, Unit};
+use crate::product::multiply;
+use crate::product::multiply::{Out, Part};
+use crate::product::packed::{Layout, Packed};
+use crate::product::panels::{PANEL, PanelRow};
+use crate::product::vectorized::vectorized;
 
 /// Depth between two visits to the sums: what 128 columns of right factors take stays in the
 /// second-level cache.
@@ -142,7 +145,7 @@ pub fn multiply(
             let part = Part { strips: 0..left.n_strips(), columns: 0..left.depth(), upper: false };
             let rows = &right.rows[p * right.depth..(p + 1) * right.depth];
             let out = Out { data: &mut out[p * PANEL..], stride, live: live(p) };
-            product::multiply(arch, left, part, rows, out, add);
+            multiply::multiply(arch, left, part, rows, out, add);
         }
         return;
     }
@@ -157,7 +160,7 @@ pub fn multiply(
                 let chunks = &chunks[start / SIDE..end.div_ceil(SIDE)];
                 let data = &mut out[s * SIDE * stride + p * PANEL..];
                 let out = Out { data, stride, live: live(p) };
-                product::multiply_split(
+                multiply::multiply_split(
                     &unit,
                     left,
                     part,

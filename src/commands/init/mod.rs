@@ -1,0 +1,110 @@
+//! `voxelcast init`: a ready STUDY.toml from what lies in a folder.
+//!
+//! `find` walks the folder and says what is there (`bids` in a BIDS derivative), `compose` writes
+//! the text.
+
+mod bids;
+mod compose;
+mod find;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::stimuli::read_stories;
+use crate::study_file;
+use find::{Words, find_files};
+
+/// Whose layout the folder has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dataset {
+    /// OpenNeuro's ds003020: TextGrids, respdict.json, a folder of HDF5 a subject.
+    Ds003020,
+    /// The lab's: raw_text.pkl (or a table of words), a folder of `.npy` a subject.
+    Lab,
+    /// A BIDS derivative of volumes, with words in stimuli/ or in events.
+    Bids,
+}
+
+/// What was found, and what was written.
+#[derive(Debug, Clone, Serialize)]
+pub struct InitSummary {
+    /// The new file.
+    pub study: PathBuf,
+    /// One sentence a thing.
+    pub found: Vec<String>,
+    /// What is usually there and is not, with what that means.
+    pub not_found: Vec<String>,
+    /// Stories with words and BOLD of every subject of the study.
+    pub n_stories: usize,
+}
+
+/// Looks through `folder` and writes a commented STUDY.toml to `out`, which must not exist.
+///
+/// # Errors
+/// `Error::Usage` if `out` exists; `Error::Values` (exit 3) if there are no words, no BOLD, or no
+/// three stories with both; those of the words' files.
+pub fn init(dataset: Dataset, folder: &Path, out: &Path) -> Result<InitSummary> {
+    if out.exists() {
+        return Err(already_there(out));
+    }
+    let files = find_files(dataset, folder)?;
+    match &files.words {
+        Words::There(words) => compose_study(dataset, words.clone(), files, out),
+        Words::Made(text) => {
+            let words = out.with_extension("words.tsv");
+            write_new(&words, text)?;
+            let made = compose_study(dataset, words.clone(), files, out);
+            if made.is_err() {
+                // Nothing is left of what failed; it did not exist before.
+                let _ = std::fs::remove_file(&words);
+            }
+            made
+        }
+    }
+}
+
+fn compose_study(
+    dataset: Dataset,
+    words: PathBuf,
+    files: find::Files,
+    out: &Path,
+) -> Result<InitSummary> {
+    let (stories, _) = read_stories(&words)?;
+    let mut names: Vec<String> = stories.iter().map(|story| story.name.clone()).collect();
+    names.sort();
+    let has_tr_times = stories.iter().all(|story| story.tr_times_s.is_some());
+    let plan = compose::plan(files, words, names, has_tr_times)?;
+    let base = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let text = compose::text(dataset, &plan, base)?;
+    // What is written must be a study: a fault here is ours.
+    study_file::from_text(&text, base, &out.display().to_string())?;
+    write_new(out, &text)?;
+    Ok(InitSummary {
+        study: out.to_owned(),
+        n_stories: plan.n_paired,
+        found: plan.found,
+        not_found: plan.not_found,
+    })
+}
+
+/// Writes a file that is not there yet; never replaces one that comes in between.
+fn write_new(path: &Path, text: &str) -> Result<()> {
+    let fail = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::AlreadyExists => already_there(path),
+        _ => Error::Write { path: path.to_owned(), source },
+    };
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(fail)?;
+    file.write_all(text.as_bytes()).map_err(fail)
+}
+
+fn already_there(path: &Path) -> Error {
+    Error::Usage {
+        place: "--out".into(),
+        problem: format!("{} is there already and is not overwritten", path.display()),
+        hint: "give another --out, or move it away".into(),
+    }
+}

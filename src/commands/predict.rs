@@ -1,0 +1,454 @@
+//! `voxelcast predict`: saved models and stories in, predicted BOLD out.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::features::trs_to_last_word;
+use crate::backend::cpu::predict::predict_rows;
+use crate::design::lanczos::Lanczos;
+use crate::design::zscore::{ZScore, ZScoreMode};
+use crate::error::{Error, Result};
+use crate::features::bow::Vocabulary;
+use crate::features::static_vectors::VectorFormat;
+use crate::io::npy::{NpyColumnsWriter, NpyFile};
+use crate::io::output::write_json;
+use crate::io::safetensors::ColumnsReader;
+use crate::matrix::StoryDesign;
+use crate::reporter::Reporter;
+use crate::results::saved;
+use crate::results::saved::{MODEL, SavedFeatures, SavedModel, SavedPart, WEIGHTS};
+use crate::stimuli::{Story, read_stories};
+use crate::study::{
+    RESPDICT_EXTRA, Timing, WordSpace, rate_space, read_respdict, side_by_side, stack,
+    standardised, vector_space, vocabulary_space,
+};
+use crate::study_file::WordTime;
+
+/// Where the number of TRs comes from, for stories that do not bring TR times.
+#[derive(Debug, Clone)]
+pub enum NewTrs {
+    /// What the study knows of a story of this name, else up to its last word.
+    Known,
+    /// The same for every story, before the trim.
+    Fixed(usize),
+    /// respdict.json: raw count − 5.
+    Respdict(PathBuf),
+    /// Rows of each story's BOLD, `{story}` in the path, and the trim.
+    Bold(String),
+}
+
+/// What was asked for.
+#[derive(Debug, Clone)]
+pub struct PredictJob {
+    /// Output folder of a run, or one of the folders below it.
+    pub model: PathBuf,
+    /// Timed words.
+    pub stories: PathBuf,
+    /// Stories that are wanted, in this order; all of them, by name, if empty.
+    pub wanted: Vec<String>,
+    /// Subjects; all if empty.
+    pub subjects: Vec<String>,
+    /// Spaces, or model folders such as `glove-lagged`; all if empty.
+    pub spaces: Vec<String>,
+    /// TRs.
+    pub n_trs: NewTrs,
+    /// Add each voxel's intercept.
+    pub intercept: bool,
+    /// Where a space's vectors are now; without a name, those of every space that has vectors.
+    pub vectors: Vec<(Option<String>, PathBuf)>,
+    /// Output folder.
+    pub out: PathBuf,
+    /// Memory that weights and predictions may take, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// predictions.json.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Predictions {
+    /// `voxelcast.predictions/1`.
+    pub schema: String,
+    /// Whether each voxel's intercept is in.
+    pub intercept: bool,
+    /// Models, in the order of their folders.
+    pub models: Vec<PredictedModel>,
+    /// Names of the stories and their rows, in order.
+    pub stories: Vec<(String, usize)>,
+}
+
+/// One model's predictions.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PredictedModel {
+    /// Whose BOLD.
+    pub subject: String,
+    /// Name of the space.
+    pub space: String,
+    /// With delays.
+    pub lagged: bool,
+    /// Below the output folder: one `STORY.npy` a story.
+    pub folder: PathBuf,
+    /// Columns of each file.
+    pub n_voxels: usize,
+    /// Share of the words without a row of their own, the worst of the model's spaces.
+    pub oov_share: f64,
+}
+
+/// The `schema` of predictions.json.
+pub const SCHEMA: &str = "voxelcast.predictions/1";
+/// The file that lists what a folder of predictions holds.
+pub const PREDICTIONS: &str = "predictions.json";
+/// Voxels of a tile, where memory allows.
+const MAX_TILE_VOXELS: usize = 4096;
+/// Voxels that are predicted together: a tile is a whole number of them.
+const BLOCK_VOXELS: usize = 32;
+
+/// Writes `SUBJECT/MODEL/STORY.npy`, `(n_trs, n_voxels)` f32, for every model, and
+/// predictions.json.
+///
+/// # Errors
+/// `Error::Values` for models without weights, for stories or models that are not there, and for
+/// vectors other than the study's; `Error::Interrupted`; those of the files.
+pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Result<Predictions> {
+    let (stories, warnings) = read_stories(&job.stories)?;
+    warnings.iter().for_each(|warning| reporter.warn(warning));
+    let stories = chosen_stories(stories, &job.wanted)?;
+    let models = chosen_models(job)?;
+    fs::create_dir_all(&job.out)
+        .map_err(|source| Error::Write { path: job.out.clone(), source })?;
+    let respdict = match &job.n_trs {
+        NewTrs::Respdict(path) => Some(read_respdict(path)?),
+        _ => None,
+    };
+    let mut known = HashMap::new();
+    let mut found = Predictions {
+        schema: SCHEMA.into(),
+        intercept: job.intercept,
+        models: vec![],
+        stories: vec![],
+    };
+    reporter.start("models", models.len() as u64);
+    for (folder, model) in &models {
+        let n_trs = stories
+            .iter()
+            .map(|story| feature_trs(job, model, story, respdict.as_ref()))
+            .collect::<Result<Vec<_>>>()?;
+        for part in &model.parts {
+            let key = serde_json::to_string(&part.features).unwrap_or_default();
+            if let Entry::Vacant(slot) = known.entry(key) {
+                slot.insert(features(job, folder, part, &stories)?);
+            }
+        }
+        let spaces: Vec<&WordSpace> = model
+            .parts
+            .iter()
+            .filter_map(|part| known.get(&serde_json::to_string(&part.features).ok()?))
+            .collect();
+        let designs = model_designs(model, &stories, &spaces, &n_trs)?;
+        let rows: Vec<usize> = designs.iter().map(StoryDesign::n_trs).collect();
+        let below = Path::new(&model.subject).join(model_folder(model));
+        let to = job.out.join(&below);
+        predict_model(job, (folder, model), &stories, &designs, &to, cancel)?;
+        let shares = spaces.iter().filter_map(|s| s.coverage.as_ref()).map(|c| c.oov_share);
+        found.models.push(PredictedModel {
+            subject: model.subject.clone(),
+            space: model.space.clone(),
+            lagged: model.lagged,
+            folder: below,
+            n_voxels: model.n_voxels,
+            oov_share: shares.fold(0.0, f64::max),
+        });
+        found.stories = stories.iter().map(|story| story.name.clone()).zip(rows).collect();
+        reporter.advance(1);
+    }
+    reporter.finish();
+    write_json(&job.out.join(PREDICTIONS), &found)?;
+    Ok(found)
+}
+
+/// The folder of a model's files, as in a run's results.
+fn model_folder(model: &SavedModel) -> String {
+    format!("{}{}", model.space, if model.lagged { "-lagged" } else { "" })
+}
+
+fn chosen_stories(mut stories: Vec<Story>, wanted: &[String]) -> Result<Vec<Story>> {
+    if wanted.is_empty() {
+        stories.sort_by(|a, b| a.name.cmp(&b.name));
+        return Ok(stories);
+    }
+    let find = |name: &String| {
+        let story = stories.iter().find(|story| story.name == *name).cloned();
+        story.ok_or_else(|| not_there("--story", name, stories.iter().map(|s| s.name.as_str())))
+    };
+    wanted.iter().map(find).collect()
+}
+
+/// A name that nothing has.
+fn not_there<'a>(place: &str, name: &str, there: impl Iterator<Item = &'a str>) -> Error {
+    let mut there: Vec<&str> = there.collect();
+    there.sort_unstable();
+    there.dedup();
+    let more = if there.len() > 8 { ", …" } else { "" };
+    there.truncate(8);
+    Error::Usage {
+        place: place.into(),
+        problem: format!("{name:?} is not there"),
+        hint: format!("there are {}{more}", there.join(", ")),
+    }
+}
+
+/// The models that are wanted, with their folders.
+fn chosen_models(job: &PredictJob) -> Result<Vec<(PathBuf, SavedModel)>> {
+    let folders = model_folders(&job.model)?;
+    let read = |folder: PathBuf| Ok((saved::read(&folder)?, folder));
+    let models: Vec<(SavedModel, PathBuf)> =
+        folders.into_iter().map(read).collect::<Result<_>>()?;
+    for name in &job.subjects {
+        if models.iter().all(|(model, _)| model.subject != *name) {
+            return Err(not_there("--subject", name, models.iter().map(|m| m.0.subject.as_str())));
+        }
+    }
+    let is_space =
+        |model: &SavedModel, name: &String| model.space == *name || model_folder(model) == *name;
+    for name in &job.spaces {
+        if models.iter().all(|(model, _)| !is_space(model, name)) {
+            return Err(not_there("--space", name, models.iter().map(|m| m.0.space.as_str())));
+        }
+    }
+    let is_wanted = |model: &SavedModel| {
+        (job.subjects.is_empty() || job.subjects.contains(&model.subject))
+            && (job.spaces.is_empty() || job.spaces.iter().any(|name| is_space(model, name)))
+    };
+    let models = models.into_iter().filter(|(model, _)| is_wanted(model));
+    Ok(models.map(|(model, folder)| (folder, model)).collect())
+}
+
+/// Folders of models at or below a folder, by subject and name. Of a run's output folder, those
+/// that the run made: its run.json knows.
+fn model_folders(folder: &Path) -> Result<Vec<PathBuf>> {
+    let below = |folder: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        found.sort();
+        found
+    };
+    let is_model = |path: &PathBuf| {
+        [MODEL, WEIGHTS, "test_correlation.npy"].iter().any(|name| path.join(name).is_file())
+    };
+    let models = folder.join("models");
+    if models.is_dir() {
+        let made = models_of_run(folder)?;
+        return Ok(made
+            .into_iter()
+            .map(|(subject, model)| models.join(subject).join(model))
+            .collect());
+    }
+    let mut level = vec![folder.to_owned()];
+    for _ in 0..3 {
+        let found: Vec<PathBuf> = level.iter().filter(|path| is_model(path)).cloned().collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        level = level.iter().flat_map(|path| below(path)).collect();
+    }
+    Err(Error::Values {
+        place: folder.display().to_string(),
+        problem: "expected models of a finished run, found none".into(),
+        hint: "give the output folder of voxelcast run, or one of the folders below its models/"
+            .into(),
+    })
+}
+
+/// Subjects and model folders that run.json lists.
+fn models_of_run(folder: &Path) -> Result<Vec<(String, String)>> {
+    let path = folder.join("run.json");
+    let text = fs::read_to_string(&path).map_err(|_| Error::Values {
+        place: folder.display().to_string(),
+        problem: "holds no finished run (no run.json)".into(),
+        hint: "let voxelcast run finish, or give one model's folder below models/".into(),
+    })?;
+    let run: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let subjects = run["subjects"].as_object().into_iter().flatten().map(|(name, _)| name);
+    let folders =
+        || run["models"].as_array().into_iter().flatten().filter_map(|m| m["folder"].as_str());
+    let pair = |subject: &String| {
+        folders().map(|folder| (subject.clone(), folder.to_owned())).collect::<Vec<_>>()
+    };
+    Ok(subjects.flat_map(pair).collect())
+}
+
+/// TRs of a story's features before the trim.
+fn feature_trs(
+    job: &PredictJob,
+    model: &SavedModel,
+    story: &Story,
+    respdict: Option<&BTreeMap<String, usize>>,
+) -> Result<usize> {
+    if let Some(times) = &story.tr_times_s {
+        return Ok(times.len());
+    }
+    Ok(match (&job.n_trs, respdict) {
+        (NewTrs::Fixed(n), _) => *n,
+        (NewTrs::Bold(pattern), _) => {
+            let path = pattern.replace("{story}", &story.name);
+            let path = path.replace("{subject}", &model.subject);
+            let rows = NpyFile::open(Path::new(&path))?.n_rows();
+            rows.saturating_add(timing(model)?.trim.n_cut())
+        }
+        (NewTrs::Respdict(path), Some(counts)) => {
+            let raw = counts.get(&story.name).ok_or_else(|| Error::Values {
+                place: format!("story {:?}", story.name),
+                problem: format!("has no TR count in {}", path.display()),
+                hint: "complete the file, or give --n-trs N".into(),
+            })?;
+            raw.saturating_sub(RESPDICT_EXTRA)
+        }
+        _ => match model.story_trs.get(&story.name) {
+            Some(&n) => n,
+            None => trs_to_last_word(story, model.first_tr_s, model.tr_s),
+        },
+    })
+}
+
+fn timing(model: &SavedModel) -> Result<Timing> {
+    Ok(Timing {
+        lanczos: Lanczos { window: model.lanczos_window, cutoff_mult: model.cutoff_mult },
+        trim: model.trim.parse()?,
+        time: if model.time == "onset" { WordTime::Onset } else { WordTime::Mid },
+        first_tr_s: model.first_tr_s,
+        tr_s: model.tr_s,
+    })
+}
+
+/// Word rows of a saved space for new stories; its other half is `study::saving::features`.
+fn features(
+    job: &PredictJob,
+    folder: &Path,
+    part: &SavedPart,
+    stories: &[Story],
+) -> Result<WordSpace> {
+    let vectors = |saved: &saved::SavedVectors, format: VectorFormat| -> Result<WordSpace> {
+        let given = job.vectors.iter().find(|(name, _)| name.as_ref() == Some(&part.name));
+        let given = given.or_else(|| job.vectors.iter().find(|(name, _)| name.is_none()));
+        let path = given.map_or_else(|| folder.join(&saved.path), |(_, path)| path.clone());
+        let is_there = path.ancestors().any(|part| part.is_file());
+        if given.is_none() && !is_there {
+            return Err(Error::Values {
+                place: format!("space {:?}", part.name),
+                problem: format!("its word vectors are not at {} any more", path.display()),
+                hint: format!("say where they are: --vectors {}=FILE", part.name),
+            });
+        }
+        saved.check(&path)?;
+        vector_space(&path, format, stories)
+    };
+    let space = match &part.features {
+        SavedFeatures::Bow { lowercase, vocabulary } => {
+            vocabulary_space(&Vocabulary::of(vocabulary.clone(), *lowercase), stories)
+        }
+        SavedFeatures::Word2vec(saved) => vectors(saved, VectorFormat::Word2vec)?,
+        SavedFeatures::Glove(saved) => vectors(saved, VectorFormat::Glove)?,
+        SavedFeatures::WordRate => rate_space(stories),
+        SavedFeatures::NotYet { name } => {
+            return Err(Error::Usage {
+                place: format!("space {:?}", part.name),
+                problem: format!("a space of kind {name} cannot predict on new stories yet"),
+                hint: "choose others with --space".into(),
+            });
+        }
+    };
+    match space.n_features == part.n_features {
+        true => Ok(space),
+        false => Err(Error::Shape {
+            what: format!("space {:?}", part.name),
+            expected: format!("{} columns", part.n_features),
+            got: space.n_features.to_string(),
+            hint: "model.json is damaged, or the vectors are others: run the study again".into(),
+        }),
+    }
+}
+
+/// Designs of every story as the model was fitted on; delayed where delays cross stories.
+fn model_designs(
+    model: &SavedModel,
+    stories: &[Story],
+    spaces: &[&WordSpace],
+    n_trs: &[usize],
+) -> Result<Vec<StoryDesign>> {
+    let (timing, mode) = (timing(model)?, model.zscore.parse::<ZScoreMode>()?);
+    let all: Vec<usize> = (0..stories.len()).collect();
+    let mut parts: Vec<Vec<StoryDesign>> = Vec::new();
+    for (part, space) in model.parts.iter().zip(spaces) {
+        let how = match (mode, &part.scaling) {
+            (ZScoreMode::Story, _) => ZScore::Story,
+            (ZScoreMode::None, _) => ZScore::None,
+            (ZScoreMode::Train, Some(scaling)) => ZScore::Train(scaling.clone()),
+            (ZScoreMode::Train, None) => {
+                return Err(Error::Values {
+                    place: format!("space {:?}", part.name),
+                    problem: "model.json has no scaling of the training stories".into(),
+                    hint: "the file is damaged: run the study again".into(),
+                });
+            }
+        };
+        parts.push(standardised(&timing, stories, &all, space, n_trs, &how)?);
+    }
+    let designs = match &mut parts[..] {
+        [one] => std::mem::take(one),
+        _ => side_by_side(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>()),
+    };
+    if model.delays_cross_stories { stack(&designs, &model.delays) } else { Ok(designs) }
+}
+
+/// Predictions of one model, in voxel tiles; the stories of a tile go over the cores.
+fn predict_model(
+    job: &PredictJob,
+    (folder, model): (&Path, &SavedModel),
+    stories: &[Story],
+    designs: &[StoryDesign],
+    out: &Path,
+    cancel: &AtomicBool,
+) -> Result<()> {
+    fs::create_dir_all(out).map_err(|source| Error::Write { path: out.to_owned(), source })?;
+    let weights = ColumnsReader::open(&folder.join(WEIGHTS))?;
+    let delays: &[i64] = if model.delays_cross_stories { &[0] } else { &model.delays };
+    let writers = stories
+        .iter()
+        .zip(designs)
+        .map(|(story, design)| {
+            let path = out.join(format!("{}.npy", story.name));
+            NpyColumnsWriter::<f32>::create(&path, design.n_trs(), model.n_voxels)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let (n_voxels, n_coefs) = (model.n_voxels, model.n_coefs);
+    let width = tile_width(job.memory_bytes, n_coefs, designs);
+    for start in (0..n_voxels).step_by(width) {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let cols = start..(start + width).min(n_voxels);
+        let coef = weights.read_columns("weights", (n_coefs, n_voxels), cols.clone())?;
+        let intercept = match job.intercept {
+            true => weights.read_columns("intercept", (1, n_voxels), cols.clone())?,
+            false => vec![0.0; cols.len()],
+        };
+        designs.par_iter().zip(&writers).try_for_each(|(design, writer)| {
+            writer.write_columns(cols.clone(), &predict_rows(design, delays, &coef, &intercept))
+        })?;
+    }
+    writers.into_iter().try_for_each(NpyColumnsWriter::finish)
+}
+
+/// Voxels of a tile: weights twice (as read and in panels, the latter once a thread), and
+/// predictions twice.
+fn tile_width(memory_bytes: u64, n_coefs: usize, designs: &[StoryDesign]) -> usize {
+    let n_threads = rayon::current_num_threads();
+    let n_trs = designs.iter().map(StoryDesign::n_trs).max().unwrap_or(0);
+    let per_voxel = 4 * (n_coefs + n_threads * (n_coefs + 2 * n_trs)).max(1);
+    let fit = (memory_bytes / per_voxel as u64) as usize;
+    (fit / BLOCK_VOXELS * BLOCK_VOXELS).clamp(BLOCK_VOXELS, MAX_TILE_VOXELS)
+}

@@ -1,0 +1,221 @@
+//! `voxelcast score`: predicted against measured BOLD.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+
+use super::predict::{PREDICTIONS, PredictedModel, Predictions, SCHEMA};
+use crate::error::{Error, Result};
+use crate::io::npy::{self, NpyFile};
+use crate::io::output::{write_bytes, write_json};
+use crate::report::{ScoreRow, csv};
+use crate::reporter::Reporter;
+use crate::scoring::Summary;
+use crate::solve::matrix_tiles::MatrixTiles;
+use crate::stats::pearson_from_sums;
+
+/// What was asked for.
+#[derive(Debug, Clone)]
+pub struct ScoreJob {
+    /// What `voxelcast predict` wrote.
+    pub predictions: PathBuf,
+    /// Measured BOLD, `{story}` and `{subject}` in the path.
+    pub bold: String,
+    /// Stories that are scored, in this order; all of them if empty.
+    pub wanted: Vec<String>,
+    /// Where arrays and tables go, if anywhere.
+    pub out: Option<PathBuf>,
+}
+
+/// Rows of the tables.
+#[derive(Debug, Clone, Serialize)]
+pub struct Scores {
+    /// One a model: over all TRs of all stories.
+    pub summary: Vec<ScoreRow>,
+    /// One a model and story.
+    pub stories: Vec<ScoreRow>,
+}
+
+/// Voxels that are read at a time.
+const TILE_VOXELS: usize = 4096;
+
+/// Scores every model: r per voxel over all stories together and within each.
+///
+/// With an output folder: `SUBJECT/MODEL/test_correlation.npy` `(n_voxels)` and
+/// `story_correlation.npy` `(n_stories, n_voxels)`, f32, summary.csv, stories.csv, summary.json. A
+/// voxel that is constant, or NaN or infinite anywhere, has no r: NaN.
+/// # Errors
+/// `Error::Values` if there are no predictions; `Error::Shape` if rows or voxels differ; those of
+/// the files.
+pub fn run(job: &ScoreJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Result<Scores> {
+    let found = read_predictions(&job.predictions)?;
+    let n_subjects = {
+        let mut names: Vec<&str> = found.models.iter().map(|m| m.subject.as_str()).collect();
+        names.dedup();
+        names.len()
+    };
+    if n_subjects > 1 && !job.bold.contains("{subject}") {
+        return Err(Error::Usage {
+            place: "--bold".into(),
+            problem: format!("expected {{subject}} in the path, there are {n_subjects} subjects"),
+            hint: "such as 'bold/{subject}/{story}.npy', or predict one --subject alone".into(),
+        });
+    }
+    let stories = chosen(&found, &job.wanted)?;
+    let (mut summary, mut by_story) = (Vec::new(), Vec::new());
+    reporter.start("models", found.models.len() as u64);
+    for model in &found.models {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let pairs = open_pairs(job, model, &stories)?;
+        let tiles = pairs.iter().map(|(predicted, bold)| -> Pair<'_> { (predicted, bold) });
+        let (total, within) = correlations(&tiles.collect::<Vec<_>>(), model.n_voxels)?;
+        let row = |story: Option<&str>, scores: &[f32]| ScoreRow {
+            subject: model.subject.clone(),
+            space: model.space.clone(),
+            lagged: model.lagged,
+            story: story.map(str::to_owned),
+            scores: Summary::of(scores),
+        };
+        summary.push(row(None, &total));
+        let of_story = within.chunks_exact(model.n_voxels.max(1));
+        by_story.extend(stories.iter().zip(of_story).map(|(name, r)| row(Some(name), r)));
+        if let Some(out) = &job.out {
+            let folder = out.join(&model.folder);
+            fs::create_dir_all(&folder)
+                .map_err(|source| Error::Write { path: folder.clone(), source })?;
+            npy::write(&folder.join("test_correlation.npy"), &[total.len()], &total)?;
+            let shape = [stories.len(), model.n_voxels];
+            npy::write(&folder.join("story_correlation.npy"), &shape, &within)?;
+        }
+        reporter.advance(1);
+    }
+    reporter.finish();
+    if let Some(out) = &job.out {
+        write_bytes(&out.join("summary.csv"), csv::summary(&summary).as_bytes())?;
+        write_bytes(&out.join("stories.csv"), csv::stories(&by_story).as_bytes())?;
+        write_json(&out.join("summary.json"), &summary)?;
+    }
+    Ok(Scores { summary, stories: by_story })
+}
+
+fn read_predictions(folder: &Path) -> Result<Predictions> {
+    let path = folder.join(PREDICTIONS);
+    let broken = |problem: String| Error::Values {
+        place: path.display().to_string(),
+        problem,
+        hint: "give the output folder of voxelcast predict".into(),
+    };
+    let text = fs::read_to_string(&path).map_err(|error| broken(error.to_string()))?;
+    let found: Predictions =
+        serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
+    match found.schema == SCHEMA {
+        true => Ok(found),
+        false => Err(broken(format!("expected {SCHEMA}, got {}", found.schema))),
+    }
+}
+
+fn chosen<'a>(found: &'a Predictions, wanted: &[String]) -> Result<Vec<&'a str>> {
+    if wanted.is_empty() {
+        return Ok(found.stories.iter().map(|(name, _)| name.as_str()).collect());
+    }
+    let find = |name: &String| {
+        let hit = found.stories.iter().find(|(story, _)| story == name);
+        hit.map(|(name, _)| name.as_str()).ok_or_else(|| Error::Usage {
+            place: "--story".into(),
+            problem: format!("{name:?} was not predicted"),
+            hint: format!("predictions.json lists {} stories", found.stories.len()),
+        })
+    };
+    wanted.iter().map(find).collect()
+}
+
+/// A story's predicted and measured BOLD, of one shape.
+fn open_pairs(
+    job: &ScoreJob,
+    model: &PredictedModel,
+    stories: &[&str],
+) -> Result<Vec<(NpyFile, NpyFile)>> {
+    let open = |story: &&str| {
+        let path = job.predictions.join(&model.folder).join(format!("{story}.npy"));
+        let predicted = NpyFile::open(&path)?;
+        let path = job.bold.replace("{story}", story).replace("{subject}", &model.subject);
+        let bold = NpyFile::open(Path::new(&path))?;
+        predicted.check_matrix()?;
+        bold.check_matrix()?;
+        let shape = |file: &NpyFile| (file.n_rows(), file.n_cols());
+        if shape(&predicted) != shape(&bold) || bold.n_cols() != model.n_voxels {
+            return Err(Error::Shape {
+                what: format!("BOLD of {}, story {story:?} ({path})", model.subject),
+                expected: format!("{:?} as predicted", shape(&predicted)),
+                got: format!("{:?}", shape(&bold)),
+                hint: "predict with --n-trs and the path of the BOLD, or check the model's trim"
+                    .into(),
+            });
+        }
+        Ok((predicted, bold))
+    };
+    stories.iter().map(open).collect()
+}
+
+/// Sums of a voxel: n, Σp, Σp², Σy, Σy², Σpy, both sides shifted by their first value.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums([f64; 6]);
+
+impl Sums {
+    fn add(&mut self, p: f64, y: f64) {
+        let more = [1.0, p, p * p, y, y * y, p * y];
+        self.0.iter_mut().zip(more).for_each(|(sum, x)| *sum += x);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, x)| *sum += x);
+    }
+
+    fn r(&self) -> f32 {
+        let [n, p, pp, y, yy, py] = self.0;
+        pearson_from_sums(n, p, pp, y, yy, py) as f32
+    }
+}
+
+/// Predicted and measured BOLD, of one shape.
+pub type Pair<'a> = (&'a dyn MatrixTiles, &'a dyn MatrixTiles);
+
+/// r of every voxel over all pairs, `(n_voxels)`, and within each, `(n_pairs, n_voxels)`. A voxel
+/// that is constant, or NaN or infinite anywhere, has no r: NaN.
+/// # Errors
+/// Those of reading.
+pub fn correlations(pairs: &[Pair<'_>], n_voxels: usize) -> Result<(Vec<f32>, Vec<f32>)> {
+    let mut total = vec![f32::NAN; n_voxels];
+    let mut within = vec![f32::NAN; pairs.len() * n_voxels];
+    let (mut p, mut y) = (Vec::new(), Vec::new());
+    for start in (0..n_voxels).step_by(TILE_VOXELS) {
+        let cols = start..(start + TILE_VOXELS).min(n_voxels);
+        let width = cols.len();
+        let mut all = vec![Sums::default(); width];
+        let mut shift: Option<Vec<(f64, f64)>> = None;
+        for (index, (predicted, bold)) in pairs.iter().enumerate() {
+            for (matrix, values) in [(predicted, &mut p), (bold, &mut y)] {
+                values.resize(matrix.n_rows() * width, 0f32);
+                matrix.read_columns(0..matrix.n_rows(), cols.clone(), values)?;
+            }
+            let both = || p.iter().zip(&y).map(|(&p, &y)| (f64::from(p), f64::from(y)));
+            let shift = shift.get_or_insert_with(|| both().take(width).collect());
+            let mut own = vec![Sums::default(); width];
+            for (v, (p, y)) in both().enumerate() {
+                let (p0, y0) = shift[v % width];
+                own[v % width].add(p - p0, y - y0);
+            }
+            let within = &mut within[index * n_voxels..][cols.clone()];
+            for ((own, all), r) in own.iter().zip(&mut all).zip(within) {
+                *r = own.r();
+                all.merge(own);
+            }
+        }
+        total[cols].iter_mut().zip(&all).for_each(|(r, sums)| *r = sums.r());
+    }
+    Ok((total, within))
+}

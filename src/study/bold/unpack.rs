@@ -1,0 +1,54 @@
+//! Compressed BOLD, unpacked once before anything reads tiles of it.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::io::matrix_file::MatrixFile;
+use crate::reporter::Reporter;
+use crate::stimuli::Story;
+use crate::study::inputs::{Subject, check_has_values};
+
+/// Unpacks every packed file of every subject into files without a name in `folder`, several at a
+/// time; whether there were any.
+///
+/// They are gone when the process ends: a run that goes on unpacks them again.
+/// # Errors
+/// Those of the files; `Error::Write` if the disk is full; `Error::Interrupted`.
+pub fn unpack(
+    subjects: &mut [Subject],
+    stories: &[Story],
+    folder: &Path,
+    reporter: &dyn Reporter,
+    cancel: &AtomicBool,
+) -> Result<bool> {
+    let is_packed = |file: &&mut MatrixFile| file.tiles().is_none();
+    let mut any = false;
+    for subject in subjects {
+        let Subject { name, files, repeats, .. } = subject;
+        let means = files.iter_mut().zip(stories);
+        let more = repeats.iter_mut().zip(stories);
+        let more = more.flat_map(|(files, story)| files.iter_mut().map(move |file| (file, story)));
+        let packed: Vec<_> = means.chain(more).filter(|(file, _)| is_packed(file)).collect();
+        if packed.is_empty() {
+            continue;
+        }
+        any = true;
+        let n_values: usize = packed.iter().map(|(file, _)| file.n_rows() * file.n_cols()).sum();
+        reporter.note(&format!(
+            "{name}: unpacking {} compressed files, {:.2} GiB on disk while the run lasts",
+            packed.len(),
+            n_values as f64 * 4.0 / f64::from(1 << 30)
+        ));
+        packed.into_par_iter().try_for_each(|(file, story)| {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            file.unpack(folder, false)?;
+            check_has_values(file, name, &story.name)
+        })?;
+    }
+    Ok(any)
+}

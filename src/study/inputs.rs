@@ -1,0 +1,339 @@
+//! What a study reads: every header is opened and every count checked, nothing is computed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::design::tr_times::check_pairing;
+use crate::error::{Error, Result};
+use crate::io::hdf5::has_dataset;
+use crate::io::matrix_file::{MatrixFile, Which};
+use crate::io::nifti::Mask;
+use crate::results::brain;
+use crate::stimuli::{Story, read_stories};
+use crate::study_file::Study;
+use crate::warning::Warning;
+
+/// A study's stories and BOLD files, paired.
+pub struct Inputs {
+    /// Sorted by name; each has words, and BOLD of every subject.
+    pub stories: Vec<Story>,
+    /// In the order of the file.
+    pub subjects: Vec<Subject>,
+    /// Found on the way.
+    pub warnings: Vec<Warning>,
+}
+
+/// One subject's BOLD.
+pub struct Subject {
+    /// Name in tables and folders.
+    pub name: String,
+    /// One open file a story, in the order of the stories.
+    pub files: Vec<MatrixFile>,
+    /// Single measurements of each story; none for a story heard once.
+    pub repeats: Vec<Vec<MatrixFile>>,
+    /// Columns, the same in every file.
+    pub n_voxels: usize,
+    /// TRs of each story's features before the trim.
+    pub n_feature_trs: Vec<usize>,
+}
+
+impl Subject {
+    /// BOLD rows of each story.
+    pub fn n_trs(&self) -> Vec<usize> {
+        self.files.iter().map(MatrixFile::n_rows).collect()
+    }
+}
+
+/// Raw TRs that respdict.json counts beyond those of the features.
+pub const RESPDICT_EXTRA: usize = 5;
+
+/// Opens everything and checks that it fits together.
+///
+/// # Errors
+/// Exit 3, each with its message: a story without BOLD or BOLD without words (unless
+/// `missing = "skip"`), rows that do not pair, voxel counts that differ, files that lie.
+pub fn read_inputs(study: &Study) -> Result<Inputs> {
+    let (mut stories, mut warnings) = read_stories(&study.path(&study.stories))?;
+    stories.sort_by(|a, b| a.name.cmp(&b.name));
+    for name in &study.exclude {
+        if stories.iter().all(|story| story.name != *name) {
+            return Err(Error::Usage {
+                place: "[stories], exclude".into(),
+                problem: format!("no story is called {name:?}"),
+                hint: format!("stories are those of {}", study.stories.display()),
+            });
+        }
+    }
+    stories.retain(|story| !study.exclude.contains(&story.name));
+    let respdict =
+        study.respdict.as_ref().map(|path| read_respdict(&study.path(path))).transpose()?;
+    drop_unpaired(study, &mut stories, &mut warnings)?;
+    if stories.len() < 3 {
+        return Err(Error::Values {
+            place: study.stories.display().to_string(),
+            problem: format!("expected at least 3 stories with BOLD, got {}", stories.len()),
+            hint: "two folds to train on and one story to test".into(),
+        });
+    }
+    let open = |index: usize| {
+        let files = &study.bold_files[index];
+        let mask = files.mask.as_ref().map(|path| Mask::read(&study.path(path))).transpose()?;
+        let mask = mask.map(Arc::new);
+        let which = Which { dataset: &files.dataset, mask: mask.as_ref() };
+        let mut subject = open_subject(study, index, &which, &stories, respdict.as_ref())?;
+        match &study.repeats[index] {
+            Some(pattern) if pattern.contains("{story}") => {
+                subject.repeats = open_repeats(study, &subject, pattern, &which, &stories)?;
+            }
+            Some(dataset) => subject.repeats = open_repeat_dataset(&subject, dataset, &stories)?,
+            None => {}
+        }
+        Ok(subject)
+    };
+    let subjects: Vec<Subject> = (0..study.bold.len()).map(open).collect::<Result<_>>()?;
+    for (at, subject) in subjects.iter().enumerate() {
+        brain::check(study, at, subject.n_voxels)?;
+    }
+    Ok(Inputs { stories, subjects, warnings })
+}
+
+/// Stories without BOLD of every subject, and BOLD without words: an error, or left out.
+fn drop_unpaired(
+    study: &Study,
+    stories: &mut Vec<Story>,
+    warnings: &mut Vec<Warning>,
+) -> Result<()> {
+    let names: BTreeSet<&str> = stories.iter().map(|story| story.name.as_str()).collect();
+    let mut without_bold: BTreeSet<String> = BTreeSet::new();
+    let mut first_missing: Option<(String, PathBuf)> = None;
+    let mut without_words: BTreeSet<String> = BTreeSet::new();
+    for (subject, pattern) in &study.bold {
+        for name in &names {
+            let path = study.bold_path(pattern, name);
+            if !path.is_file() {
+                without_bold.insert((*name).to_owned());
+                first_missing.get_or_insert((subject.clone(), path));
+            }
+        }
+        let found = stories_on_disk(&study.folder.join(pattern));
+        without_words.extend(
+            found.into_iter().filter(|n| !names.contains(n.as_str()) && !study.exclude.contains(n)),
+        );
+    }
+    if let (Some((subject, path)), false) = (first_missing, study.skip_missing) {
+        let n = without_bold.len();
+        return Err(Error::Values {
+            place: format!("story {:?}", without_bold.first().map_or("", |n| n)),
+            problem: format!(
+                "expected BOLD of {subject} at {}, found no file ({n} of {} stories have words but no BOLD)",
+                path.display(),
+                names.len()
+            ),
+            hint: "check the path in [bold], name the stories in [stories] exclude, or set missing = \"skip\"".into(),
+        });
+    }
+    if let (Some(name), false) = (without_words.first(), study.skip_missing) {
+        return Err(Error::Values {
+            place: format!("story {name:?}"),
+            problem: format!(
+                "has BOLD but no words in {} ({} such stories)",
+                study.stories.display(),
+                without_words.len()
+            ),
+            hint: "add its words, name it in [stories] exclude, or set missing = \"skip\"".into(),
+        });
+    }
+    if !without_bold.is_empty() || !without_words.is_empty() {
+        stories.retain(|story| !without_bold.contains(&story.name));
+        warnings.push(Warning::StoriesSkipped {
+            without_bold: without_bold.into_iter().collect(),
+            without_words: without_words.into_iter().collect(),
+        });
+    }
+    Ok(())
+}
+
+/// Names that `{story}` stands for in the files of a pattern's folder.
+fn stories_on_disk(pattern: &Path) -> Vec<String> {
+    let file = pattern.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
+    let Some((before, after)) = file.split_once("{story}") else { return Vec::new() };
+    let folder = pattern.parent().unwrap_or(Path::new("."));
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let story = name.strip_prefix(before)?.strip_suffix(after)?;
+            (!story.is_empty()).then(|| story.to_owned())
+        })
+        .collect()
+}
+
+fn open_subject(
+    study: &Study,
+    index: usize,
+    which: &Which<'_>,
+    stories: &[Story],
+    respdict: Option<&BTreeMap<String, usize>>,
+) -> Result<Subject> {
+    let (name, pattern) = &study.bold[index];
+    let mut files: Vec<MatrixFile> = Vec::with_capacity(stories.len());
+    let mut n_feature_trs = Vec::with_capacity(stories.len());
+    for story in stories {
+        let path = study.bold_path(pattern, &story.name);
+        let file = MatrixFile::open(&path, which)?;
+        let first = files.first().map_or(file.n_cols(), MatrixFile::n_cols);
+        if file.n_cols() != first || first == 0 || file.n_rows() == 0 {
+            return Err(Error::Shape {
+                what: format!("BOLD of {name}, story {:?} ({})", story.name, path.display()),
+                expected: format!("(n_trs, {}) as in the subject's other stories", first.max(1)),
+                got: format!("({}, {})", file.n_rows(), file.n_cols()),
+                hint: "all stories of a subject have the same voxels".into(),
+            });
+        }
+        let n_trs = match (&story.tr_times_s, respdict) {
+            (Some(times), _) => times.len(),
+            (None, None) => file.n_rows().saturating_add(study.trim.n_cut()),
+            (None, Some(counts)) => {
+                let raw = *counts.get(&story.name).ok_or_else(|| Error::Values {
+                    place: format!("story {:?}", story.name),
+                    problem: "has no TR count in respdict".into(),
+                    hint: "complete the file, or leave respdict out: the BOLD's rows count then"
+                        .into(),
+                })?;
+                raw.saturating_sub(RESPDICT_EXTRA)
+            }
+        };
+        check_pairing(&story.name, n_trs, study.trim, &path, file.n_rows())?;
+        check_has_values(&file, name, &story.name)?;
+        files.push(file);
+        n_feature_trs.push(n_trs);
+    }
+    let n_voxels = files.first().map_or(0, MatrixFile::n_cols);
+    let repeats = files.iter().map(|_| Vec::new()).collect();
+    Ok(Subject { name: name.to_owned(), files, repeats, n_voxels, n_feature_trs })
+}
+
+/// The single measurements of every story that has them: repeats 1, 2, … as far as there are files.
+fn open_repeats(
+    study: &Study,
+    subject: &Subject,
+    pattern: &str,
+    which: &Which<'_>,
+    stories: &[Story],
+) -> Result<Vec<Vec<MatrixFile>>> {
+    let mut all = Vec::with_capacity(stories.len());
+    for (story, mean) in stories.iter().zip(&subject.files) {
+        let mut files = Vec::new();
+        for repeat in 1.. {
+            let path =
+                study.bold_path(&pattern.replace("{repeat}", &format!("{repeat}")), &story.name);
+            if !path.is_file() {
+                break;
+            }
+            let file = MatrixFile::open(&path, which)?;
+            check_repeat(&file, mean, repeat, &story.name)?;
+            files.push(file);
+        }
+        all.push(files);
+    }
+    if all.iter().all(|files| files.len() < 2) {
+        return Err(Error::Values {
+            place: format!("[bold.{}], repeats", subject.name),
+            problem: format!(
+                "expected 2 or more repeats of a story, found none ({})",
+                study.bold_path(&pattern.replace("{repeat}", "1"), &stories[0].name).display()
+            ),
+            hint: "repeats are counted from 1: STORY.1.npy, STORY.2.npy, …".into(),
+        });
+    }
+    Ok(all)
+}
+
+/// The repeats that stand beside each story's mean in its HDF5 file.
+fn open_repeat_dataset(
+    subject: &Subject,
+    dataset: &str,
+    stories: &[Story],
+) -> Result<Vec<Vec<MatrixFile>>> {
+    let mut all = Vec::with_capacity(stories.len());
+    for (story, mean) in stories.iter().zip(&subject.files) {
+        let mut files = Vec::new();
+        if has_dataset(mean.path(), dataset) {
+            files = MatrixFile::open_slabs(mean.path(), dataset)?;
+        }
+        for (repeat, file) in (1..).zip(&files) {
+            check_repeat(file, mean, repeat, &story.name)?;
+        }
+        all.push(files);
+    }
+    if all.iter().all(|files| files.len() < 2) {
+        return Err(Error::Values {
+            place: format!("[bold.{}], repeats", subject.name),
+            problem: format!("no file has a dataset {dataset:?} of 2 or more repeats"),
+            hint: "leave repeats out, or name the dataset (n_repeats, n_trs, n_voxels)".into(),
+        });
+    }
+    Ok(all)
+}
+
+fn check_repeat(file: &MatrixFile, mean: &MatrixFile, repeat: usize, story: &str) -> Result<()> {
+    if (file.n_rows(), file.n_cols()) == (mean.n_rows(), mean.n_cols()) {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        what: format!("repeat {repeat} of story {story:?} ({})", file.path().display()),
+        expected: format!("({}, {}) as in path", mean.n_rows(), mean.n_cols()),
+        got: format!("({}, {})", file.n_rows(), file.n_cols()),
+        hint: "path holds the mean of the repeats: same rows, same voxels".into(),
+    })
+}
+
+/// Asks that a story's BOLD is not all NaN; a packed file is asked once it is unpacked.
+/// # Errors
+/// `Error::Values`; those of reading.
+pub fn check_has_values(file: &MatrixFile, subject: &str, story: &str) -> Result<()> {
+    if file.tiles().is_none() || has_finite_value(file)? {
+        return Ok(());
+    }
+    Err(Error::Values {
+        place: format!("story {story:?}"),
+        problem: format!(
+            "expected BOLD of {subject}, got {} rows of nothing but NaN or infinities in {}",
+            file.n_rows(),
+            file.path().display()
+        ),
+        hint: "make the file again, or name the story in [stories] exclude".into(),
+    })
+}
+
+/// Whether any value is a number; one short read for a file that is as it should be.
+fn has_finite_value(file: &MatrixFile) -> Result<bool> {
+    const COLUMNS: usize = 256;
+    let mut values = vec![0f32; COLUMNS.min(file.n_cols())];
+    for row in 0..file.n_rows() {
+        for start in (0..file.n_cols()).step_by(COLUMNS) {
+            let columns = start..(start + COLUMNS).min(file.n_cols());
+            let values = &mut values[..columns.len()];
+            file.read_columns(row..row + 1, columns, values)?;
+            if values.iter().any(|value| value.is_finite()) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Story → raw TR count.
+/// # Errors
+/// `Error::Read`; `Error::Values` if it is not a JSON object of whole numbers.
+pub fn read_respdict(path: &Path) -> Result<BTreeMap<String, usize>> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    serde_json::from_str(&text).map_err(|error| Error::Values {
+        place: path.display().to_string(),
+        problem: format!("expected a JSON object of story names and TR counts, got: {error}"),
+        hint: "as ds003020's respdict.json: {\"story\": 256, …}".into(),
+    })
+}

@@ -1,0 +1,347 @@
+//! What a study will fit: shapes, routes, memory and time, before anything is computed.
+
+use serde::Serialize;
+
+use super::features::WordSpace;
+use super::inputs::Inputs;
+use super::memory::Matrices;
+use super::split::Split;
+use crate::error::Result;
+use crate::results::mark::{BAND_ALPHAS, BAND_CORRELATION, BAND_R2, TEST_R2};
+use crate::ridge::conditioning::Conditioning;
+use crate::ridge::route::{Cost, Sizes, choose, instead};
+use crate::ridge::{BandSampling, BandSpec, Route, Solver};
+use crate::study_file::{Columns, ModelVariant, SpaceKind, Study};
+use crate::warning::Warning;
+
+/// One model.
+#[derive(Debug, Clone, Serialize)]
+pub struct ModelPlan {
+    /// Index of its space in the study.
+    #[serde(skip)]
+    pub space: usize,
+    /// Index of the space whose design it is fitted on: its own, or that of a whole partition.
+    #[serde(skip)]
+    pub design: usize,
+    /// Which columns share an alpha.
+    #[serde(skip)]
+    pub bands: Option<ModelBands>,
+    /// Name of its space.
+    pub name: String,
+    /// Plain or lagged.
+    pub variant: ModelVariant,
+    /// Delays in TRs.
+    pub delays: Vec<i64>,
+    /// Columns before delays.
+    pub n_features: usize,
+    /// Columns of the delayed design.
+    pub n_coefs: usize,
+    /// Whether the delayed columns are written out, since delays cross stories.
+    #[serde(skip)]
+    pub is_stacked: bool,
+    /// How it is solved.
+    #[serde(skip)]
+    pub route: Route,
+    /// What its cost follows from.
+    #[serde(skip)]
+    pub sizes: Sizes,
+    /// The route, why, and at what cost.
+    pub solver: String,
+    /// What eigenvectors of a search's points take; 0 where they are not kept.
+    #[serde(skip)]
+    pub search_bytes: f64,
+}
+
+/// Bands of a model: the spaces that its design combines.
+#[derive(Debug, Clone)]
+pub struct ModelBands {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Columns of each, before delays.
+    pub widths: Vec<usize>,
+    /// The search over their weights; none for a part of a partition.
+    pub sampling: Option<BandSampling>,
+    /// Which of them the model has: all of a search.
+    pub kept: Vec<bool>,
+}
+
+impl ModelBands {
+    fn of(study: &Study, index: usize, width: &dyn Fn(usize) -> usize) -> Option<Self> {
+        let (parts, sampling, kept) =
+            match (&study.spaces[index].kind, &study.spaces[index].columns) {
+                (SpaceKind::Combine(parts), Columns::Banded(sampling)) => {
+                    (parts, Some(sampling.clone()), vec![true; parts.len()])
+                }
+                (_, Columns::Part { of, kept }) => match &study.spaces[*of].kind {
+                    SpaceKind::Combine(parts) => (parts, None, kept.clone()),
+                    _ => return None,
+                },
+                _ => return None,
+            };
+        Some(Self {
+            names: parts.iter().map(|&part| study.spaces[part].name.clone()).collect(),
+            widths: parts.iter().map(|&part| width(part)).collect(),
+            sampling,
+            kept,
+        })
+    }
+
+    /// As the solver wants them, for a design whose columns are `n_copies` times those of the
+    /// spaces.
+    /// # Errors
+    /// Those of the sampling.
+    pub fn spec(&self, n_copies: usize, kept_bytes: f64) -> Result<BandSpec> {
+        let bands = self.widths.iter().enumerate();
+        let once: Vec<usize> = bands.flat_map(|(band, &n)| std::iter::repeat_n(band, n)).collect();
+        let weights = match &self.sampling {
+            Some(sampling) => sampling.points(self.names.len())?,
+            None => self.kept.iter().map(|&kept| f64::from(u8::from(kept))).collect(),
+        };
+        Ok(BandSpec {
+            band_of: once.repeat(n_copies),
+            weights,
+            is_search: self.sampling.is_some(),
+            kept_bytes,
+        })
+    }
+}
+
+impl ModelPlan {
+    /// A model of a variance partition: it stands in partition.csv alone.
+    pub fn is_part(&self) -> bool {
+        self.bands.as_ref().is_some_and(|bands| bands.sampling.is_none())
+    }
+
+    /// A search over band weights.
+    pub fn is_banded(&self) -> bool {
+        self.bands.as_ref().is_some_and(|bands| bands.sampling.is_some())
+    }
+
+    /// Files of a banded model, or of a part of a partition, and their rows.
+    pub fn band_files(&self) -> impl Iterator<Item = (&'static str, usize)> + use<> {
+        let n_bands = self.bands.as_ref().map_or(0, |bands| bands.names.len());
+        let files: &[(&str, usize)] = match (self.is_banded(), self.is_part()) {
+            (true, _) => &[(BAND_ALPHAS, 0), (BAND_CORRELATION, 0), (BAND_R2, 0)],
+            (_, true) => &[(TEST_R2, 1)],
+            _ => &[],
+        };
+        files.iter().map(move |&(name, rows)| (name, if rows == 0 { n_bands } else { rows }))
+    }
+
+    /// The folder under models/SUBJECT/.
+    pub fn folder(&self) -> String {
+        match self.variant {
+            ModelVariant::Lagged => format!("{}-lagged", self.name),
+            ModelVariant::Plain => self.name.clone(),
+        }
+    }
+
+    /// The column `lagged` of the tables.
+    pub fn is_lagged(&self) -> bool {
+        self.variant == ModelVariant::Lagged
+    }
+}
+
+/// The whole study.
+#[derive(Debug, Clone, Serialize)]
+pub struct StudyPlan {
+    /// Training TRs.
+    pub n_train: usize,
+    /// Test TRs.
+    pub n_test: usize,
+    /// Folds.
+    pub n_folds: usize,
+    /// Alphas.
+    pub n_alphas: usize,
+    /// Subjects and their voxels.
+    pub subjects: Vec<(String, usize)>,
+    /// Models of each subject.
+    pub models: Vec<ModelPlan>,
+    /// Memory of matrices and designs while models are prepared, in bytes: an upper bound.
+    pub setup_bytes: f64,
+    /// What of it stays until the last tile.
+    pub held_bytes: f64,
+    /// Memory of the whole run, in bytes: an upper bound. Filled in once other fits are known.
+    pub most_bytes: f64,
+    /// A cautious estimate of the time, in seconds.
+    pub seconds: f64,
+}
+
+impl StudyPlan {
+    /// The same plan with some of its models.
+    pub fn part(&self, keep: &[bool]) -> Self {
+        let models = self.models.iter().zip(keep).filter(|(_, keep)| **keep);
+        let models: Vec<ModelPlan> = models.map(|(model, _)| model.clone()).collect();
+        let Matrices { setup, held } = Matrices::of(&models);
+        Self { setup_bytes: setup, held_bytes: held, models, ..self.clone() }
+    }
+
+    /// The models that are `todo` in groups, in their order, whose matrices fit into what
+    /// `memory_bytes` leave beside the tiles; one that does not is a group of its own. Each group
+    /// is a pass over BOLD.
+    pub fn groups(&self, todo: &[bool], memory_bytes: u64) -> Vec<Vec<bool>> {
+        let memory = memory_bytes as f64;
+        let room = (memory - LEAST_TILE_BYTES).max(memory / 2.0);
+        let mut groups: Vec<Vec<bool>> = Vec::new();
+        for index in (0..todo.len()).filter(|&index| todo[index]) {
+            let mut wider = groups.last().cloned().unwrap_or_else(|| vec![false; todo.len()]);
+            wider[index] = true;
+            match groups.last_mut() {
+                Some(group) if self.part(&wider).setup_bytes <= room => *group = wider,
+                _ => groups.push((0..todo.len()).map(|other| other == index).collect()),
+            }
+        }
+        groups
+    }
+
+    /// Memory that tiles may take: what the matrices that stay leave.
+    pub fn tile_budget(&self, memory_bytes: u64) -> usize {
+        (memory_bytes as f64 - self.held_bytes).max(LEAST_TILE_BYTES) as usize
+    }
+
+    /// Leaves out models that the other plan does not have.
+    pub fn keep_models_of(&mut self, other: &Self) {
+        let is_there = |model: &ModelPlan| {
+            other.models.iter().any(|o| o.space == model.space && o.variant == model.variant)
+        };
+        self.models.retain(is_there);
+    }
+
+    /// Takes svd for models that `auto` would solve by a route that cannot be trusted; whether it
+    /// did. `conditioning`: what preparing each model found.
+    pub fn avoid_squares(
+        &mut self,
+        study: &Study,
+        n_threads: usize,
+        memory_bytes: u64,
+        conditioning: &[Conditioning],
+    ) -> bool {
+        let mut any = false;
+        for (model, known) in self.models.iter_mut().zip(conditioning) {
+            if study.solver != Solver::Auto || model.bands.is_some() || !known.is_beyond_limit() {
+                continue;
+            }
+            let memory = memory_bytes as f64;
+            if let Some(solver) = instead(model.route, known, model.sizes, n_threads, memory) {
+                (model.route, model.solver, any) = (Route::Svd, solver, true);
+            }
+        }
+        let Matrices { setup, held } = Matrices::of(&self.models);
+        (self.setup_bytes, self.held_bytes) = (setup, held);
+        any
+    }
+
+    /// One warning about all models that are solved by a route that cannot be trusted.
+    pub fn ill_conditioned(&self, study: &Study, conditioning: &[Conditioning]) -> Option<Warning> {
+        let doubtful = || self.models.iter().zip(conditioning).filter(|(_, c)| c.is_beyond_limit());
+        let (model, known) =
+            doubtful().max_by(|a, b| a.1.score_error().total_cmp(&b.1.score_error()))?;
+        let names = doubtful().map(|(model, _)| model.folder()).collect();
+        Some(Warning::ill_conditioned(names, model.route, known, study.alphas.values()))
+    }
+}
+
+/// Tiles have this much in any case.
+const LEAST_TILE_BYTES: f64 = (64u64 << 20) as f64;
+
+/// What is kept of the points of a search that take `bytes`: all of them, or nothing.
+fn kept_bytes(bytes: f64, memory_bytes: u64) -> f64 {
+    if bytes <= BandSpec::most_kept_bytes(memory_bytes) { bytes } else { 0.0 }
+}
+
+/// Plans a study whose word spaces are known.
+///
+/// # Errors
+/// `Error::TooLarge` for a model that fits neither route's memory.
+pub fn plan(
+    study: &Study,
+    inputs: &Inputs,
+    split: &Split,
+    spaces: &[Option<&WordSpace>],
+    n_threads: usize,
+    memory_bytes: u64,
+) -> Result<StudyPlan> {
+    let n_trs = inputs.subjects.first().map_or(Vec::new(), super::inputs::Subject::n_trs);
+    let count = |stories: &[usize]| stories.iter().map(|&s| n_trs[s]).sum::<usize>();
+    let (n_train, n_test) = (count(&split.train), count(&split.test));
+    let n_voxels = inputs.subjects.iter().map(|s| s.n_voxels).max().unwrap_or(0);
+    let n_features = |index: usize| -> usize {
+        let own = |i: usize| spaces[i].map_or(0, |space| space.n_features);
+        match &study.spaces[index].kind {
+            SpaceKind::Combine(parts) => parts.iter().map(|&part| own(part)).sum(),
+            _ => own(index),
+        }
+    };
+    let mut models = Vec::new();
+    let mut seconds = 0.0;
+    for (index, space) in study.spaces.iter().enumerate().filter(|(_, space)| space.fit) {
+        let width = n_features(index);
+        let bands = ModelBands::of(study, index, &n_features);
+        let design = match &space.columns {
+            Columns::Part { of, .. } => *of,
+            _ => index,
+        };
+        let solver = if bands.is_some() { Solver::Gram } else { study.solver };
+        for &variant in &study.variants {
+            let delays = match variant {
+                ModelVariant::Lagged => study.delays.clone(),
+                ModelVariant::Plain => vec![0],
+            };
+            let n_coefs = n_features(design) * delays.len();
+            let sizes = Sizes {
+                n_rows: n_train,
+                n_test,
+                n_coefs,
+                n_voxels,
+                n_folds: split.n_folds,
+                n_threads,
+            };
+            let what = format!("space {:?}, {}", space.name, label(variant));
+            let (route, solver) = choose(solver, sizes, n_threads, memory_bytes as f64, &what)?;
+            let cost = Cost::of(route, sizes);
+            let n_points = bands.as_ref().and_then(|b| b.sampling.as_ref()).map_or(1, |s| s.n_iter);
+            seconds += n_points as f64
+                * (cost.seconds(n_threads)
+                    + cost.voxel_seconds(n_threads) * (inputs.subjects.len() as f64 - 1.0));
+            let name = space.name.clone();
+            models.push(ModelPlan {
+                space: index,
+                design,
+                bands: bands.clone(),
+                search_bytes: match n_points {
+                    1 => 0.0,
+                    n => kept_bytes(BandSpec::bytes(n, n_coefs, split.n_folds), memory_bytes),
+                },
+                name,
+                variant,
+                delays,
+                n_features: width,
+                n_coefs,
+                is_stacked: study.delays_cross_stories,
+                route,
+                sizes,
+                solver,
+            });
+        }
+    }
+    let Matrices { setup, held } = Matrices::of(&models);
+    Ok(StudyPlan {
+        n_train,
+        n_test,
+        n_folds: split.n_folds,
+        n_alphas: study.alphas.values().len(),
+        subjects: inputs.subjects.iter().map(|s| (s.name.clone(), s.n_voxels)).collect(),
+        setup_bytes: setup,
+        held_bytes: held,
+        most_bytes: 0.0,
+        models,
+        seconds,
+    })
+}
+
+fn label(variant: ModelVariant) -> &'static str {
+    match variant {
+        ModelVariant::Lagged => "lagged",
+        ModelVariant::Plain => "plain",
+    }
+}

@@ -1,0 +1,165 @@
+//! Designs to the problem that the tiles solve.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ndarray::Array2;
+
+use super::inputs::Subject;
+use super::plan::{ModelPlan, StudyPlan};
+use super::split::Split;
+use crate::backend::problem::LagProducts;
+use crate::backend::{Block, PathSettings, Permutations, Problem, Space};
+use crate::design::delays::delay;
+use crate::error::{Error, Result};
+use crate::matrix::StoryDesign;
+use crate::ridge::conditioning::Conditioning;
+use crate::ridge::{ModelSpec, prepare};
+use crate::study_file::{Statistics, Study};
+
+/// What is known of Gram matrices, by space of the study.
+pub type Known = HashMap<usize, KnownSpace>;
+
+/// Of one space.
+#[derive(Debug, Clone)]
+pub struct KnownSpace {
+    /// Story by story.
+    pub products: Arc<[Arc<LagProducts>]>,
+    /// As `Space::columns`.
+    pub columns: Option<Arc<[usize]>>,
+}
+
+/// Eigenproblems of every model from the designs `[space][story]` of one subject's TR counts.
+///
+/// `known`: what is known of the Gram matrices, and the voxels of all subjects that the problem is
+/// for; `None` for the study's own fit, which has weights and a permutation test if they are wanted.
+pub fn load_problem(
+    study: &Study,
+    made: Vec<Vec<StoryDesign>>,
+    subject: &Subject,
+    split: &Split,
+    plan: &StudyPlan,
+    known: Option<(&Known, usize)>,
+) -> Result<(Problem, Vec<Conditioning>)> {
+    let n_trs = subject.n_trs();
+    let blocks: Vec<Block> = split
+        .train
+        .iter()
+        .zip(&split.fold_of_train)
+        .map(|(&story, &fold)| Block { fold, n_rows: n_trs[story] })
+        .collect();
+    let test_blocks: Vec<usize> = split.test.iter().map(|&story| n_trs[story]).collect();
+    let is_own = known.is_none();
+    let products = known.map(|(products, _)| products);
+    let (spaces, mut specs) = load_spaces(study, made, split, plan, products)?;
+    specs.iter_mut().for_each(|spec| spec.wants_coef = is_own && study.weights);
+    let few_voxels = known.map(|(_, n_voxels)| n_voxels);
+    let settings = PathSettings { few_voxels, ..path_settings(study) };
+    let (mut problem, prepared) =
+        prepare(spaces, &specs, blocks, test_blocks, split.n_folds, settings)?;
+    let Statistics { permutations, block_trs, seed, .. } = study.statistics;
+    problem.permutations = (is_own && permutations > 0)
+        .then(|| Permutations::new(problem.n_test(), block_trs, permutations, seed));
+    Ok((problem, prepared.conditioning))
+}
+
+/// How a study goes over its alphas.
+pub fn path_settings(study: &Study) -> PathSettings {
+    PathSettings {
+        scorer: study.scorer,
+        fit_intercept: study.fit_intercept,
+        alpha_tolerance: study.alpha_tolerance,
+        basis_tolerance: study.basis_tolerance,
+        ..PathSettings::new(study.alphas.values().to_vec())
+    }
+}
+
+/// One space for each of the study's that has models (one a model where delays cross stories), and
+/// the models.
+pub fn load_spaces(
+    study: &Study,
+    made: Vec<Vec<StoryDesign>>,
+    split: &Split,
+    plan: &StudyPlan,
+    known: Option<&Known>,
+) -> Result<(Vec<Space>, Vec<ModelSpec>)> {
+    let mut spaces: Vec<Space> = Vec::new();
+    let mut specs = Vec::new();
+    let is_own = known.is_none();
+    for (index, designs) in made.into_iter().enumerate() {
+        let mut designs: Vec<Option<StoryDesign>> = designs.into_iter().map(Some).collect();
+        let models = || plan.models.iter().filter(|model| model.design == index);
+        if models().next().is_none() || designs.is_empty() {
+            continue;
+        }
+        let mut pick = |stories: &[usize]| -> Vec<StoryDesign> {
+            stories.iter().filter_map(|&story| designs[story].take()).collect()
+        };
+        let (train, test) = (pick(&split.train), pick(&split.test));
+        if study.delays_cross_stories {
+            for model in models() {
+                let stacked = |designs: &[StoryDesign]| stack(designs, &model.delays);
+                let space = Space {
+                    delays: vec![0],
+                    n_features: model.n_coefs,
+                    train: stacked(&train)?,
+                    test: stacked(&test)?,
+                    ..Space::default()
+                };
+                specs.push(spec(spaces.len(), vec![0], model, model.delays.len(), is_own)?);
+                spaces.push(space);
+            }
+            continue;
+        }
+        let mut delays: Vec<i64> = Vec::new();
+        for model in models() {
+            delays.extend(
+                model.delays.iter().filter(|d| !delays.contains(d)).copied().collect::<Vec<_>>(),
+            );
+            specs.push(spec(spaces.len(), model.delays.clone(), model, 1, is_own)?);
+        }
+        let n_features = train.first().map_or(0, StoryDesign::n_features);
+        let mut space = Space { delays, n_features, train, test, ..Space::default() };
+        if let Some(known) = known.and_then(|known| known.get(&index)) {
+            let of_story = |&story: &usize| Arc::clone(&known.products[story]);
+            space.products = split.train.iter().map(of_story).collect();
+            space.columns = known.columns.clone();
+        }
+        spaces.push(space);
+    }
+    Ok((spaces, specs))
+}
+
+/// `n_copies`: of the space's columns in its design. Other fits keep no eigenvectors of a search.
+fn spec(
+    space: usize,
+    delays: Vec<i64>,
+    model: &ModelPlan,
+    n_copies: usize,
+    is_own: bool,
+) -> Result<ModelSpec> {
+    let kept_bytes = if is_own { model.search_bytes } else { 0.0 };
+    let bands = model.bands.as_ref().map(|bands| bands.spec(n_copies, kept_bytes));
+    let bands = bands.transpose()?;
+    Ok(ModelSpec { space, delays, route: model.route, wants_coef: false, bands })
+}
+
+/// HuthLab's preset: stories stacked in their order, delayed as one, cut apart again.
+/// # Errors
+/// Those of delays.
+pub fn stack(designs: &[StoryDesign], delays: &[i64]) -> Result<Vec<StoryDesign>> {
+    let dense: Vec<Array2<f32>> = designs.iter().map(StoryDesign::to_dense).collect();
+    let views: Vec<_> = dense.iter().map(|x| x.view()).collect();
+    let joined = ndarray::concatenate(ndarray::Axis(0), &views).map_err(|e| Error::Numerical {
+        what: "stacking stories".into(),
+        problem: e.to_string(),
+    })?;
+    let delayed = delay(joined.view(), delays)?; // (n_trs of all stories, n_features * n_delays)
+    let mut first = 0;
+    let cut = dense.iter().map(|x| {
+        let rows = delayed.slice(ndarray::s![first..first + x.nrows(), ..]);
+        first += x.nrows();
+        StoryDesign::Dense(rows.as_standard_layout().into_owned())
+    });
+    Ok(cut.collect())
+}

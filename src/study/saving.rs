@@ -1,0 +1,86 @@
+//! What a model of the study needs to predict on new stories.
+
+use super::features::{WordSpace, scaling};
+use super::fit::{StudyKnown, StudyParts};
+use super::inputs::Subject;
+use super::plan::ModelPlan;
+use crate::design::zscore::ZScore;
+use crate::error::Result;
+use crate::results::saved::{SCHEMA, SavedFeatures, SavedModel, SavedPart, SavedVectors};
+use crate::study_file::{SpaceKind, Study};
+
+/// model.json of one subject's model.
+/// # Errors
+/// Those of reading the vectors again for their hash; those of training-set statistics.
+pub fn saved_model(
+    parts: &StudyParts<'_>,
+    subject: &Subject,
+    model: &ModelPlan,
+) -> Result<SavedModel> {
+    let StudyParts { known, inputs, .. } = *parts;
+    let StudyKnown { study, split, words, options, .. } = known;
+    let folder = options.out.join("models").join(&subject.name).join(model.folder());
+    let own = match &study.spaces[model.design].kind {
+        SpaceKind::Combine(parts) => parts.clone(),
+        _ => vec![model.design],
+    };
+    let saved_part = |&index: &usize| -> Result<Option<SavedPart>> {
+        let Some(space) = &words[index] else { return Ok(None) };
+        let trs = &subject.n_feature_trs;
+        Ok(Some(SavedPart {
+            name: study.spaces[index].name.clone(),
+            n_features: space.n_features,
+            features: features(study, &study.spaces[index].kind, space, &folder)?,
+            scaling: match scaling(study, &inputs.stories, space, split, trs)? {
+                ZScore::Train(scaling) => Some(scaling),
+                ZScore::Story | ZScore::None => None,
+            },
+        }))
+    };
+    let parts = own.iter().map(saved_part).collect::<Result<Vec<_>>>()?;
+    let names = inputs.stories.iter().map(|story| story.name.clone());
+    Ok(SavedModel {
+        schema: SCHEMA.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        subject: subject.name.clone(),
+        space: model.name.clone(),
+        lagged: model.is_lagged(),
+        delays: model.delays.clone(),
+        delays_cross_stories: study.delays_cross_stories,
+        n_voxels: subject.n_voxels,
+        n_coefs: model.n_coefs,
+        tr_s: study.tr_s,
+        first_tr_s: study.first_tr_s,
+        trim: study.trim.to_string(),
+        zscore: format!("{:?}", study.zscore).to_lowercase(),
+        lanczos_window: study.lanczos_window,
+        cutoff_mult: study.cutoff_mult,
+        time: format!("{:?}", study.time).to_lowercase(),
+        story_trs: names.zip(subject.n_feature_trs.iter().copied()).collect(),
+        parts: parts.into_iter().flatten().collect(),
+    })
+}
+
+/// The one place to teach a new kind of space to predict; its other half is
+/// `commands::predict::features`.
+fn features(
+    study: &Study,
+    kind: &SpaceKind,
+    space: &WordSpace,
+    folder: &std::path::Path,
+) -> Result<SavedFeatures> {
+    Ok(match kind {
+        SpaceKind::Bow(settings) => SavedFeatures::Bow {
+            lowercase: settings.lowercase,
+            vocabulary: space.names.clone().unwrap_or_default(),
+        },
+        SpaceKind::Word2Vec(path) => {
+            SavedFeatures::Word2vec(SavedVectors::of(&study.path(path), folder)?)
+        }
+        SpaceKind::Glove(path) => {
+            SavedFeatures::Glove(SavedVectors::of(&study.path(path), folder)?)
+        }
+        SpaceKind::WordRate => SavedFeatures::WordRate,
+        other => SavedFeatures::NotYet { name: other.label().into() },
+    })
+}

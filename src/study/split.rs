@@ -1,0 +1,174 @@
+//! Which stories are held out, and which are validated together.
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::ridge::folds::deal;
+use crate::study_file::{Folds, SplitHow, Study};
+
+/// Indices into the stories (sorted by name).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Split {
+    /// In the seeded order.
+    pub train: Vec<usize>,
+    /// In the seeded order, or as named.
+    pub test: Vec<usize>,
+    /// Fold of each training story, in the order of `train`.
+    pub fold_of_train: Vec<usize>,
+    /// Number of folds.
+    pub n_folds: usize,
+}
+
+/// The study's split of `names` (sorted).
+///
+/// The names are shuffled by ChaCha8 seeded with `seed`; the first ones are the test stories
+/// (unless named), the rest train in that order.
+/// # Errors
+/// `Error::Usage` (exit 2) for names that are no stories, and for too few stories on either side.
+pub fn split(study: &Study, names: &[&str]) -> Result<Split> {
+    let mut order: Vec<usize> = (0..names.len()).collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(study.seed));
+    let index = |place: &str, name: &str| {
+        names.binary_search(&name).map_err(|_| Error::Usage {
+            place: place.into(),
+            problem: format!("no story is called {name:?}"),
+            hint: "names as in the word table; stories without BOLD do not count".into(),
+        })
+    };
+    let test: Vec<usize> = match &study.split {
+        SplitHow::Names(wanted) => {
+            let found = wanted
+                .iter()
+                .map(|name| index("[split], test", name))
+                .collect::<Result<Vec<_>>>()?;
+            if let Some(i) = (0..found.len()).find(|&i| found[..i].contains(&found[i])) {
+                return Err(Error::Usage {
+                    place: "[split], test".into(),
+                    problem: format!("{:?} is named twice", wanted[i]),
+                    hint: "name each test story once".into(),
+                });
+            }
+            found
+        }
+        SplitHow::Count(n) => order[..(*n).min(names.len())].to_vec(),
+        SplitHow::Fraction(share) => {
+            let n = (share * names.len() as f64).round().max(1.0) as usize;
+            order[..n.min(names.len())].to_vec()
+        }
+    };
+    let train: Vec<usize> = order.into_iter().filter(|i| !test.contains(i)).collect();
+    if train.len() < 2 {
+        return Err(Error::Usage {
+            place: "[split]".into(),
+            problem: format!(
+                "{} of {} stories left to train on, expected at least 2",
+                train.len(),
+                names.len()
+            ),
+            hint: "use fewer test stories".into(),
+        });
+    }
+    let (fold_of_train, n_folds) = match &study.folds {
+        Folds::Count(k) => (deal(train.len(), *k)?, *k),
+        Folds::LeaveOneStoryOut => ((0..train.len()).collect(), train.len()),
+        Folds::Names(lists) => {
+            let mut fold_of_train = vec![None; train.len()];
+            for (k, list) in lists.iter().enumerate() {
+                for name in list {
+                    let story = index("[ridge], folds", name)?;
+                    let slot = train.iter().position(|&t| t == story);
+                    let taken = slot.is_none_or(|at| fold_of_train[at].is_some());
+                    match slot {
+                        Some(at) if !taken => fold_of_train[at] = Some(k),
+                        _ => {
+                            let problem =
+                                if slot.is_none() { "is a test story" } else { "is in two folds" };
+                            return Err(Error::Usage {
+                                place: "[ridge], folds".into(),
+                                problem: format!("{name:?} {problem}"),
+                                hint: "each training story is in exactly one fold".into(),
+                            });
+                        }
+                    }
+                }
+            }
+            let missing = fold_of_train.iter().position(Option::is_none).map(|at| names[train[at]]);
+            if let Some(name) = missing {
+                return Err(Error::Usage {
+                    place: "[ridge], folds".into(),
+                    problem: format!("training story {name:?} is in no fold"),
+                    hint: "each training story is in exactly one fold".into(),
+                });
+            }
+            (fold_of_train.into_iter().flatten().collect(), lists.len())
+        }
+    };
+    Ok(Split { train, test, fold_of_train, n_folds })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
+
+    fn study(lines: &str) -> Study {
+        let text = format!(
+            "[stories]\npath='w.tsv'\n[bold.s]\npath='{{story}}.npy'\n[[space]]\nkind='word_rate'\n{lines}"
+        );
+        crate::study_file::from_text(&text, Path::new("."), "S.toml").unwrap()
+    }
+
+    #[test]
+    fn every_story_is_in_train_or_test_and_folds_are_dealt_in_order() {
+        let found = split(&study("[split]\nn_test = 2\n[ridge]\nfolds = 3"), &NAMES).unwrap();
+        assert_eq!((found.test.len(), found.train.len()), (2, 5));
+        let mut all: Vec<usize> = found.train.iter().chain(&found.test).copied().collect();
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(found.fold_of_train, [0, 1, 2, 0, 1]);
+        let again = split(&study("[split]\nn_test = 2\n[ridge]\nfolds = 3"), &NAMES).unwrap();
+        assert_eq!(found, again);
+        let seeds: std::collections::HashSet<Vec<usize>> = (0..20)
+            .map(|s| {
+                split(&study(&format!("[split]\nseed = {s}\n[ridge]\nfolds = 2")), &NAMES)
+                    .unwrap()
+                    .train
+            })
+            .collect();
+        assert!(seeds.len() > 10, "the seed changes the order");
+    }
+
+    #[test]
+    fn names_decide_where_they_are_given() {
+        let lines = "[split]\ntest = ['g', 'a']\n[ridge]\nfolds = [['b', 'c'], ['d', 'e', 'f']]";
+        let found = split(&study(lines), &NAMES).unwrap();
+        assert_eq!(found.test, [6, 0]);
+        for (&story, &fold) in found.train.iter().zip(&found.fold_of_train) {
+            assert_eq!(fold, usize::from(story > 2));
+        }
+        let loso = split(&study("[ridge]\nfolds = 'loso'\n[split]\nn_test = 1"), &NAMES).unwrap();
+        assert_eq!(loso.n_folds, 6);
+    }
+
+    #[test]
+    fn what_cannot_be_split_says_why() {
+        for (lines, says) in [
+            ("[split]\ntest = ['z']", "no story is called \"z\""),
+            ("[split]\ntest = ['a', 'a']", "named twice"),
+            ("[split]\nn_test = 6", "1 of 7 stories left"),
+            ("[ridge]\nfolds = 7\n[split]\nn_test = 1", "2 to 6 folds"),
+            ("[split]\ntest=['a']\n[ridge]\nfolds = [['a'], ['b']]", "\"a\" is a test story"),
+            ("[split]\ntest=['a']\n[ridge]\nfolds = [['b'], ['b']]", "\"b\" is in two folds"),
+            ("[split]\ntest=['a']\n[ridge]\nfolds = [['b'], ['c']]", "is in no fold"),
+        ] {
+            let error = split(&study(lines), &NAMES).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(says), "{lines}: {error}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The tables that a finished study writes.
+
+pub mod analysis;
+pub mod bands;
+pub mod ceiling;
+pub mod scores;
+pub mod stability;
