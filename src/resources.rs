@@ -2,6 +2,17 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
+/// What a command may use; routes are chosen by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Threads.
+    pub n_threads: usize,
+    /// Memory for matrices and tiles, in bytes.
+    pub memory_bytes: u64,
+}
+
 /// Bytes that a process may still take: what the system says is available, or what the control
 /// group leaves, whichever is less. A quarter of 4 GiB where neither can be read.
 pub fn available_bytes() -> u64 {

@@ -13,9 +13,10 @@ use crate::commands::slurm::{JobSettings, compose, quoted, submit};
 use crate::error::Result;
 use crate::report::table;
 use crate::reporter::Reporter;
+use crate::resources::Resources;
 use crate::study::{
-    Choices, ShardId, ShardPlan, make_features, merge, parse_shard, plan_shards, read_inputs,
-    run_shard,
+    PlanOptions, ShardId, ShardPlan, make_features, merge, open, parse_shard, plan_shards,
+    read_inputs, run_shard,
 };
 use crate::study_file;
 
@@ -23,15 +24,17 @@ use crate::study_file;
 pub fn plan(args: &PlanArgs, context: &Context) -> Result<Output> {
     let study = study_file::read(&args.cut.study)?;
     let out = default_out(args.cut.out.as_ref(), &args.cut.study);
-    let inputs = read_inputs(&study)?;
-    let settings = &context.settings;
-    let choices = Choices { n_threads: settings.n_threads, memory_bytes: settings.memory_bytes };
-    let (reporter, cancel) = (&context.console, &*context.cancel);
-    let place = (&*out, args.cut.shards);
-    let plan = plan_shards(&study, &inputs, place, (choices, args.cut.force), reporter, cancel)?;
+    let options = context.run_options(out.clone(), args.cut.force, false);
+    let opened = open(&study, &options, context.session())?;
+    let how = PlanOptions {
+        out: &out,
+        n_shards: args.cut.shards,
+        resources: options.resources,
+        force: args.cut.force,
+    };
+    let plan = plan_shards(&study, &opened.inputs, &how, context.session())?;
     if args.features {
-        let options = context.run_options(out.clone(), args.cut.force, false);
-        make_features(&study, &inputs, &options, reporter, cancel)?;
+        make_features(&opened)?;
     }
     let document = json!({
         "schema": "voxelcast.shards/1", "out": out, "n_shards": plan.shards.len(),
@@ -51,7 +54,7 @@ pub fn shard(args: &RunArgs, shard: &str, context: &Context) -> Result<Output> {
     let study = study_file::read(&args.study)?;
     context.announce_device();
     let options = context.run_options(default_out(args.out.as_ref(), &args.study), false, false);
-    let done = run_shard(&study, id, &options, &context.console, &context.cancel)?;
+    let done = run_shard(&study, id, &options, context.session())?;
     if done.was_done {
         context.console.note("finished before: nothing to do");
     }
@@ -75,7 +78,7 @@ pub fn merge_shards(args: &MergeArgs, context: &Context) -> Result<Output> {
         Some(id) => shard_command(&args.study, &out, &id.to_string()),
         None => merge_command(&args.study, &out),
     };
-    let results = merge(&study, &options, &again, &context.console, &context.cancel)?;
+    let results = merge(&study, &options, &again, context.session())?;
     finished_output(&out, results, context)
 }
 
@@ -95,10 +98,13 @@ pub fn slurm(args: &SlurmArgs, context: &Context) -> Result<Output> {
         Some(mem) => parse_bytes(mem)? / 2,
         None => context.settings.memory_bytes,
     };
-    let choices = Choices { n_threads: args.cpus_per_task, memory_bytes };
-    let (reporter, cancel) = (&context.console, &*context.cancel);
-    let place = (&*out, args.cut.shards);
-    plan_shards(&study, &inputs, place, (choices, args.cut.force), reporter, cancel)?;
+    let how = PlanOptions {
+        out: &out,
+        n_shards: args.cut.shards,
+        resources: Resources { n_threads: args.cpus_per_task, memory_bytes },
+        force: args.cut.force,
+    };
+    plan_shards(&study, &inputs, &how, context.session())?;
     let settings = JobSettings {
         study: args.cut.study.clone(),
         out: out.clone(),

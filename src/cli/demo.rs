@@ -12,7 +12,7 @@ use crate::report::table;
 pub fn run_demo(args: &DemoArgs, context: &Context) -> Result<Output> {
     context.announce_device();
     let options = context.run_options(args.out.clone(), args.force, false);
-    let results = demo(&options, &context.console, &context.cancel)?;
+    let results = demo(&options, context.session())?;
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let mut rows = vec![
         [

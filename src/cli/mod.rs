@@ -32,7 +32,8 @@ use settings::CommonSettings;
 
 use crate::error::Result;
 use crate::reporter::Reporter;
-use crate::study::RunOptions;
+use crate::resources::Resources;
+use crate::study::{RunOptions, Session};
 
 /// What a command prints on stdout.
 struct Output {
@@ -56,11 +57,19 @@ impl Context {
             out,
             force,
             dry_run,
-            n_threads: self.settings.n_threads,
-            memory_bytes: self.settings.memory_bytes,
+            resources: self.resources(),
             device: self.settings.device.clone(),
             device_is_auto: self.settings.device_is_auto,
         }
+    }
+
+    fn resources(&self) -> Resources {
+        let CommonSettings { n_threads, memory_bytes, .. } = self.settings;
+        Resources { n_threads, memory_bytes }
+    }
+
+    fn session(&self) -> Session<'_> {
+        Session { reporter: &self.console, cancel: &self.cancel }
     }
 
     fn announce_device(&self) {

@@ -29,7 +29,7 @@ pub fn run_study(args: &RunArgs, context: &Context) -> Result<Output> {
     let out = default_out(args.out.as_ref(), &args.study);
     context.announce_device();
     let options = context.run_options(out.clone(), args.force, args.dry_run);
-    finished_output(&out, run(&study, &options, &context.console, &context.cancel)?, context)
+    finished_output(&out, run(&study, &options, context.session())?, context)
 }
 
 /// Where results go.

@@ -2,7 +2,6 @@
 //! study on them.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
@@ -12,12 +11,11 @@ use crate::error::{Error, Result};
 use crate::io::npy;
 use crate::io::output::{write_bytes, write_json};
 use crate::report::ScoreRow;
-use crate::reporter::Reporter;
 use crate::simulate::demo_assets::{GLOVE_TXT_GZ, WORD2VEC_BIN, stories};
 use crate::simulate::recovery::{Recovery, chance_threshold, recovery};
 use crate::simulate::settings::SimulateSettings;
 use crate::simulate::speech::{SpeechSettings, speak};
-use crate::study::{RunOptions, StudyResults, run};
+use crate::study::{RunOptions, Session, StudyResults, run};
 use crate::study_file;
 use crate::study_file::SpaceKind;
 
@@ -115,11 +113,8 @@ const RECOVERY_MODEL: &str = "glove-lagged";
 ///
 /// # Errors
 /// As [`crate::study::run`].
-pub fn demo(
-    options: &RunOptions,
-    reporter: &dyn Reporter,
-    cancel: &AtomicBool,
-) -> Result<DemoResults> {
+pub fn demo(options: &RunOptions, session: Session<'_>) -> Result<DemoResults> {
+    let reporter = session.reporter;
     let data = options.out.join("data");
     std::fs::create_dir_all(&data).map_err(|source| Error::Write { path: data.clone(), source })?;
     let words = data.join("words.tsv");
@@ -146,7 +141,7 @@ pub fn demo(
     ));
     write_bytes(&options.out.join("STUDY.toml"), STUDY.as_bytes())?;
     let study = study_file::from_text(STUDY, &options.out, "the demo's STUDY.toml")?;
-    let (summary, document) = match run(&study, options, reporter, cancel)? {
+    let (summary, document) = match run(&study, options, session)? {
         StudyResults::Finished { summary, run, .. } => (summary, *run),
         StudyResults::Planned(_) => (Vec::new(), serde_json::Value::Null),
     };

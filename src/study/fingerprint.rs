@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::{Inputs, Subject};
 use super::language::MODEL_FILES;
-use super::plan::ModelPlan;
+use super::models::ModelPlan;
 use super::split::Split;
-use super::stability::Others;
+use super::stability::ExtraSplits;
 use crate::error::Result;
 use crate::io::matrix_file::MatrixFile;
 use crate::nn::TrainSettings;
@@ -133,8 +133,10 @@ fn hash_path(study: &Study, relative: &Path) -> Result<Vec<InputHash>> {
 /// A setting that is not known to leave the numbers alone counts.
 pub fn model_fingerprint(
     study: &Study,
-    (inputs, subject): (&Inputs, usize),
-    (split, others): (&Split, &Others),
+    inputs: &Inputs,
+    subject: usize,
+    split: &Split,
+    extra: &ExtraSplits,
     model: &ModelPlan,
     hashes: &InputHashes,
 ) -> String {
@@ -168,7 +170,7 @@ pub fn model_fingerprint(
         hasher.update(text.as_bytes());
     };
     add(settings_text(&plain));
-    add(format!("{names:?} {trs:?} {split:?} {others:?} {:?} {}", model.delays, model.route));
+    add(format!("{names:?} {trs:?} {split:?} {extra:?} {:?} {}", model.delays, model.route));
     if let Some(bands) = &model.bands {
         add(format!("{:?} {:?}", bands.sampling, bands.kept));
     }
@@ -194,6 +196,11 @@ pub fn model_fingerprint(
     }
     hashes.words.iter().chain(&hashes.bold[subject]).for_each(|hash| add(hash.blake3.clone()));
     hasher.finalize().to_hex().to_string()
+}
+
+/// The fingerprint of some voxels of a model.
+pub fn of_voxels(model: &str, voxels: &Range<usize>) -> String {
+    format!("{model} {}..{}", voxels.start, voxels.end)
 }
 
 /// What a file looks like from outside: enough to see that it was changed.

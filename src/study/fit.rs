@@ -2,127 +2,56 @@
 
 use std::fs;
 use std::ops::Range;
-use std::sync::atomic::AtomicBool;
-
-use serde::{Deserialize, Serialize};
 
 use super::bold::source::SubjectSource;
+use super::context::{Session, StepClock, StudyContext};
 use super::features::{WordSpace, designs};
-use super::fingerprint::{InputHashes, Stamps, model_fingerprint};
-use super::inputs::{Inputs, Subject};
-use super::plan::{ModelPlan, StudyPlan};
-use super::problem::load_problem;
-use super::run::RunOptions;
+use super::fingerprint::{Stamps, of_voxels};
+use super::inputs::Subject;
+use super::models::ModelPlan;
+use super::plan::StudyPlan;
+use super::problem::build_problem;
 use super::saving::saved_model;
 use super::shards::FinishedShards;
 use super::sink::{ModelJob, Sizes, SubjectSink};
-use super::split::Split;
-use super::stability::{Others, load_others};
+use super::stability::{OwnFit, stability_fits};
 use crate::backend::device::Device;
 use crate::backend::{OtherFits, Problem, n_workers};
 use crate::error::{Error, Result};
-use crate::reporter::Reporter;
 use crate::results::mark::{self, ModelFound, RouteTaken, SubjectFound};
 use crate::ridge::conditioning::Conditioning;
 use crate::solve::tiles::{StageSeconds, TileRun, run_tiles, tile_width};
-use crate::study::language::LanguageWork;
-use crate::study_file::Study;
 use crate::warning::Warning;
 
-/// What is known of a study beside its files of BOLD, which may be unpacked meanwhile.
+/// Whose tiles are solved here.
 #[derive(Clone, Copy)]
-pub struct StudyKnown<'a> {
-    /// Its settings.
-    pub study: &'a Study,
-    /// How it is run.
-    pub options: &'a RunOptions,
-    /// Test stories and folds.
-    pub split: &'a Split,
-    /// All of its models, as planned.
-    pub plan: &'a StudyPlan,
-    /// Word rows of every space.
-    pub words: &'a [Option<WordSpace>],
-    /// How language models work.
-    pub work: &'a LanguageWork<'a>,
-    /// Other fits of the same BOLD.
-    pub others: &'a Others,
-    /// Of everything it reads.
-    pub hashes: &'a InputHashes,
-    /// What every subject's files looked like when they were hashed.
-    pub stamps: &'a [Stamps],
-    /// What routes are chosen by.
-    pub choices: Choices,
+pub enum Mode<'a> {
+    /// All of the study's.
+    Study,
+    /// A shard's: its voxels of every subject.
+    Shard(&'a [Range<usize>]),
+    /// Nobody's: shards solved them, their columns are put together.
+    Merge(&'a FinishedShards),
 }
 
-/// What fitting needs of a study.
-#[derive(Clone, Copy)]
-pub struct StudyParts<'a> {
-    /// All but what follows.
-    pub known: StudyKnown<'a>,
-    /// Stories and BOLD.
-    pub inputs: &'a Inputs,
-    /// What is done with the tiles.
-    pub task: Task<'a>,
-}
-
-/// What is done with the tiles of a subject.
-#[derive(Clone, Copy)]
-pub enum Task<'a> {
-    /// All of them, here.
-    Whole,
-    /// Those of a shard: its voxels of every subject.
-    Part(&'a [Range<usize>]),
-    /// None: shards did them.
-    Join(&'a FinishedShards),
-}
-
-impl Task<'_> {
+impl Mode<'_> {
     fn is_part(&self) -> bool {
-        matches!(self, Task::Part(_))
+        matches!(self, Mode::Shard(_))
     }
 
     /// Voxels of a subject that are worked on.
     fn voxels(&self, index: usize, subject: &Subject) -> Range<usize> {
         match self {
-            Task::Part(voxels) => voxels[index].clone(),
-            Task::Whole | Task::Join(_) => 0..subject.n_voxels,
+            Mode::Shard(voxels) => voxels[index].clone(),
+            Mode::Study | Mode::Merge(_) => 0..subject.n_voxels,
         }
     }
 }
 
-/// What `auto` chooses routes by, so that all shards choose the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Choices {
-    /// Threads.
-    pub n_threads: usize,
-    /// Memory for matrices and tiles.
-    pub memory_bytes: u64,
-}
-
-impl StudyParts<'_> {
-    /// What each model of a subject depends on; a shard's part of it on its voxels too.
-    pub fn fingerprints(&self, index: usize) -> Vec<String> {
-        let StudyParts { known, inputs, task } = *self;
-        let StudyKnown { study, split, others, hashes, .. } = known;
-        let of_model = |model| {
-            let whole = model_fingerprint(study, (inputs, index), (split, others), model, hashes);
-            match task {
-                Task::Part(voxels) => of_part(&whole, &voxels[index]),
-                Task::Whole | Task::Join(_) => whole,
-            }
-        };
-        known.plan.models.iter().map(of_model).collect()
-    }
-}
-
-/// The fingerprint of some voxels of a model.
-pub fn of_part(model: &str, voxels: &Range<usize>) -> String {
-    format!("{model} {}..{}", voxels.start, voxels.end)
-}
-
 /// The subjects of a study being fitted.
-pub struct Fitting<'a> {
-    parts: StudyParts<'a>,
+pub struct SubjectFitter<'a> {
+    context: &'a StudyContext<'a>,
+    mode: Mode<'a>,
     /// The plan with the routes that were taken for the last subject.
     pub plan: StudyPlan,
     /// Of the last subject's designs, one entry a model.
@@ -131,8 +60,8 @@ pub struct Fitting<'a> {
     pub stages: StageSeconds,
     prepared: Option<Prepared>,
     /// Whether a route that cannot be trusted was told of, and whether that is among the warnings.
-    is_told: bool,
-    is_warned: bool,
+    reported_doubt: bool,
+    warned: bool,
 }
 
 /// What is prepared for subjects of equal TR counts that lack the same models.
@@ -146,54 +75,62 @@ struct Prepared {
     other: Option<OtherFits>,
 }
 
-impl<'a> Fitting<'a> {
+impl<'a> SubjectFitter<'a> {
     /// Nothing is fitted yet.
-    pub fn new(parts: StudyParts<'a>) -> Self {
-        let plan = parts.known.plan.clone();
-        let (conditioning, stages) = (Vec::new(), StageSeconds::new());
-        Self { parts, plan, conditioning, stages, prepared: None, is_told: false, is_warned: false }
+    pub fn new(context: &'a StudyContext<'a>, mode: Mode<'a>) -> Self {
+        Self {
+            context,
+            mode,
+            plan: context.plan.clone(),
+            conditioning: Vec::new(),
+            stages: StageSeconds::new(),
+            prepared: None,
+            reported_doubt: false,
+            warned: false,
+        }
+    }
+
+    /// What each model of a subject depends on; a shard's part of it on its voxels too.
+    pub fn fingerprints(&self, index: usize) -> Vec<String> {
+        let whole = self.context.fingerprints(index);
+        match self.mode {
+            Mode::Shard(voxels) => whole.iter().map(|m| of_voxels(m, &voxels[index])).collect(),
+            Mode::Study | Mode::Merge(_) => whole,
+        }
     }
 
     /// Fits what is missing of one subject; what was found, and warnings about it.
     ///
-    /// `mark` is told the name of each step that is done.
     /// # Errors
     /// Those of features, eigenproblems, BOLD and results; `Error::Interrupted`; `Error::Values`
     /// if a file of BOLD was changed meanwhile.
     pub fn run(
         &mut self,
         index: usize,
-        reporter: &dyn Reporter,
-        cancel: &AtomicBool,
-        mark: &mut dyn FnMut(&str, &dyn Reporter),
+        clock: &mut StepClock<'_>,
     ) -> Result<(SubjectFound, Vec<Warning>)> {
-        let subject = &self.parts.inputs.subjects[index];
-        let done = self.fit(index, reporter, cancel, mark)?;
+        let subject = &self.context.inputs.subjects[index];
+        let done = self.fit(index, clock)?;
         let found = SubjectFound::of(&done);
-        let mut warnings = self.take_routes(&done, reporter);
+        let mut warnings = self.take_routes(&done);
         let more = self.doubts(subject, &found);
-        more.iter().for_each(|warning| reporter.warn(warning));
+        more.iter().for_each(|warning| self.context.session.reporter.warn(warning));
         warnings.extend(more);
-        mark(&format!("tiles {}", subject.name), reporter);
+        clock.step(&format!("tiles {}", subject.name));
         Ok((found, warnings))
     }
 
     /// Fits what is missing of one subject's models; what is known of each of them.
     /// # Errors
     /// As [`run`](Self::run).
-    pub fn fit(
-        &mut self,
-        index: usize,
-        reporter: &dyn Reporter,
-        cancel: &AtomicBool,
-        mark: &mut dyn FnMut(&str, &dyn Reporter),
-    ) -> Result<Vec<ModelFound>> {
-        let StudyParts { known: StudyKnown { study, options, .. }, inputs, task } = self.parts;
+    pub fn fit(&mut self, index: usize, clock: &mut StepClock<'_>) -> Result<Vec<ModelFound>> {
+        let StudyContext { study, options, inputs, session, plan, .. } = self.context;
+        let (mode, reporter) = (self.mode, session.reporter);
         let subject = &inputs.subjects[index];
         let models = options.out.join("models").join(&subject.name);
-        let all = &self.parts.known.plan.models;
-        let fingerprints = self.parts.fingerprints(index);
-        let needed = mark::needed(study.weights, task.is_part());
+        let all = &plan.models;
+        let fingerprints = self.fingerprints(index);
+        let needed = mark::needed(study.weights, mode.is_part());
         let finished = || {
             let pairs = all.iter().zip(&fingerprints);
             pairs.map(|(model, hash)| {
@@ -212,7 +149,7 @@ impl<'a> Fitting<'a> {
             };
             reporter.note(&format!("{}: {left}", subject.name));
         }
-        if let (Task::Join(shards), true) = (task, n_todo > 0) {
+        if let (Mode::Merge(shards), true) = (mode, n_todo > 0) {
             self.join(index, shards, &todo)?;
             return Ok(finished().flatten().collect());
         }
@@ -222,7 +159,7 @@ impl<'a> Fitting<'a> {
             .into_iter()
             .flat_map(|host| {
                 let own = todo.iter().zip(all).map(|(&todo, m)| todo && on_host(m) == host);
-                self.parts.known.plan.groups(&own.collect::<Vec<_>>(), options.memory_bytes)
+                plan.groups(&own.collect::<Vec<_>>(), options.resources.memory_bytes)
             })
             .collect();
         if all.iter().any(on_host) {
@@ -239,27 +176,28 @@ impl<'a> Fitting<'a> {
             ));
         }
         for group in &groups {
-            self.prepare(subject, group, reporter, mark)?;
-            self.solve(index, &fingerprints, reporter, cancel)?;
+            self.prepare(subject, group, clock)?;
+            self.solve(index, &fingerprints)?;
         }
         Ok(finished().flatten().collect())
     }
 
     /// Puts together what shards found of a subject's models.
     fn join(&self, index: usize, shards: &FinishedShards, todo: &[bool]) -> Result<()> {
-        let StudyParts { known: StudyKnown { study, options, .. }, inputs, .. } = self.parts;
+        let StudyContext { study, options, inputs, plan, .. } = self.context;
         let subject = &inputs.subjects[index];
         let found = shards.found(&subject.name);
-        let models = self.parts.known.plan.models.iter().enumerate().filter(|(at, _)| todo[*at]);
+        let fingerprints = self.fingerprints(index);
+        let models = plan.models.iter().enumerate().filter(|(at, _)| todo[*at]);
         let mut jobs = Vec::new();
         for (at, plan) in models {
             jobs.push(ModelJob {
                 plan,
-                fingerprint: self.parts.fingerprints(index)[at].clone(),
+                fingerprint: fingerprints[at].clone(),
                 route: found[at].route.clone(),
                 search: None,
                 saved: match study.weights {
-                    true => Some(saved_model(&self.parts, subject, plan)?),
+                    true => Some(saved_model(self.context, subject, plan)?),
                     false => None,
                 },
             });
@@ -277,17 +215,17 @@ impl<'a> Fitting<'a> {
     }
 
     fn sizes(&self, voxels: Range<usize>) -> Sizes<'a> {
-        let StudyParts { known: StudyKnown { study, split, others, .. }, task, .. } = self.parts;
-        let (n_split_rows, n_learning_rows) = others.n_rows();
+        let StudyContext { study, split, extra, .. } = self.context;
+        let (n_split_rows, n_learning_rows) = extra.n_rows();
         Sizes {
             first_voxel: voxels.start,
             n_voxels: voxels.len(),
-            is_part: task.is_part(),
+            is_part: self.mode.is_part(),
             n_test_stories: split.test.len(),
             alphas: study.alphas.values(),
             weights: study.weights,
             statistics: &study.statistics,
-            n_random: others.n_random,
+            n_random: extra.n_random,
             n_split_rows,
             n_learning_rows,
         }
@@ -298,39 +236,38 @@ impl<'a> Fitting<'a> {
         &mut self,
         subject: &Subject,
         todo: &[bool],
-        reporter: &dyn Reporter,
-        mark: &mut dyn FnMut(&str, &dyn Reporter),
+        clock: &mut StepClock<'_>,
     ) -> Result<()> {
-        let StudyParts { known, inputs, .. } = self.parts;
-        let StudyKnown { study, split, words, work, others, choices, .. } = known;
+        let StudyContext { study, inputs, split, words, extra, session, .. } = self.context;
+        let resources = self.context.resources;
         let is_same = |p: &Prepared| p.n_feature_trs == subject.n_feature_trs && p.todo == todo;
         if self.prepared.as_ref().is_some_and(is_same) {
             return Ok(());
         }
         drop(self.prepared.take());
-        let limits = (choices.n_threads, choices.memory_bytes);
         let borrowed: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
         let load = |plan: &StudyPlan| -> Result<(Problem, Vec<Conditioning>)> {
             let trs = &subject.n_feature_trs;
             let wanted = |space: usize| plan.models.iter().any(|model| model.design == space);
             let made = designs(study, &inputs.stories, &borrowed, split, trs, &wanted)?;
-            load_problem(study, made, subject, split, plan, None)
+            build_problem(study, made, subject, split, plan, None)
         };
-        let mut plan = self.parts.known.plan.part(todo);
+        let mut plan = self.context.plan.part(todo);
         let (mut problem, mut conditioning) = load(&plan)?;
-        if plan.avoid_squares(study, limits.0, limits.1, &conditioning) {
+        if plan.fall_back_to_svd(study, resources, &conditioning) {
             drop(problem);
             (problem, conditioning) = load(&plan)?;
         }
-        let doubt = plan.ill_conditioned(study, &conditioning).filter(|_| !self.is_told);
-        doubt.iter().for_each(|doubt| reporter.warn(doubt));
-        self.is_told |= doubt.is_some();
-        mark("prepare", reporter);
+        let doubt = plan.ill_conditioned(study, &conditioning).filter(|_| !self.reported_doubt);
+        doubt.iter().for_each(|doubt| session.reporter.warn(doubt));
+        self.reported_doubt |= doubt.is_some();
+        clock.step("prepare");
         let mut other = None;
-        if !others.splits.is_empty() {
-            let own = (split, &plan);
-            other = Some(load_others(study, inputs, subject, own, (words, work), others, limits)?);
-            mark("prepare other fits", reporter);
+        if !extra.splits.is_empty() {
+            let own = OwnFit { split, plan: &plan, words };
+            let work = self.context.language.work();
+            other = Some(stability_fits(study, inputs, subject, own, &work, extra, resources)?);
+            clock.step("prepare other fits");
         }
         let (n_feature_trs, todo) = (subject.n_feature_trs.clone(), todo.to_vec());
         self.prepared = Some(Prepared { n_feature_trs, todo, plan, problem, conditioning, other });
@@ -338,28 +275,27 @@ impl<'a> Fitting<'a> {
     }
 
     /// Routes and conditioning of all models of a subject; a warning about them, once a study.
-    fn take_routes(&mut self, done: &[ModelFound], reporter: &dyn Reporter) -> Vec<Warning> {
+    fn take_routes(&mut self, done: &[ModelFound]) -> Vec<Warning> {
+        let StudyContext { study, session, .. } = self.context;
         for (model, done) in self.plan.models.iter_mut().zip(done) {
             (model.route, model.solver) = (done.route.route, done.route.solver.clone());
         }
         self.conditioning = done.iter().map(|done| done.route.conditioning.clone()).collect();
-        let doubt = self.plan.ill_conditioned(self.parts.known.study, &self.conditioning);
-        let doubt = doubt.filter(|_| !self.is_warned);
-        doubt.iter().filter(|_| !self.is_told).for_each(|doubt| reporter.warn(doubt));
-        self.is_warned |= doubt.is_some();
+        let doubt = self.plan.ill_conditioned(study, &self.conditioning);
+        let doubt = doubt.filter(|_| !self.warned);
+        doubt
+            .iter()
+            .filter(|_| !self.reported_doubt)
+            .for_each(|doubt| session.reporter.warn(doubt));
+        self.warned |= doubt.is_some();
         doubt.into_iter().collect()
     }
 
     /// The tiles of the models that are prepared.
-    fn solve(
-        &mut self,
-        index: usize,
-        fingerprints: &[String],
-        reporter: &dyn Reporter,
-        cancel: &AtomicBool,
-    ) -> Result<()> {
-        let StudyParts { known, inputs, task } = self.parts;
-        let StudyKnown { study, options, split, stamps, .. } = known;
+    fn solve(&mut self, index: usize, fingerprints: &[String]) -> Result<()> {
+        let StudyContext { study, options, inputs, split, stamps, session, .. } = self.context;
+        let Session { reporter, cancel } = *session;
+        let (mode, resources) = (self.mode, options.resources);
         let subject = &inputs.subjects[index];
         let Some(prepared) = &self.prepared else { return Ok(()) };
         let mut jobs = Vec::new();
@@ -373,20 +309,20 @@ impl<'a> Fitting<'a> {
                 fingerprint: fingerprint.clone(),
                 route: RouteTaken { route: plan.route, solver, conditioning },
                 search,
-                saved: match study.weights && !task.is_part() {
-                    true => Some(saved_model(&self.parts, subject, plan)?),
+                saved: match study.weights && !mode.is_part() {
+                    true => Some(saved_model(self.context, subject, plan)?),
                     false => None,
                 },
             });
         }
-        let voxels = task.voxels(index, subject);
+        let voxels = mode.voxels(index, subject);
         let sizes = self.sizes(voxels.clone());
         let sink = SubjectSink::open(&options.out, &subject.name, &jobs, sizes)?;
         let problem = &prepared.problem;
-        let budget = prepared.plan.tile_budget(options.memory_bytes);
+        let budget = prepared.plan.tile_budget(resources.memory_bytes);
         let is_host = prepared.plan.models.iter().any(|model| model.bands.is_some());
         let device = if is_host { &Device::Cpu } else { &options.device };
-        let n_threads = options.n_threads;
+        let n_threads = resources.n_threads;
         let (n_voxels, other) = (voxels.len(), prepared.other.as_ref());
         let width = tile_width(problem, device, n_voxels, n_threads, budget, other)?;
         let block = problem.settings.block_voxels;

@@ -5,12 +5,15 @@
 
 mod alignment;
 mod bold;
+mod context;
 mod features;
 mod fingerprint;
 mod fit;
+mod footprint;
 mod inputs;
 pub mod language;
 mod memory;
+mod models;
 mod plan;
 mod problem;
 mod run;
@@ -21,17 +24,18 @@ mod split;
 mod stability;
 mod tables;
 
+pub use context::{OpenStudy, RunOptions, Session, StudyContext, open};
 pub use features::{
     Timing, WordSpace, rate_space, side_by_side, standardised, vector_space, vocabulary_space,
     word_space,
 };
-pub use fit::Choices;
 pub use inputs::{Inputs, RESPDICT_EXTRA, Subject, read_inputs, read_respdict};
-pub use plan::{ModelPlan, StudyPlan, plan};
+pub use models::ModelPlan;
+pub use plan::{StudyPlan, plan};
 pub use problem::stack;
-pub use run::{RunOptions, StudyResults, merge, run};
+pub use run::{StudyResults, merge, run};
 pub use shards::{
-    Part, PlannedShard, ShardId, ShardPlan, ShardResults, make_features, parse_shard, plan_shards,
-    run_shard,
+    Part, PlanOptions, PlannedShard, ShardId, ShardPlan, ShardResults, make_features, parse_shard,
+    plan_shards, run_shard,
 };
 pub use split::{Split, split};

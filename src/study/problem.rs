@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ndarray::Array2;
 
 use super::inputs::Subject;
-use super::plan::{ModelPlan, StudyPlan};
+use super::models::ModelPlan;
+use super::plan::StudyPlan;
 use super::split::Split;
 use crate::backend::problem::LagProducts;
 use crate::backend::{Block, PathSettings, Permutations, Problem, Space};
@@ -33,7 +34,7 @@ pub struct KnownSpace {
 ///
 /// `known`: what is known of the Gram matrices, and the voxels of all subjects that the problem is
 /// for; `None` for the study's own fit, which has weights and a permutation test if they are wanted.
-pub fn load_problem(
+pub fn build_problem(
     study: &Study,
     made: Vec<Vec<StoryDesign>>,
     subject: &Subject,

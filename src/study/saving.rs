@@ -1,9 +1,9 @@
 //! What a model of the study needs to predict on new stories.
 
+use super::context::StudyContext;
 use super::features::{WordSpace, scaling};
-use super::fit::{StudyKnown, StudyParts};
 use super::inputs::Subject;
-use super::plan::ModelPlan;
+use super::models::ModelPlan;
 use crate::design::zscore::ZScore;
 use crate::error::Result;
 use crate::results::saved::{SCHEMA, SavedFeatures, SavedModel, SavedPart, SavedVectors};
@@ -13,12 +13,11 @@ use crate::study_file::{SpaceKind, Study};
 /// # Errors
 /// Those of reading the vectors again for their hash; those of training-set statistics.
 pub fn saved_model(
-    parts: &StudyParts<'_>,
+    context: &StudyContext<'_>,
     subject: &Subject,
     model: &ModelPlan,
 ) -> Result<SavedModel> {
-    let StudyParts { known, inputs, .. } = *parts;
-    let StudyKnown { study, split, words, options, .. } = known;
+    let StudyContext { study, split, words, options, inputs, .. } = context;
     let folder = options.out.join("models").join(&subject.name).join(model.folder());
     let own = match &study.spaces[model.design].kind {
         SpaceKind::Combine(parts) => parts.clone(),

@@ -15,7 +15,7 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::ModelPlan;
+use super::models::ModelPlan;
 use crate::backend::{BandSearch, ModelTile, TestTile, VoxelCounts};
 use crate::error::{Error, Result};
 use crate::io::npy::{self, NpyColumnsWriter, NpyFile};

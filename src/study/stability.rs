@@ -11,14 +11,16 @@ use rayon::prelude::*;
 
 use super::features::{WordSpace, designs, vocabulary_space, word_space};
 use super::inputs::{Inputs, Subject};
-use super::plan::{ModelPlan, StudyPlan, plan};
-use super::problem::{Known, KnownSpace, load_problem, load_spaces, path_settings};
+use super::models::ModelPlan;
+use super::plan::{StudyPlan, plan};
+use super::problem::{Known, KnownSpace, build_problem, load_spaces, path_settings};
 use super::split::Split;
 use crate::backend::{Block, FewFit, Fit, OtherFits, Problem, Shared, Space};
 use crate::design::zscore::ZScoreMode;
 use crate::error::{Error, Result};
 use crate::features::bow::{BowSettings, Vocabulary};
 use crate::matrix::StoryDesign;
+use crate::resources::Resources;
 use crate::ridge::Route;
 use crate::ridge::folds::deal;
 use crate::ridge::gram::lag_products;
@@ -26,16 +28,16 @@ use crate::stimuli::Story;
 use crate::study::language::LanguageWork;
 use crate::study_file::{Folds, SpaceKind, SpaceSettings, Study};
 
-/// The other fits of a study: random splits, then points of the learning curve.
+/// The extra splits of a study: random splits, then points of the learning curve.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Others {
+pub struct ExtraSplits {
     /// All of them, in that order.
     pub splits: Vec<Split>,
     /// How many are random splits; the first has the study's seed plus 1.
     pub n_random: usize,
 }
 
-impl Others {
+impl ExtraSplits {
     /// Those that `[stability]` asks for.
     ///
     /// A random split has as many test stories as the study's own; its folds are as many, dealt
@@ -80,20 +82,32 @@ fn dealt(study: &Study, own: &Split, train: Vec<usize>, test: Vec<usize>) -> Res
     Ok(Split { fold_of_train: deal(train.len(), n_folds)?, train, test, n_folds })
 }
 
-/// Everything of the other fits that does not depend on BOLD, for one subject's TR counts.
+/// The study's own fit, of which the extra splits are variations.
+#[derive(Clone, Copy)]
+pub struct OwnFit<'a> {
+    /// Its split.
+    pub split: &'a Split,
+    /// Its models, with the routes that were taken.
+    pub plan: &'a StudyPlan,
+    /// Its word rows.
+    pub words: &'a [Option<WordSpace>],
+}
+
+/// Everything of the extra splits that does not depend on BOLD, for one subject's TR counts.
 ///
 /// # Errors
 /// Those of features and eigenproblems; `Error::TooLarge` if the fits do not fit half the memory.
-pub fn load_others(
+pub fn stability_fits(
     study: &Study,
     inputs: &Inputs,
     subject: &Subject,
-    own: (&Split, &StudyPlan),
-    (words, work): (&[Option<WordSpace>], &LanguageWork<'_>),
-    others: &Others,
-    (n_threads, memory_bytes): (usize, u64),
+    own: OwnFit<'_>,
+    work: &LanguageWork<'_>,
+    others: &ExtraSplits,
+    resources: Resources,
 ) -> Result<OtherFits> {
-    let (own_split, own_plan) = own;
+    let OwnFit { split: own_split, plan: own_plan, words } = own;
+    let Resources { n_threads, memory_bytes } = resources;
     let alike = inputs.subjects.iter().filter(|s| s.n_feature_trs == subject.n_feature_trs);
     let n_voxels = alike.map(|s| s.n_voxels).sum();
     let slots: Vec<usize> = own_split.train.iter().chain(&own_split.test).copied().collect();
@@ -133,13 +147,13 @@ pub fn load_others(
             }
         }
         // Each model's route is that of the study's own fit.
-        let mut its_plan = plan(study, inputs, split, &words, n_threads, memory_bytes)?;
+        let mut its_plan = plan(study, inputs, split, &words, resources)?;
         its_plan.keep_models_of(own_plan);
         for (model, own) in its_plan.models.iter_mut().zip(&own_plan.models) {
             model.route = own.route;
         }
         let (mut problem, _) =
-            load_problem(study, made, subject, split, &its_plan, Some((&known, n_voxels)))?;
+            build_problem(study, made, subject, split, &its_plan, Some((&known, n_voxels)))?;
         let shared = share(study, own_plan, &varies, &columns, &mut problem);
         let slots_of = |stories: &[usize]| stories.iter().filter_map(slot_of).collect();
         Ok(Fit { problem, train: slots_of(&split.train), test: slots_of(&split.test), shared })
@@ -202,7 +216,7 @@ fn unions(
     study: &Study,
     stories: &[Story],
     plan: &StudyPlan,
-    others: &Others,
+    others: &ExtraSplits,
 ) -> Result<Vec<Option<Union>>> {
     let of_space = |(index, space): (usize, &SpaceSettings)| match &space.kind {
         SpaceKind::Bow(settings) if may_have_union(study) => {
@@ -224,7 +238,7 @@ fn union(
     settings: &BowSettings,
     stories: &[Story],
     n_own: usize,
-    others: &Others,
+    others: &ExtraSplits,
 ) -> Result<Option<Union>> {
     let of_split = |split: &Split| {
         Vocabulary::build(split.train.iter().map(|&s| stories[s].words.as_slice()), settings)

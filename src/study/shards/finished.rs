@@ -12,7 +12,8 @@ use super::plan::{Part, ShardPlan};
 use crate::error::{Error, Result};
 use crate::io::output::write_or_remove;
 use crate::results::mark::{ModelFound, unmark};
-use crate::study::fit::{StudyParts, of_part};
+use crate::study::context::StudyContext;
+use crate::study::fingerprint::of_voxels;
 use crate::study::sink::SubjectSink;
 use crate::warning::Warning;
 
@@ -156,24 +157,24 @@ pub struct FinishedShards {
 
 /// Checks that every shard is there, of these settings and inputs, and whole.
 ///
-/// `parts`: the study as one machine would fit it. `again`: the command that does one shard, and
+/// `context`: the study as one machine would fit it. `again`: the command that does one shard, and
 /// the one that merges.
 /// # Errors
 /// `Error::Values` (exit 3) that names each shard which is not, and what to run.
 pub fn verify(
     out: &Path,
     plan: &ShardPlan,
-    parts: &StudyParts<'_>,
+    context: &StudyContext<'_>,
     again: &dyn Fn(Option<ShardId>) -> String,
 ) -> Result<FinishedShards> {
     let n = plan.shards.len();
-    let subjects = &parts.inputs.subjects;
-    let whole: Vec<Vec<String>> = (0..subjects.len()).map(|at| parts.fingerprints(at)).collect();
+    let subjects = &context.inputs.subjects;
+    let whole: Vec<Vec<String>> = (0..subjects.len()).map(|at| context.fingerprints(at)).collect();
     let wanted = |part: &Part| {
         let at = subjects.iter().position(|subject| subject.name == part.subject);
         let models = at.map_or(&[][..], |at| &whole[at]);
         let voxels = part.start..part.end;
-        (part.clone(), models.iter().map(|model| of_part(model, &voxels)).collect())
+        (part.clone(), models.iter().map(|model| of_voxels(model, &voxels)).collect())
     };
     let (mut manifests, mut faults) = (Vec::new(), Vec::new());
     for planned in &plan.shards {

@@ -10,5 +10,5 @@ mod run;
 
 pub use finished::{FinishedShards, verify};
 pub use layout::{ShardId, parse_shard};
-pub use plan::{Part, PlannedShard, ShardPlan, plan_shards, planned};
+pub use plan::{Part, PlanOptions, PlannedShard, ShardPlan, plan_shards, planned};
 pub use run::{ShardResults, make_features, run_shard};

@@ -3,18 +3,17 @@
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 
 use super::layout::{cut, shards_folder};
 use crate::error::{Error, Result};
 use crate::io::output::write_json;
-use crate::reporter::Reporter;
+use crate::resources::Resources;
 use crate::results::folder::wait_for_turn;
 use crate::results::hash::changed_files;
+use crate::study::context::Session;
 use crate::study::fingerprint::{InputHashes, combined, hash_inputs, settings_text};
-use crate::study::fit::Choices;
 use crate::study::inputs::Inputs;
 use crate::study_file::Study;
 
@@ -29,7 +28,7 @@ pub struct ShardPlan {
     /// Of the program that planned.
     pub version: String,
     /// What routes are chosen by.
-    pub choices: Choices,
+    pub choices: Resources,
     /// A hash of all settings and the version.
     pub settings: String,
     /// Which voxels are whose.
@@ -133,6 +132,19 @@ pub fn planned(out: &Path) -> Result<Option<ShardPlan>> {
     }
 }
 
+/// How a study is cut into shards.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanOptions<'a> {
+    /// The study's results folder.
+    pub out: &'a Path,
+    /// How many shards.
+    pub n_shards: usize,
+    /// What every shard chooses its routes by.
+    pub resources: Resources,
+    /// Replace another plan.
+    pub force: bool,
+}
+
 /// Makes the plan of an output folder, or takes the one that is there and cuts into as many.
 ///
 /// With `force` another one is replaced.
@@ -142,13 +154,12 @@ pub fn planned(out: &Path) -> Result<Option<ShardPlan>> {
 pub fn plan_shards(
     study: &Study,
     inputs: &Inputs,
-    (out, n_shards): (&Path, usize),
-    (choices, force): (Choices, bool),
-    reporter: &dyn Reporter,
-    cancel: &AtomicBool,
+    options: &PlanOptions<'_>,
+    session: Session<'_>,
 ) -> Result<ShardPlan> {
+    let PlanOptions { out, n_shards, resources, force } = *options;
     let folder = shards_folder(out);
-    let _turn = wait_for_turn(&folder, ".lock", reporter, cancel)?;
+    let _turn = wait_for_turn(&folder, ".lock", session.reporter, session.cancel)?;
     let all = 0..inputs.subjects.len();
     if let (Some(plan), false) = (planned(out)?, force) {
         check_number(out, &plan, n_shards)?;
@@ -158,7 +169,7 @@ pub fn plan_shards(
     let plan = ShardPlan {
         schema: SCHEMA.into(),
         version: env!("CARGO_PKG_VERSION").into(),
-        choices,
+        choices: resources,
         settings: settings_hash(study),
         shards: cut_study(inputs, n_shards)?,
         inputs: hash_inputs(study, inputs, &all)?,

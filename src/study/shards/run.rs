@@ -3,29 +3,23 @@
 use std::fs;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 use serde::Serialize;
 
 use super::finished::{FileHash, MANIFEST, Manifest, PartFound, hash_files};
 use super::layout::{ShardId, shard_folder};
-use super::plan::{Part, ShardPlan, check_number, plan_shards, planned};
+use super::plan::{Part, PlanOptions, ShardPlan, check_number, plan_shards, planned};
 use crate::backend::device::cpu_kind;
 use crate::error::{Error, Result};
 use crate::io::output::write_json;
-use crate::reporter::Reporter;
 use crate::resources::peak_bytes;
-use crate::results::folder::{check_place, lock_folder, remove_leftovers};
+use crate::results::folder::{lock_folder, remove_leftovers};
 use crate::study::bold::unpack::unpack;
-use crate::study::features::{WordSpace, word_space, word_spaces};
-use crate::study::fingerprint::{Stamps, hash_inputs};
-use crate::study::fit::{Choices, Fitting, StudyKnown, StudyParts, Task};
-use crate::study::inputs::{Inputs, read_inputs};
-use crate::study::plan::{ModelPlan, plan};
-use crate::study::run::RunOptions;
-use crate::study::split::split;
-use crate::study::stability::Others;
+use crate::study::context::{OpenStudy, RunOptions, Session, StepClock, open};
+use crate::study::features::word_space;
+use crate::study::fingerprint::hash_inputs;
+use crate::study::fit::{Mode, SubjectFitter};
+use crate::study::models::ModelPlan;
 use crate::study_file::Study;
 
 /// What a shard's run has to say.
@@ -60,82 +54,61 @@ pub fn run_shard(
     study: &Study,
     id: ShardId,
     options: &RunOptions,
-    reporter: &dyn Reporter,
-    cancel: &AtomicBool,
+    session: Session<'_>,
 ) -> Result<ShardResults> {
-    let clock = Instant::now();
-    let mut inputs = read_inputs(study)?;
-    check_place(&options.out, &study.path(&study.stories))?;
-    let shards = agreed_plan(study, id, &inputs, options, reporter, cancel)?;
+    let mut clock = StepClock::new(session);
+    let opened = open(study, options, session)?;
+    let shards = agreed_plan(&opened, id, session)?;
     let folder = shard_folder(&options.out, id);
     let _lock = lock_folder(&folder)?;
-    let voxels = shards.voxels(id.i, &inputs);
+    let voxels = shards.voxels(id.i, &opened.inputs);
     let own = subjects_of(&voxels);
     // The clock of every file is read before its bytes.
-    let stamps: Vec<Stamps> = inputs.subjects.iter().map(Stamps::of).collect();
-    shards.check(&options.out, study, &hash_inputs(study, &inputs, &own)?, &own)?;
+    let stamps = opened.stamps();
+    shards.check(&options.out, study, &hash_inputs(study, &opened.inputs, &own)?, &own)?;
     remove_leftovers(&folder);
 
-    let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
-    let split = split(study, &names)?;
-    let language = options.language(study, reporter)?;
-    let work = language.work(reporter, cancel);
-    let words = word_spaces(study, &inputs.stories, &split, &mut Vec::new(), &work)?;
-    let borrowed: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
-    let Choices { n_threads, memory_bytes } = shards.choices;
-    let plan = plan(study, &inputs, &split, &borrowed, n_threads, memory_bytes)?;
-    let others = Others::new(study, &split)?;
-    let own_options = RunOptions { out: folder.clone(), ..options.clone() };
-    let known = StudyKnown {
-        study,
-        options: &own_options,
-        split: &split,
-        plan: &plan,
-        words: &words,
-        work: &work,
-        others: &others,
-        hashes: &shards.inputs,
-        stamps: &stamps,
-        choices: shards.choices,
-    };
-    let task = Task::Part(&voxels);
-    let results = |files: &[FileHash], was_done| ShardResults {
+    let mut context = opened.plan(shards.inputs.clone(), stamps, shards.choices)?;
+    context.options.out = folder.clone();
+    let mode = Mode::Shard(&voxels);
+    let results = |clock: &StepClock<'_>, files: &[FileHash], was_done| ShardResults {
         shard: id.i,
         n_shards: id.n,
         folder: folder.clone(),
         n_voxels: voxels.iter().map(ExactSizeIterator::len).sum(),
         n_files: files.len(),
         n_bytes: files.iter().map(|file| file.n_bytes).sum(),
-        seconds: clock.elapsed().as_secs_f64(),
+        seconds: clock.total_s(),
         was_done,
     };
     if let Some(manifest) = Manifest::read(&folder) {
-        let parts = StudyParts { known, inputs: &inputs, task };
+        let fitter = SubjectFitter::new(&context, mode);
         let planned = shards.shards[id.i - 1].parts.iter().cloned();
         let wanted: Vec<_> =
-            planned.zip(own.clone().map(|index| parts.fingerprints(index))).collect();
+            planned.zip(own.clone().map(|index| fitter.fingerprints(index))).collect();
         match manifest.fault(&folder, &wanted) {
-            None => return Ok(results(&manifest.files, true)),
-            Some(fault) => reporter.note(&format!("shard {id} {fault}: it is done again")),
+            None => return Ok(results(&clock, &manifest.files, true)),
+            Some(fault) => session.reporter.note(&format!("shard {id} {fault}: it is done again")),
         }
         manifest.forget(&folder)?;
     }
     let scratch = folder.join(".partial");
     fs::create_dir_all(&scratch)
         .map_err(|source| Error::Write { path: scratch.clone(), source })?;
+    let inputs = &mut context.inputs;
+    let Session { reporter, cancel } = session;
     unpack(&mut inputs.subjects[own.clone()], &inputs.stories, &scratch, reporter, cancel)?;
-    let mut fitting = Fitting::new(StudyParts { known, inputs: &inputs, task });
+    let mut fitter = SubjectFitter::new(&context, mode);
     let mut found = Vec::new();
-    let mut mark = |name: &str, reporter: &dyn Reporter| reporter.step(name);
     for index in own {
-        let models = fitting.fit(index, reporter, cancel, &mut mark)?;
+        let models = fitter.fit(index, &mut clock)?;
         found.push(PartFound {
             part: Part {
-                subject: inputs.subjects[index].name.clone(),
+                subject: context.inputs.subjects[index].name.clone(),
                 start: voxels[index].start,
                 end: voxels[index].end,
             },
-            folders: plan.models.iter().map(ModelPlan::folder).collect(),
+            folders: context.plan.models.iter().map(ModelPlan::folder).collect(),
             models,
         });
     }
@@ -149,33 +122,32 @@ pub fn run_shard(
         host: host.trim().into(),
         cpu: cpu_kind().into(),
         device: options.device.to_string(),
-        threads: options.n_threads,
-        seconds: clock.elapsed().as_secs_f64(),
-        stages_s: fitting.stages.iter().map(|(name, s)| ((*name).to_owned(), *s)).collect(),
+        threads: options.resources.n_threads,
+        seconds: clock.total_s(),
+        stages_s: fitter.stages.iter().map(|(name, s)| ((*name).to_owned(), *s)).collect(),
         peak_memory_bytes: peak_bytes(),
         parts: found,
         files,
     };
     write_json(&folder.join(MANIFEST), &manifest)?;
     let _ = fs::remove_dir_all(&scratch);
-    Ok(results(&manifest.files, false))
+    Ok(results(&clock, &manifest.files, false))
 }
 
 /// The plan that is there, or one made now from this process's threads and memory.
-fn agreed_plan(
-    study: &Study,
-    id: ShardId,
-    inputs: &Inputs,
-    options: &RunOptions,
-    reporter: &dyn Reporter,
-    cancel: &AtomicBool,
-) -> Result<ShardPlan> {
+fn agreed_plan(opened: &OpenStudy<'_>, id: ShardId, session: Session<'_>) -> Result<ShardPlan> {
+    let options = opened.options;
     if let Some(plan) = planned(&options.out)? {
         check_number(&options.out, &plan, id.n)?;
         return Ok(plan);
     }
-    let choices = Choices { n_threads: options.n_threads, memory_bytes: options.memory_bytes };
-    plan_shards(study, inputs, (&options.out, id.n), (choices, false), reporter, cancel)
+    let how = PlanOptions {
+        out: &options.out,
+        n_shards: id.n,
+        resources: options.resources,
+        force: false,
+    };
+    plan_shards(opened.study, &opened.inputs, &how, session)
 }
 
 /// Subjects that a shard works on: neighbours, since shards are cut from one line of voxels.
@@ -191,19 +163,11 @@ fn subjects_of(voxels: &[Range<usize>]) -> Range<usize> {
 /// them.
 /// # Errors
 /// Those of language models.
-pub fn make_features(
-    study: &Study,
-    inputs: &Inputs,
-    options: &RunOptions,
-    reporter: &dyn Reporter,
-    cancel: &AtomicBool,
-) -> Result<()> {
-    let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
-    let split = split(study, &names)?;
-    let language = options.language(study, reporter)?;
-    let work = language.work(reporter, cancel);
+pub fn make_features(opened: &OpenStudy<'_>) -> Result<()> {
+    let OpenStudy { study, inputs, split, .. } = opened;
+    let language = opened.language()?;
     for space in study.spaces.iter().filter(|space| space.kind.is_language()) {
-        word_space(&space.kind, &study.folder, &inputs.stories, &split.train, &work)?;
+        word_space(&space.kind, &study.folder, &inputs.stories, &split.train, &language.work())?;
     }
     Ok(())
 }

@@ -17,10 +17,11 @@ use crate::scoring::significance::fdr_threshold;
 use crate::stats::mean;
 use crate::study::alignment::Checked;
 use crate::study::inputs::Inputs;
-use crate::study::plan::{ModelPlan, StudyPlan};
+use crate::study::models::ModelPlan;
+use crate::study::plan::StudyPlan;
 use crate::study::sink::read_scores;
 use crate::study::split::Split;
-use crate::study::stability::Others;
+use crate::study::stability::ExtraSplits;
 use crate::study_file::Study;
 
 /// Rows of a table, as text.
@@ -63,7 +64,7 @@ pub fn write_tables(
     inputs: &Inputs,
     split: &Split,
     plan: &StudyPlan,
-    (others, checked): (&Others, Option<&Checked>),
+    (others, checked): (&ExtraSplits, Option<&Checked>),
 ) -> Result<()> {
     let [mut significance, mut comparisons, mut overlap, mut curve, mut ceilings] =
         [const { Rows::new() }; 5];

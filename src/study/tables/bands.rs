@@ -12,7 +12,8 @@ use crate::report::csv::table;
 use crate::results::mark::{BAND_CORRELATION, BAND_R2, TEST_R2};
 use crate::scoring::partition::parts;
 use crate::stats::mean;
-use crate::study::plan::{ModelPlan, StudyPlan};
+use crate::study::models::ModelPlan;
+use crate::study::plan::StudyPlan;
 use crate::study::sink::read_scores;
 use crate::study_file::ModelVariant;
 

@@ -10,10 +10,11 @@ use crate::report::csv::table;
 use crate::scoring::Summary;
 use crate::scoring::overlap::{jaccard, top5};
 use crate::study::inputs::Inputs;
-use crate::study::plan::{ModelPlan, StudyPlan};
+use crate::study::models::ModelPlan;
+use crate::study::plan::StudyPlan;
 use crate::study::sink::{LEARNING, STABILITY, read_scores};
 use crate::study::split::Split;
-use crate::study::stability::Others;
+use crate::study::stability::ExtraSplits;
 use crate::study_file::Study;
 
 /// Columns of a summary without the count of all voxels.
@@ -38,7 +39,7 @@ pub fn write_other_tables(
     inputs: &Inputs,
     own: &Split,
     plan: &StudyPlan,
-    others: &Others,
+    others: &ExtraSplits,
 ) -> Result<Rows> {
     let (mut tables, mut overlap) = (Tables::default(), Rows::new());
     for subject in &inputs.subjects {
@@ -85,7 +86,7 @@ impl Tables {
         inputs: &Inputs,
         subject: &str,
         model: &ModelPlan,
-        others: &Others,
+        others: &ExtraSplits,
         scores: &[Vec<f32>],
     ) -> Vec<Vec<bool>> {
         let mut rows = scores.iter();
@@ -118,7 +119,7 @@ impl Tables {
         &mut self,
         subject: &str,
         model: &ModelPlan,
-        (others, own): (&Others, &Split),
+        (others, own): (&ExtraSplits, &Split),
         n_trs: &[usize],
         scores: &[Vec<f32>],
     ) {

@@ -1,0 +1,137 @@
+//! One model of a study, as planned.
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::results::mark::{BAND_ALPHAS, BAND_CORRELATION, BAND_R2, TEST_R2};
+use crate::ridge::route::Sizes;
+use crate::ridge::{BandSampling, BandSpec, Route};
+use crate::study_file::{Columns, ModelVariant, SpaceKind, Study};
+
+/// One model.
+#[derive(Debug, Clone, Serialize)]
+pub struct ModelPlan {
+    /// Index of its space in the study.
+    #[serde(skip)]
+    pub space: usize,
+    /// Index of the space whose design it is fitted on: its own, or that of a whole partition.
+    #[serde(skip)]
+    pub design: usize,
+    /// Which columns share an alpha.
+    #[serde(skip)]
+    pub bands: Option<ModelBands>,
+    /// Name of its space.
+    pub name: String,
+    /// Plain or lagged.
+    pub variant: ModelVariant,
+    /// Delays in TRs.
+    pub delays: Vec<i64>,
+    /// Columns before delays.
+    pub n_features: usize,
+    /// Columns of the delayed design.
+    pub n_coefs: usize,
+    /// Whether the delayed columns are written out, since delays cross stories.
+    #[serde(skip)]
+    pub is_stacked: bool,
+    /// How it is solved.
+    #[serde(skip)]
+    pub route: Route,
+    /// What its cost follows from.
+    #[serde(skip)]
+    pub sizes: Sizes,
+    /// The route, why, and at what cost.
+    pub solver: String,
+    /// What eigenvectors of a search's points take; 0 where they are not kept.
+    #[serde(skip)]
+    pub search_bytes: f64,
+}
+
+/// Bands of a model: the spaces that its design combines.
+#[derive(Debug, Clone)]
+pub struct ModelBands {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Columns of each, before delays.
+    pub widths: Vec<usize>,
+    /// The search over their weights; none for a part of a partition.
+    pub sampling: Option<BandSampling>,
+    /// Which of them the model has: all of a search.
+    pub kept: Vec<bool>,
+}
+
+impl ModelBands {
+    pub(super) fn of(study: &Study, index: usize, width: &dyn Fn(usize) -> usize) -> Option<Self> {
+        let (parts, sampling, kept) =
+            match (&study.spaces[index].kind, &study.spaces[index].columns) {
+                (SpaceKind::Combine(parts), Columns::Banded(sampling)) => {
+                    (parts, Some(sampling.clone()), vec![true; parts.len()])
+                }
+                (_, Columns::Part { of, kept }) => match &study.spaces[*of].kind {
+                    SpaceKind::Combine(parts) => (parts, None, kept.clone()),
+                    _ => return None,
+                },
+                _ => return None,
+            };
+        Some(Self {
+            names: parts.iter().map(|&part| study.spaces[part].name.clone()).collect(),
+            widths: parts.iter().map(|&part| width(part)).collect(),
+            sampling,
+            kept,
+        })
+    }
+
+    /// As the solver wants them, for a design whose columns are `n_copies` times those of the
+    /// spaces.
+    /// # Errors
+    /// Those of the sampling.
+    pub fn spec(&self, n_copies: usize, kept_bytes: f64) -> Result<BandSpec> {
+        let bands = self.widths.iter().enumerate();
+        let once: Vec<usize> = bands.flat_map(|(band, &n)| std::iter::repeat_n(band, n)).collect();
+        let weights = match &self.sampling {
+            Some(sampling) => sampling.points(self.names.len())?,
+            None => self.kept.iter().map(|&kept| f64::from(u8::from(kept))).collect(),
+        };
+        Ok(BandSpec {
+            band_of: once.repeat(n_copies),
+            weights,
+            is_search: self.sampling.is_some(),
+            kept_bytes,
+        })
+    }
+}
+
+impl ModelPlan {
+    /// A model of a variance partition: it stands in partition.csv alone.
+    pub fn is_part(&self) -> bool {
+        self.bands.as_ref().is_some_and(|bands| bands.sampling.is_none())
+    }
+
+    /// A search over band weights.
+    pub fn is_banded(&self) -> bool {
+        self.bands.as_ref().is_some_and(|bands| bands.sampling.is_some())
+    }
+
+    /// Files of a banded model, or of a part of a partition, and their rows.
+    pub fn band_files(&self) -> impl Iterator<Item = (&'static str, usize)> + use<> {
+        let n_bands = self.bands.as_ref().map_or(0, |bands| bands.names.len());
+        let files: &[(&str, usize)] = match (self.is_banded(), self.is_part()) {
+            (true, _) => &[(BAND_ALPHAS, 0), (BAND_CORRELATION, 0), (BAND_R2, 0)],
+            (_, true) => &[(TEST_R2, 1)],
+            _ => &[],
+        };
+        files.iter().map(move |&(name, rows)| (name, if rows == 0 { n_bands } else { rows }))
+    }
+
+    /// The folder under models/SUBJECT/.
+    pub fn folder(&self) -> String {
+        match self.variant {
+            ModelVariant::Lagged => format!("{}-lagged", self.name),
+            ModelVariant::Plain => self.name.clone(),
+        }
+    }
+
+    /// The column `lagged` of the tables.
+    pub fn is_lagged(&self) -> bool {
+        self.variant == ModelVariant::Lagged
+    }
+}
