@@ -6,7 +6,7 @@ use pulp::Arch;
 use voxelcast::backend::basis::{AlphaBasis, Form};
 use voxelcast::backend::cpu::path::{FoldBold, PathScratch, add_fold_scores};
 use voxelcast::backend::cpu::xty::{add_xty, pack};
-use voxelcast::backend::problem::FoldPath;
+use voxelcast::backend::rotation::FoldPath;
 use voxelcast::backend::{PathSettings, Rotate};
 use voxelcast::product::multiply::multiply_panels;
 use voxelcast::product::packed::Packed;

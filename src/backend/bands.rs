@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use super::ModelTile;
-use super::problem::{FoldPath, FullFit, Rotation};
+use super::rotation::{FoldPath, FullFit, Rotation};
 use crate::error::Result;
 
 /// One point in cross-validation; eigenvectors are scaled, so that they take unscaled XᵀY.

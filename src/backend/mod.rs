@@ -22,16 +22,15 @@ pub mod gpu;
 mod loaded;
 pub mod permutations;
 pub mod problem;
+pub mod rotation;
 
 pub use band_form::{BandFactor, BandForm};
 pub use bands::{BandSearch, PointFolds, Points};
 pub use fits::{Fit, OtherFits, Shared};
 pub use loaded::{Loaded, n_workers};
 pub use permutations::Permutations;
-pub use problem::{
-    Block, FewFit, FewFold, FoldPath, FullFit, Model, PathSettings, Problem, Rotate, Rotation,
-    Scorer, Space,
-};
+pub use problem::{Block, FewFit, FewFold, Model, Problem, Space};
+pub use rotation::{FoldPath, FullFit, PathSettings, Rotate, Rotation, Scorer};
 
 use crate::error::Result;
 

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
 
-use super::identity::{settings_json, sorted_text_hash};
-use super::text::NamedWords;
+use super::identity::settings_json;
+use super::text::{NamedWords, sorted_text_hash};
 use super::train::{TrainJob, train};
 use crate::error::Result;
 use crate::nn::TrainSettings;

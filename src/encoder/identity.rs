@@ -6,33 +6,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::text::NamedWords;
 use crate::error::{Error, Result};
 use crate::nn::TrainSettings;
 use crate::results::hash::hash_file;
-
-/// blake3 over names and words, in the order given.
-pub fn text_hash(texts: &[NamedWords<'_>]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    let mut add = |text: &str| {
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    };
-    for (name, words) in texts {
-        add(name);
-        add(&words.len().to_string());
-        words.iter().for_each(|word| add(word));
-    }
-    hasher.finalize().to_hex().to_string()
-}
-
-/// Hash of texts in whatever order.
-pub fn sorted_text_hash(texts: &[NamedWords<'_>]) -> String {
-    let mut texts: Vec<NamedWords<'_>> =
-        texts.iter().copied().filter(|(_, words)| !words.is_empty()).collect();
-    texts.sort_by_key(|(name, _)| *name);
-    text_hash(&texts)
-}
 
 /// Settings as train.json keeps them: a tokenizer's file by its content, the stride in numbers.
 ///

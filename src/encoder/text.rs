@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use super::identity::text_hash;
 use crate::error::{Error, Result};
 use crate::nn::TrainSettings;
 use crate::nn::examples::{cut, held_out};
@@ -108,6 +107,29 @@ pub fn prepare(texts: &[NamedWords<'_>], settings: &TrainSettings) -> Result<Pre
         n_words,
         held_out: held.into_iter().map(|i| texts[i].0.to_owned()).collect(),
     })
+}
+
+/// blake3 over names and words, in the order given.
+pub fn text_hash(texts: &[NamedWords<'_>]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |text: &str| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    };
+    for (name, words) in texts {
+        add(name);
+        add(&words.len().to_string());
+        words.iter().for_each(|word| add(word));
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// Hash of texts in whatever order.
+pub fn sorted_text_hash(texts: &[NamedWords<'_>]) -> String {
+    let mut texts: Vec<NamedWords<'_>> =
+        texts.iter().copied().filter(|(_, words)| !words.is_empty()).collect();
+    texts.sort_by_key(|(name, _)| *name);
+    text_hash(&texts)
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::identity::{finished, settings_json, sorted_text_hash};
+use super::identity::{finished, settings_json};
 use super::log::{EpochLine, Log, LogState};
-use super::text::{NamedWords, Prepared, prepare};
+use super::text::{NamedWords, Prepared, prepare, sorted_text_hash};
 use crate::error::{Error, Result};
 use crate::io::output::write_json;
 use crate::nn::TrainSettings;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 
-use super::identity::{settings_json, sorted_text_hash};
+use super::identity::settings_json;
+use super::text::sorted_text_hash;
 use super::text::{NamedWords, prepare};
 use crate::error::{Error, Result};
 use crate::nn::{Encoder, TrainSettings};

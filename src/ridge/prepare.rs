@@ -10,7 +10,7 @@ use super::conditioning::Conditioning;
 use super::few::{few_fit, few_fold, few_full, is_cheaper};
 use super::gram::{FoldMoments, MomentsView, fold_moments};
 use super::kernel::{dual_full, dual_rotation, kernel};
-use super::route::Route;
+use super::route::{Route, SHARED_EIGEN};
 use super::spectrum::{components, primal_full, primal_rotation, x_means};
 use super::svd::{delayed_fold, factor_folds, solve_svd};
 use crate::backend::{
@@ -40,9 +40,6 @@ pub struct Prepared {
     /// Per model: the worst of its folds.
     pub conditioning: Vec<Conditioning>,
 }
-
-/// Columns below which a core of its own per eigenproblem beats all cores on one.
-pub const SHARED_EIGEN: usize = 1500;
 
 /// Gram matrices and eigenproblems of every model; nothing here depends on BOLD.
 ///

@@ -6,9 +6,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::conditioning::{Conditioning, SCORE_ERROR_LIMIT};
-use super::prepare::SHARED_EIGEN;
 use crate::error::{Error, Result};
 use crate::product::packed::Layout;
+
+/// Columns below which a core of its own per eigenproblem beats all cores on one.
+pub const SHARED_EIGEN: usize = 1500;
 
 /// What the user asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
-use super::fit::Runs;
 use super::matrix_tiles::MatrixTiles;
 use crate::backend::Space;
 use crate::error::{Error, Result};
 use crate::matrix::StoryDesign;
 use crate::ridge::Route;
+
+/// Rows of one block in the matrix, as runs of consecutive rows.
+pub type Runs = Vec<Range<usize>>;
 
 /// A space of one design, and what was taken off its columns.
 pub struct RidgeDesign {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::design::ridge_design;
+use super::design::{Runs, ridge_design};
 use super::matrix_tiles::MatrixTiles;
 use super::outputs::{FittedArrays, Found, Outputs, RidgeSink};
 use super::tiles::{BoldSource, TileRun, run_tiles, tile_width, tiles};
@@ -173,9 +173,6 @@ impl<'a> Plan<'a> {
         Ok(Self { settings, sizes, bands, asked, route, solver })
     }
 }
-
-/// Rows of one block in the matrix, as runs of consecutive rows.
-pub type Runs = Vec<Range<usize>>;
 
 /// Rows of a block: enough for good products, few enough for small buffers.
 const BLOCK_ROWS: usize = 1024;

@@ -177,6 +177,162 @@ fn no_import_points_back() {
     }
 }
 
+/// Files of `study/`, each on what is before it: from a study's inputs to its results.
+const STUDY_ORDER: &[&str] = &[
+    "inputs",
+    "split",
+    "bold",
+    "language",
+    "features",
+    "models",
+    "memory",
+    "plan",
+    "problem",
+    "stability",
+    "footprint",
+    "fingerprint",
+    "context",
+    "saving",
+    "alignment",
+    "sink",
+    "shards::layout",
+    "shards::plan",
+    "shards::finished",
+    "fit",
+    "tables",
+    "run",
+    "shards::run",
+];
+
+/// `study/shards/plan.rs` as `["study", "shards", "plan"]`, `study/mod.rs` as `["study"]`.
+fn path_of(file: &Path) -> Vec<String> {
+    let mut parts: Vec<String> =
+        file.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    parts.pop_if(|last| last == "mod");
+    parts
+}
+
+/// Paths that a file's `use` statements name, from the crate's root, one per item.
+fn imports(own: &[String], text: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for part in text.split(";") {
+        let Some(at) = part.find("use ") else { continue };
+        let tree: String = part[at + 4..].split_whitespace().collect();
+        expand(&tree, &mut Vec::new(), &mut found);
+    }
+    let absolute = |path: Vec<String>| -> Option<Vec<String>> {
+        let ups = path.iter().take_while(|part| *part == "super").count();
+        match path.first()?.as_str() {
+            "crate" => Some(path[1..].to_vec()),
+            "super" => Some([&own[..own.len().checked_sub(ups)?], &path[ups..]].concat()),
+            _ => None,
+        }
+    };
+    found.into_iter().filter_map(absolute).collect()
+}
+
+/// The leaves of `a::{b, c::d}`.
+fn expand(tree: &str, before: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
+    let (head, rest) = match tree.find('{') {
+        Some(at) => (&tree[..at], Some(&tree[at + 1..tree.rfind('}').unwrap_or(tree.len())])),
+        None => (tree, None),
+    };
+    let n_before = before.len();
+    before.extend(head.split("::").filter(|part| !part.is_empty()).map(str::to_owned));
+    match rest {
+        None => found.push(before.clone()),
+        Some(rest) => {
+            let (mut depth, mut start) = (0, 0);
+            for (at, c) in rest.char_indices().chain([(rest.len(), ',')]) {
+                match c {
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => {
+                        if start < at {
+                            expand(&rest[start..at], before, found);
+                        }
+                        start = at + 1;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    before.truncate(n_before);
+}
+
+#[test]
+fn use_trees_are_expanded() {
+    let own = ["study", "shards", "plan"].map(str::to_owned);
+    let text = "use crate::a::{b::C, d};\nuse super::layout::cut;\nuse super::super::fit;";
+    let expected = [
+        vec!["a", "b", "C"],
+        vec!["a", "d"],
+        vec!["study", "shards", "layout", "cut"],
+        vec!["study", "fit"],
+    ];
+    assert_eq!(imports(&own, text), expected);
+}
+
+#[test]
+fn files_of_a_study_import_only_what_comes_before_them() {
+    let rank = |path: &[String]| {
+        let path = path[1..].join("::");
+        let fits = |name: &&str| path == **name || path.starts_with(&format!("{name}::"));
+        STUDY_ORDER.iter().position(|name| fits(&name))
+    };
+    let mut faults = Vec::new();
+    for (file, text) in sources() {
+        let own = path_of(&file);
+        if own[0] != "study" || is_test_file(&file) || file.ends_with("mod.rs") {
+            continue;
+        }
+        let Some(at) = rank(&own) else {
+            faults.push(format!("{} has no place in STUDY_ORDER", file.display()));
+            continue;
+        };
+        for import in imports(&own, &text).iter().filter(|path| path[0] == "study") {
+            if rank(import).is_some_and(|used| used > at) {
+                faults.push(format!("{}: uses {}", file.display(), import.join("::")));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "study/ runs back up:\n{}", faults.join("\n"));
+}
+
+/// Files that reach themselves through imports, in every folder.
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let files: Vec<(Vec<String>, String)> = sources()
+        .into_iter()
+        .filter(|(file, _)| !is_test_file(file) && !file.ends_with("mod.rs"))
+        .map(|(file, text)| (path_of(&file), text))
+        .collect();
+    let target = |import: &[String]| {
+        (1..=import.len()).rev().find_map(|n| files.iter().position(|(f, _)| *f == import[..n]))
+    };
+    let arrows: Vec<BTreeSet<usize>> = files
+        .iter()
+        .enumerate()
+        .map(|(i, (own, text))| {
+            // One enum of all failures holds the formats' own.
+            let paths = imports(own, text).into_iter().filter(|_| own[0] != "error");
+            paths.filter_map(|to| target(&to)).filter(|&to| to != i).collect()
+        })
+        .collect();
+    let mut circles = Vec::new();
+    for (start, (name, _)) in files.iter().enumerate() {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![start]);
+        while let Some(at) = open.pop() {
+            open.extend(arrows[at].iter().filter(|to| seen.insert(**to)));
+        }
+        if seen.contains(&start) {
+            circles.push(name.join("::"));
+        }
+    }
+    assert!(circles.is_empty(), "files in a circle of imports:\n{}", circles.join("\n"));
+}
+
 #[test]
 fn unsafe_stands_only_where_it_may() {
     for (path, text) in sources() {

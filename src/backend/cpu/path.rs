@@ -15,7 +15,7 @@ use super::combine::{
     pair_order,
 };
 use crate::backend::basis::{AlphaBasis, Form};
-use crate::backend::problem::{FoldPath, PathSettings, Rotation, Scorer};
+use crate::backend::rotation::{FoldPath, PathSettings, Rotation, Scorer};
 use crate::product::amx;
 use crate::product::amx::{Chunk, Digits, SIDE, Unit};
 use crate::product::multiply::{Out, Part, multiply, multiply_all, multiply_split, sized_chunks};
