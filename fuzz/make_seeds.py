@@ -213,6 +213,59 @@ def settings():
     seed("saved_model", "model.json", json.dumps(model))
 
 
+
+BETWEEN = "\n%%%%\n"
+
+
+def folders():
+    """Small files of a results folder, one after the other as fuzz/src/folders.rs takes them apart."""
+    run = {"schema": "voxelcast.run/1", "version": "0.1.0", "commit": "abc", "device": "cpu", "threads": 2,
+           "seed": 214, "split": {"train": ["three", "four"], "test": ["one", "two"]},
+           "folds": [["three"], ["four"]], "stability": [{"split": 1, "seed": 215, "train": ["one"], "test": ["four"]}],
+           "solver": {"bow-lagged": "gram: quick"}, "warnings": ["alignment: late"], "notes": [],
+           "alignment": {"space": "bow", "subjects": {"s1": {"shifts": [-1, 0, 1], "mean_r": [0.1, None, 0.2]}},
+                         "verdict": {"curve": {"shifts": [0], "mean_r": [0.1]}, "peak": 1, "stands_out": True,
+                                     "better_trim": None}},
+           "settings": {"delays": [1, 2], "scorer": "correlation", "statistics": {"q": 0.05}}, "study": {},
+           "alphas": [1.0, 10.0, 100.0], "n_train_trs": 50, "n_test_trs": 10, "subjects": {"s1": 4},
+           "spaces": [{"name": "bow", "kind": "bow", "n_features": 2}],
+           "models": [{"folder": "bow-lagged", "delays": [1, 2], "n_features": 2, "n_coefs": 4, "condition": 2.5,
+                       "score_error": 1e-9, "route": "gram"}],
+           "voxels": {"s1": {"n_constant": 0, "n_not_finite": 1,
+                             "edges": [{"n_low": 0, "n_high": 1, "n_plateau": 1}], "basis_rank": 2, "basis_error": 0.0}},
+           "fingerprint": "f", "inputs": [], "timings_s": {"total": 1.5}, "tile_stages_s": {}, "peak_memory_bytes": 1 << 20}
+    bow = {"name": "bow", "n_features": 2, "features": {"kind": "bow", "lowercase": True, "vocabulary": ["the", "story"]}}
+    model = {"schema": "voxelcast.model/1", "version": "0.1.0", "subject": "s1", "space": "bow", "lagged": True,
+             "delays": [1, 2], "delays_cross_stories": False, "n_voxels": 4, "n_coefs": 4, "tr_s": 2.0,
+             "first_tr_s": -9.0, "trim": "2:1", "zscore": "story", "lanczos_window": 3, "cutoff_mult": 1.0,
+             "time": "mid", "story_trs": {"two": 30}, "parts": [bow]}
+    predictions = {"schema": "voxelcast.predictions/1", "intercept": True,
+                   "models": [{"subject": "s1", "space": "bow", "lagged": True, "folder": "s1/bow-lagged", "n_voxels": 4,
+                               "oov_share": 0.0}], "stories": [["one", 5], ["two", 5]]}
+    scores = "mean,median,top1,top5,top1_mean,top5_mean"
+    row = "0.2,0.2,0.4,0.4,0.4,0.4"
+    tables = [
+        f"subject,space,lagged,n_voxels,n_voxels_used,{scores}\ns1,bow,true,4,4,{row}\n",
+        f"subject,space,lagged,story,n_voxels,n_voxels_used,{scores}\ns1,bow,true,one,4,4,{row}\ns1,bow,true,two,4,3,NaN,{row[4:]}\n",
+        "subject,space,lagged,n_significant,q,permutations,n_voxels_used,p_threshold,block_trs\ns1,bow,true,2,0.05,100,4,0.01,10\n",
+        "subject,space_a,space_b,diff_mean,ci_low,ci_high,n_stories,resamples\ns1,bow-lagged,bow,0.1,-0.1,0.2,2,100\n",
+        f"subject,space,lagged,split,n_voxels_used,{scores},seed,n_train_stories,n_test_stories\ns1,bow,true,1,4,{row},215,3,1\n",
+        f"subject,space,lagged,split,story,n_voxels_used,{scores}\ns1,bow,true,1,four,4,{row}\n",
+        "subject,kind,a,b,jaccard,model\ns1,spaces,bow-lagged,bow,0.5,\ns1,splits,1,2,0.25,bow-lagged\n",
+        f"subject,space,lagged,n_stories,n_trs,n_voxels_used,{scores}\ns1,bow,true,1,20,4,{row}\ns1,bow,true,2,50,4,{row}\n",
+        "subject,space,lagged,n_stories,n_repeats,n_voxels_used,ceiling_mean,ceiling_median,r_mean,normalised_mean,"
+        "normalised_median,min_ceiling\ns1,bow,true,1,2.5,4,0.5,0.5,0.2,0.4,0.4,0.1\n",
+        "story,n_trs,seconds,n_words,words_per_s,role\none,5,10,12,1.2,test\nthree,25,50,80,1.6,train\n",
+        "subject,space,lagged,alpha,mean_cv_score,n_best\ns1,bow,true,1,0.1,1\ns1,bow,true,10,0.2,3\ns1,bow,true,100,NaN,0\n",
+    ]
+    run = json.dumps(run)
+    seed("predict", "whole.txt", BETWEEN.join([run, json.dumps(model)]))
+    seed("score", "predictions.json", json.dumps(predictions))
+    seed("report", "whole.txt", BETWEEN.join([run, *tables]))
+    seed("report", "scores.txt", BETWEEN.join([run, *tables[:2]] + [table.splitlines()[0] + "\n" for table in tables[2:]]))
+    seed("export", "run.json", run)
+
+
 if __name__ == "__main__":
     for old in SEEDS.glob("*/*"):
         if not old.name.startswith("found_"):
@@ -225,3 +278,4 @@ if __name__ == "__main__":
     vectors()
     models()
     settings()
+    folders()

@@ -318,21 +318,29 @@ fn check_finite(story: &str, field: &'static str, times: &[f64]) -> Result<(), S
 
 /// Stories name files of the output and fill `{story}` in paths.
 fn check_name(story: &str, index: u64) -> Result<(), StoriesError> {
-    let problem = if story.is_empty() {
-        "is empty"
+    check_story_name(story).map_err(|problem| {
+        let story = story.chars().take(60).collect();
+        StoriesError::BadName { story, index, problem }
+    })
+}
+
+/// Whether a story can have this name; what is wrong with it.
+/// # Errors
+/// A predicate, such as "is empty".
+pub fn check_story_name(story: &str) -> Result<(), &'static str> {
+    if story.is_empty() {
+        Err("is empty")
     } else if story == "." || story == ".." {
-        "means a folder"
+        Err("means a folder")
     } else if story.contains(['/', '\\']) {
-        "holds a slash"
+        Err("holds a slash")
     } else if story.chars().any(char::is_control) {
-        "holds a control character"
+        Err("holds a control character")
     } else if story.len() > 200 {
-        "is over 200 bytes long"
+        Err("is over 200 bytes long")
     } else {
-        return Ok(());
-    };
-    let story = story.chars().take(60).collect();
-    Err(StoriesError::BadName { story, index, problem })
+        Ok(())
+    }
 }
 
 /// The stable order of the words in time, with a warning, or `None` if they are in order.

@@ -9,6 +9,7 @@
 //!   second way to the values.
 
 pub mod arrays;
+pub mod folders;
 pub mod models;
 pub mod settings;
 pub mod words;
@@ -49,6 +50,10 @@ pub const TARGETS: &[Target] = &[
     target("study", settings::study, &[]),
     target("respdict", settings::respdict, &[]),
     target("alphas", settings::alphas, &[]),
+    target("predict", folders::predict, &[]),
+    target("score", folders::score, &[]),
+    target("report", folders::report, &[]),
+    target("export", folders::export, &[]),
 ];
 
 const fn target(

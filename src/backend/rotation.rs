@@ -1,11 +1,14 @@
 //! One fold in the coordinates that make ridge diagonal, and how its alphas are gone through.
 
+use serde::Serialize;
+
 use super::basis::{AlphaGroups, FactorShape};
 use crate::error::Result;
 use crate::product::packed::Packed;
 
 /// How predictions are scored in cross-validation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scorer {
     /// Pearson r; does not see amplitude or offset.
     Correlation,

@@ -84,6 +84,8 @@ pub enum Command {
     Export(ExportArgs),
     /// The report of a finished run again, and its figures as files
     Report(ReportArgs),
+    /// What a finished run was, and what came out, in ten lines
+    Show(super::show::ShowArgs),
 }
 
 /// `voxelcast ridge`.

@@ -16,6 +16,7 @@ use crate::nn::examples::Windows;
 use crate::nn::schedule::Schedule;
 use crate::report::table;
 use crate::reporter::Reporter;
+use crate::results::names::SWEEP;
 use crate::stimuli::read_stories;
 
 /// Runs one of them.
@@ -81,7 +82,7 @@ fn sweep_command(args: &SweepArgs, context: &Context, device: &Device) -> Result
         "schema": "voxelcast.encoder_sweep/1", "out": args.out,
         "chosen": swept.points[swept.chosen].name, "points": swept.points,
     });
-    let text = format!("{}{}\n", swept_text(&swept), args.out.join("sweep.csv").display());
+    let text = format!("{}{}\n", swept_text(&swept), args.out.join(SWEEP).display());
     Ok(Output { document, text })
 }
 

@@ -18,6 +18,7 @@ mod predict;
 mod report;
 mod ridge;
 mod settings;
+pub mod show;
 mod study;
 
 use std::path::PathBuf;
@@ -128,6 +129,7 @@ fn dispatch(cli: &Cli) -> Result<()> {
         Command::Devices => devices::devices(&context),
         Command::Export(args) => export::export(args)?,
         Command::Report(args) => report::report(args)?,
+        Command::Show(args) => show::show(args)?,
     };
     if context.settings.json {
         let mut text = output.document.to_string();

@@ -32,7 +32,7 @@ pub fn predict(args: &PredictArgs, context: &Context) -> Result<Output> {
     for model in &found.models {
         let name = model.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let share = format!("{:.1} %", 100.0 * model.oov_share);
-        rows.push(vec![model.subject.clone(), name, model.n_voxels.to_string(), share]);
+        rows.push(vec![model.subject.to_string(), name, model.n_voxels.to_string(), share]);
     }
     let n_trs: usize = found.stories.iter().map(|(_, n)| n).sum();
     let text = format!(

@@ -16,6 +16,7 @@ use crate::io::output::PartialFile;
 use crate::reporter::Reporter;
 use crate::resources::peak_bytes;
 use crate::results::hash::hash_file;
+use crate::results::names::RUN;
 use crate::ridge::{AlphaGrid, BandSampling};
 use crate::solve::bands::{BandColumns, BandJob, BandPoints};
 use crate::solve::fit::{FitSettings, RidgeSummary};
@@ -157,7 +158,7 @@ fn write_run_json(args: &RidgeArgs, context: &Context, summary: &RidgeSummary) -
         "timings_s": summary.seconds.iter().cloned().collect::<BTreeMap<_, _>>(),
         "peak_memory_bytes": peak_bytes(),
     });
-    let file = PartialFile::create(&args.out.join("run.json"))?;
+    let file = PartialFile::create(&args.out.join(RUN))?;
     writeln!(file.file(), "{document:#}").map_err(|source| file.write_error(source))?;
     file.finish()
 }

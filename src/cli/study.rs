@@ -10,6 +10,8 @@ use super::{Context, Output};
 use crate::error::Result;
 use crate::report::table;
 use crate::reporter::Reporter;
+use crate::results::RunFolder;
+use crate::results::names::REPORT;
 use crate::ridge::folds::Dealt;
 use crate::ridge::route::duration;
 use crate::study::language::check_models;
@@ -48,7 +50,7 @@ pub fn finished_output(out: &Path, results: StudyResults, context: &Context) -> 
             if was_done {
                 context.console.note("finished before: nothing to do");
             }
-            let page = out.join("report.html");
+            let page = RunFolder::at(out).file(REPORT);
             let text = format!("{}\n{}\n", table::summary(&summary), page.display());
             let document = json!({
                 "schema": "voxelcast.study/1", "out": out, "was_done": was_done,

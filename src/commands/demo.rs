@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 use crate::io::npy;
 use crate::io::output::{write_bytes, write_json};
 use crate::report::ScoreRow;
+use crate::report::record::RunInfo;
+use crate::results::names::{RECOVERY, STUDY as STUDY_FILE, TEST_CORRELATION};
+use crate::results::{ModelId, RunFolder};
 use crate::simulate::demo_assets::{GLOVE_TXT_GZ, WORD2VEC_BIN, stories};
 use crate::simulate::recovery::{Recovery, chance_threshold, recovery};
 use crate::simulate::settings::SimulateSettings;
@@ -25,7 +28,7 @@ pub struct DemoResults {
     /// summary.csv.
     pub summary: Vec<ScoreRow>,
     /// run.json.
-    pub run: serde_json::Value,
+    pub run: RunInfo,
     /// Per subject: how much of the truth the best model found.
     pub recovery: Vec<(String, Recovery)>,
     /// The model it was found with.
@@ -115,6 +118,7 @@ const RECOVERY_MODEL: &str = "glove-lagged";
 /// As [`crate::study::run`].
 pub fn demo(options: &RunOptions, session: Session<'_>) -> Result<DemoResults> {
     let reporter = session.reporter;
+    let folder = RunFolder::at(&options.out);
     let data = options.out.join("data");
     std::fs::create_dir_all(&data).map_err(|source| Error::Write { path: data.clone(), source })?;
     let words = data.join("words.tsv");
@@ -139,28 +143,24 @@ pub fn demo(options: &RunOptions, session: Session<'_>) -> Result<DemoResults> {
         simulated.subjects.len(),
         simulated.n_voxels
     ));
-    write_bytes(&options.out.join("STUDY.toml"), STUDY.as_bytes())?;
+    write_bytes(&folder.file(STUDY_FILE), STUDY.as_bytes())?;
     let study = study_file::from_text(STUDY, &options.out, "the demo's STUDY.toml")?;
     let (summary, document) = match run(&study, options, session)? {
         StudyResults::Finished { summary, run, .. } => (summary, *run),
-        StudyResults::Planned(_) => (Vec::new(), serde_json::Value::Null),
+        StudyResults::Planned(_) => (Vec::new(), RunInfo::default()),
     };
-    let test: Vec<usize> = document["split"]["test"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|name| simulated.stories.iter().position(|(story, _)| name == story))
-        .collect();
+    let position = |name: &String| simulated.stories.iter().position(|(story, _)| name == story);
+    let test: Vec<usize> = document.split.test.iter().filter_map(position).collect();
     let n_test: usize = test.iter().map(|&story| simulated.stories[story].1).sum();
     // Lag-1 autocorrelations of a prediction (an HRF's) and of the simulated noise.
     let threshold = chance_threshold(n_test, 1.96, 0.8, job.settings.noise_ar1);
     let mut found = Vec::new();
     for (subject, truth) in simulated.subjects.iter().zip(simulated.truths) {
-        let scores = options.out.join("models").join(subject).join(RECOVERY_MODEL);
-        let estimated = read_correlation(&scores.join("test_correlation.npy"))?;
+        let model = folder.model(&ModelId::of_folder(subject, RECOVERY_MODEL)?);
+        let estimated = read_correlation(&model.join(TEST_CORRELATION))?;
         found.push((subject.clone(), recovery(&truth.scored_on(&test)?, &estimated, threshold)?));
     }
-    write_json(&options.out.join("recovery.json"), &found)?;
+    write_json(&folder.file(RECOVERY), &found)?;
     Ok(DemoResults {
         summary,
         run: document,

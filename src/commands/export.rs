@@ -8,7 +8,6 @@ use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde_json::Value;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -16,6 +15,11 @@ use crate::error::{Error, Result};
 use crate::io::npy::{self, Dtype, Kind, NpyFile};
 use crate::io::output::PartialFile;
 use crate::io::safetensors;
+use crate::report::record::RunInfo;
+use crate::results::names::{
+    BEST_ALPHA, CV_SCORES, P_VALUES, SIGNIFICANT, STORY_CORRELATION, TEST_CORRELATION, WEIGHTS,
+};
+use crate::results::{RunFolder, record};
 
 /// What was written.
 #[derive(Debug, Clone, Serialize)]
@@ -28,12 +32,12 @@ pub struct ExportSummary {
 
 /// Arrays of every model: file in its folder, name in the `.npz`.
 const ARRAYS: [(&str, &str); 6] = [
-    ("test_correlation.npy", "scores"),
-    ("best_alpha.npy", "best_alphas"),
-    ("cv_scores.npy", "cv_scores"),
-    ("story_correlation.npy", "story_scores"),
-    ("p_values.npy", "p_values"),
-    ("significant.npy", "significant"),
+    (TEST_CORRELATION, "scores"),
+    (BEST_ALPHA, "best_alphas"),
+    (CV_SCORES, "cv_scores"),
+    (STORY_CORRELATION, "story_scores"),
+    (P_VALUES, "p_values"),
+    (SIGNIFICANT, "significant"),
 ];
 
 /// Writes `SUBJECT/MODEL/{scores, best_alphas, cv_scores, story_scores, …}` of every model, and
@@ -50,66 +54,30 @@ pub fn export_npz(run: &Path, out: &Path, force: bool) -> Result<ExportSummary> 
             hint: "give another name, or --force to replace it".into(),
         });
     }
-    let document = read_run(run)?;
+    let run = RunFolder::at(run);
+    let document = record::read(&run)?;
     let partial = PartialFile::create(out)?;
-    let arrays = write(run, &document, out, partial.file())?;
+    let arrays = write(&run, &document, out, partial.file())?;
     partial.finish()?;
     Ok(ExportSummary { npz: out.to_owned(), arrays })
 }
 
 /// Writes the whole zip; names of its arrays.
-fn write(run: &Path, document: &Value, out: &Path, file: &File) -> Result<Vec<String>> {
+fn write(run: &RunFolder, document: &RunInfo, out: &Path, file: &File) -> Result<Vec<String>> {
     let zip = ZipWriter::new(BufWriter::new(file));
     let mut npz = Npz { zip, path: out.to_owned(), arrays: Vec::new() };
-    let alphas: Vec<f64> = list(document, run, "/alphas")?;
+    let alphas = &document.alphas;
     npz.add("alphas", &npy::header(Dtype::native(Kind::F64), &[alphas.len()]))?;
-    npz.write(bytemuck::cast_slice(&alphas))?;
-    for (name, place) in [("test_stories", "/split/test"), ("train_stories", "/split/train")] {
-        npz.texts(name, &list::<String>(document, run, place)?)?;
-    }
-    let subjects = document["subjects"].as_object().ok_or_else(|| broken(run, "/subjects"))?;
-    for subject in subjects.keys() {
-        for model in document["models"].as_array().into_iter().flatten() {
-            let folder = model["folder"].as_str().ok_or_else(|| broken(run, "/models"))?;
-            npz.model(
-                &run.join("models").join(subject).join(folder),
-                &format!("{subject}/{folder}"),
-            )?;
-        }
+    npz.write(bytemuck::cast_slice(alphas))?;
+    npz.texts("test_stories", &document.split.test)?;
+    npz.texts("train_stories", &document.split.train)?;
+    for id in record::models(document)? {
+        npz.model(&run.model(&id), &id.to_string())?;
     }
     let fail = npz.fail();
     let finished = npz.zip.finish().map_err(std::io::Error::from);
     finished.and_then(|mut file| file.flush()).map_err(fail)?;
     Ok(npz.arrays)
-}
-
-fn read_run(run: &Path) -> Result<Value> {
-    let path = run.join("run.json");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::Values {
-                place: run.display().to_string(),
-                problem: "holds no finished run: there is no run.json".into(),
-                hint: "give the output folder of `voxelcast run`".into(),
-            });
-        }
-        Err(source) => return Err(Error::Read { path, source }),
-    };
-    serde_json::from_str(&text).map_err(|_| broken(run, ""))
-}
-
-fn broken(run: &Path, place: &str) -> Error {
-    Error::Values {
-        place: run.join("run.json").display().to_string(),
-        problem: format!("is not as `voxelcast run` writes it ({place:?})"),
-        hint: "run the study again".into(),
-    }
-}
-
-fn list<T: serde::de::DeserializeOwned>(document: &Value, run: &Path, at: &str) -> Result<Vec<T>> {
-    let value = document.pointer(at).cloned().unwrap_or_default();
-    serde_json::from_value(value).map_err(|_| broken(run, at))
 }
 
 struct Npz<'a> {
@@ -165,16 +133,15 @@ impl Npz<'_> {
             self.add(&format!("{prefix}/{name}"), &[])?;
             self.copy(&path, 0, u64::MAX)?;
         }
-        let path = folder.join("weights.safetensors");
+        let path = folder.join(WEIGHTS);
         if path.exists() {
             for tensor in safetensors::read_header(&path)? {
-                let name = match tensor.name.as_str() {
-                    "weights" => "coef_",
-                    "intercept" => "intercept_",
-                    other => other,
-                };
                 // (1, n_voxels) in the file; himalaya's intercept_ is a vector.
-                let shape = if name == "intercept_" { &tensor.shape[1..] } else { &tensor.shape };
+                let (name, shape) = match (tensor.name.as_str(), &tensor.shape[..]) {
+                    ("weights", shape) => ("coef_", shape),
+                    ("intercept", [1, shape @ ..]) => ("intercept_", shape),
+                    _ => continue, // not the study's
+                };
                 let header = npy::header(Dtype { kind: Kind::F32, big_endian: false }, shape);
                 self.add(&format!("{prefix}/{name}"), &header)?;
                 self.copy(&path, tensor.start, tensor.n_bytes)?;

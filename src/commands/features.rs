@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::io::npy;
 use crate::matrix::Rows;
 use crate::reporter::Reporter;
+use crate::results::names::CACHE;
 use crate::stimuli::{Story, read_stories};
 use crate::study::language::LanguageWork;
 use crate::study::{WordSpace, read_respdict, word_space};
@@ -84,7 +85,7 @@ pub fn run(
     let (stories, warnings) = read_stories(&job.stories)?;
     warnings.iter().for_each(|warning| reporter.warn(warning));
     let all: Vec<usize> = (0..stories.len()).collect();
-    let cache = job.out.join(".cache");
+    let cache = job.out.join(CACHE);
     let device = &candle_core::Device::Cpu;
     let work =
         LanguageWork { cache: &cache, device, encoder: None, is_plan: false, reporter, cancel };

@@ -9,5 +9,6 @@ pub mod init;
 pub mod predict;
 pub mod ridge;
 pub mod score;
+pub mod show;
 pub mod simulate;
 pub mod slurm;

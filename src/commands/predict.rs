@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use super::features::trs_to_last_word;
 use crate::backend::cpu::predict::predict_rows;
@@ -17,12 +16,13 @@ use crate::error::{Error, Result};
 use crate::features::bow::Vocabulary;
 use crate::features::static_vectors::VectorFormat;
 use crate::io::npy::{NpyColumnsWriter, NpyFile};
-use crate::io::output::write_json;
 use crate::io::safetensors::ColumnsReader;
 use crate::matrix::StoryDesign;
 use crate::reporter::Reporter;
-use crate::results::saved;
-use crate::results::saved::{MODEL, SavedFeatures, SavedModel, SavedPart, WEIGHTS};
+use crate::results::names::{MODEL, TEST_CORRELATION, WEIGHTS, model_folder};
+use crate::results::predictions::{self, PredictedModel, Predictions, SCHEMA, story_file};
+use crate::results::saved::{self, SavedFeatures, SavedModel, SavedPart};
+use crate::results::{RunFolder, record};
 use crate::stimuli::{Story, read_stories};
 use crate::study::{
     RESPDICT_EXTRA, Timing, WordSpace, rate_space, read_respdict, side_by_side, stack,
@@ -68,40 +68,6 @@ pub struct PredictJob {
     pub memory_bytes: u64,
 }
 
-/// predictions.json.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Predictions {
-    /// `voxelcast.predictions/1`.
-    pub schema: String,
-    /// Whether each voxel's intercept is in.
-    pub intercept: bool,
-    /// Models, in the order of their folders.
-    pub models: Vec<PredictedModel>,
-    /// Names of the stories and their rows, in order.
-    pub stories: Vec<(String, usize)>,
-}
-
-/// One model's predictions.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PredictedModel {
-    /// Whose BOLD.
-    pub subject: String,
-    /// Name of the space.
-    pub space: String,
-    /// With delays.
-    pub lagged: bool,
-    /// Below the output folder: one `STORY.npy` a story.
-    pub folder: PathBuf,
-    /// Columns of each file.
-    pub n_voxels: usize,
-    /// Share of the words without a row of their own, the worst of the model's spaces.
-    pub oov_share: f64,
-}
-
-/// The `schema` of predictions.json.
-pub const SCHEMA: &str = "voxelcast.predictions/1";
-/// The file that lists what a folder of predictions holds.
-pub const PREDICTIONS: &str = "predictions.json";
 /// Voxels of a tile, where memory allows.
 const MAX_TILE_VOXELS: usize = 4096;
 /// Voxels that are predicted together: a tile is a whole number of them.
@@ -150,15 +116,13 @@ pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Re
             .collect();
         let designs = model_designs(model, &stories, &spaces, &n_trs)?;
         let rows: Vec<usize> = designs.iter().map(StoryDesign::n_trs).collect();
-        let below = Path::new(&model.subject).join(model_folder(model));
-        let to = job.out.join(&below);
-        predict_model(job, (folder, model), &stories, &designs, &to, cancel)?;
+        predict_model(job, (folder, model), &stories, &designs, cancel)?;
         let shares = spaces.iter().filter_map(|s| s.coverage.as_ref()).map(|c| c.oov_share);
         found.models.push(PredictedModel {
             subject: model.subject.clone(),
             space: model.space.clone(),
             lagged: model.lagged,
-            folder: below,
+            folder: model.id()?.path(),
             n_voxels: model.n_voxels,
             oov_share: shares.fold(0.0, f64::max),
         });
@@ -166,13 +130,8 @@ pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Re
         reporter.advance(1);
     }
     reporter.finish();
-    write_json(&job.out.join(PREDICTIONS), &found)?;
+    predictions::write(&job.out, &found)?;
     Ok(found)
-}
-
-/// The folder of a model's files, as in a run's results.
-fn model_folder(model: &SavedModel) -> String {
-    format!("{}{}", model.space, if model.lagged { "-lagged" } else { "" })
 }
 
 fn chosen_stories(mut stories: Vec<Story>, wanted: &[String]) -> Result<Vec<Story>> {
@@ -208,19 +167,21 @@ fn chosen_models(job: &PredictJob) -> Result<Vec<(PathBuf, SavedModel)>> {
     let models: Vec<(SavedModel, PathBuf)> =
         folders.into_iter().map(read).collect::<Result<_>>()?;
     for name in &job.subjects {
-        if models.iter().all(|(model, _)| model.subject != *name) {
+        if models.iter().all(|(model, _)| model.subject.as_str() != name) {
             return Err(not_there("--subject", name, models.iter().map(|m| m.0.subject.as_str())));
         }
     }
-    let is_space =
-        |model: &SavedModel, name: &String| model.space == *name || model_folder(model) == *name;
+    let is_space = |model: &SavedModel, name: &String| {
+        let folder = model_folder(model.space.as_str(), model.lagged);
+        model.space.as_str() == name || folder == *name
+    };
     for name in &job.spaces {
         if models.iter().all(|(model, _)| !is_space(model, name)) {
             return Err(not_there("--space", name, models.iter().map(|m| m.0.space.as_str())));
         }
     }
     let is_wanted = |model: &SavedModel| {
-        (job.subjects.is_empty() || job.subjects.contains(&model.subject))
+        (job.subjects.is_empty() || job.subjects.iter().any(|name| name == model.subject.as_str()))
             && (job.spaces.is_empty() || job.spaces.iter().any(|name| is_space(model, name)))
     };
     let models = models.into_iter().filter(|(model, _)| is_wanted(model));
@@ -237,15 +198,12 @@ fn model_folders(folder: &Path) -> Result<Vec<PathBuf>> {
         found
     };
     let is_model = |path: &PathBuf| {
-        [MODEL, WEIGHTS, "test_correlation.npy"].iter().any(|name| path.join(name).is_file())
+        [MODEL, WEIGHTS, TEST_CORRELATION].iter().any(|name| path.join(name).is_file())
     };
-    let models = folder.join("models");
-    if models.is_dir() {
-        let made = models_of_run(folder)?;
-        return Ok(made
-            .into_iter()
-            .map(|(subject, model)| models.join(subject).join(model))
-            .collect());
+    let run = RunFolder::at(folder);
+    if run.models().is_dir() {
+        let made = record::models(&record::read(&run)?)?;
+        return Ok(made.iter().map(|id| run.model(id)).collect());
     }
     let mut level = vec![folder.to_owned()];
     for _ in 0..3 {
@@ -263,24 +221,6 @@ fn model_folders(folder: &Path) -> Result<Vec<PathBuf>> {
     })
 }
 
-/// Subjects and model folders that run.json lists.
-fn models_of_run(folder: &Path) -> Result<Vec<(String, String)>> {
-    let path = folder.join("run.json");
-    let text = fs::read_to_string(&path).map_err(|_| Error::Values {
-        place: folder.display().to_string(),
-        problem: "holds no finished run (no run.json)".into(),
-        hint: "let voxelcast run finish, or give one model's folder below models/".into(),
-    })?;
-    let run: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    let subjects = run["subjects"].as_object().into_iter().flatten().map(|(name, _)| name);
-    let folders =
-        || run["models"].as_array().into_iter().flatten().filter_map(|m| m["folder"].as_str());
-    let pair = |subject: &String| {
-        folders().map(|folder| (subject.clone(), folder.to_owned())).collect::<Vec<_>>()
-    };
-    Ok(subjects.flat_map(pair).collect())
-}
-
 /// TRs of a story's features before the trim.
 fn feature_trs(
     job: &PredictJob,
@@ -295,7 +235,7 @@ fn feature_trs(
         (NewTrs::Fixed(n), _) => *n,
         (NewTrs::Bold(pattern), _) => {
             let path = pattern.replace("{story}", &story.name);
-            let path = path.replace("{subject}", &model.subject);
+            let path = path.replace("{subject}", model.subject.as_str());
             let rows = NpyFile::open(Path::new(&path))?.n_rows();
             rows.saturating_add(timing(model)?.trim.n_cut())
         }
@@ -332,7 +272,8 @@ fn features(
     stories: &[Story],
 ) -> Result<WordSpace> {
     let vectors = |saved: &saved::SavedVectors, format: VectorFormat| -> Result<WordSpace> {
-        let given = job.vectors.iter().find(|(name, _)| name.as_ref() == Some(&part.name));
+        let given =
+            job.vectors.iter().find(|(name, _)| name.as_deref() == Some(part.name.as_str()));
         let given = given.or_else(|| job.vectors.iter().find(|(name, _)| name.is_none()));
         let path = given.map_or_else(|| folder.join(&saved.path), |(_, path)| path.clone());
         let is_there = path.ancestors().any(|part| part.is_file());
@@ -410,21 +351,25 @@ fn predict_model(
     (folder, model): (&Path, &SavedModel),
     stories: &[Story],
     designs: &[StoryDesign],
-    out: &Path,
     cancel: &AtomicBool,
 ) -> Result<()> {
-    fs::create_dir_all(out).map_err(|source| Error::Write { path: out.to_owned(), source })?;
     let weights = ColumnsReader::open(&folder.join(WEIGHTS))?;
+    let (n_voxels, n_coefs) = (model.n_voxels, model.n_coefs);
+    // Before files of that size are made: model.json and the weights are of one model.
+    weights.read_columns("weights", (n_coefs, n_voxels), 0..0)?;
+    weights.read_columns("intercept", (1, n_voxels), 0..0)?;
+    let id = model.id()?;
+    let out = job.out.join(id.path());
+    fs::create_dir_all(&out).map_err(|source| Error::Write { path: out, source })?;
     let delays: &[i64] = if model.delays_cross_stories { &[0] } else { &model.delays };
     let writers = stories
         .iter()
         .zip(designs)
         .map(|(story, design)| {
-            let path = out.join(format!("{}.npy", story.name));
-            NpyColumnsWriter::<f32>::create(&path, design.n_trs(), model.n_voxels)
+            let path = story_file(&job.out, &id, &story.name);
+            NpyColumnsWriter::<f32>::create(&path, design.n_trs(), n_voxels)
         })
         .collect::<Result<Vec<_>>>()?;
-    let (n_voxels, n_coefs) = (model.n_voxels, model.n_coefs);
     let width = tile_width(job.memory_bytes, n_coefs, designs);
     for start in (0..n_voxels).step_by(width) {
         if cancel.load(Ordering::Relaxed) {

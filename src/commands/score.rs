@@ -6,12 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
-use super::predict::{PREDICTIONS, PredictedModel, Predictions, SCHEMA};
 use crate::error::{Error, Result};
 use crate::io::npy::{self, NpyFile};
-use crate::io::output::{write_bytes, write_json};
-use crate::report::{ScoreRow, csv};
+use crate::io::output::write_json;
+use crate::report::ScoreRow;
+use crate::report::rows::ScoreLine;
 use crate::reporter::Reporter;
+use crate::results::names::{
+    PREDICTIONS, STORIES, STORY_CORRELATION, SUMMARY, SUMMARY_JSON, TEST_CORRELATION,
+};
+use crate::results::predictions::{self, PredictedModel, Predictions, story_file};
+use crate::results::tables;
 use crate::scoring::Summary;
 use crate::solve::matrix_tiles::MatrixTiles;
 use crate::stats::pearson_from_sums;
@@ -50,7 +55,14 @@ const TILE_VOXELS: usize = 4096;
 /// `Error::Values` if there are no predictions; `Error::Shape` if rows or voxels differ; those of
 /// the files.
 pub fn run(job: &ScoreJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Result<Scores> {
-    let found = read_predictions(&job.predictions)?;
+    let found = predictions::read(&job.predictions)?;
+    if found.stories.is_empty() {
+        return Err(Error::Values {
+            place: job.predictions.display().to_string(),
+            problem: format!("{PREDICTIONS} lists no story"),
+            hint: "predict some stories first".into(),
+        });
+    }
     let n_subjects = {
         let mut names: Vec<&str> = found.models.iter().map(|m| m.subject.as_str()).collect();
         names.dedup();
@@ -74,8 +86,8 @@ pub fn run(job: &ScoreJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         let tiles = pairs.iter().map(|(predicted, bold)| -> Pair<'_> { (predicted, bold) });
         let (total, within) = correlations(&tiles.collect::<Vec<_>>(), model.n_voxels)?;
         let row = |story: Option<&str>, scores: &[f32]| ScoreRow {
-            subject: model.subject.clone(),
-            space: model.space.clone(),
+            subject: model.subject.to_string(),
+            space: model.space.to_string(),
             lagged: model.lagged,
             story: story.map(str::to_owned),
             scores: Summary::of(scores),
@@ -84,38 +96,23 @@ pub fn run(job: &ScoreJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         let of_story = within.chunks_exact(model.n_voxels.max(1));
         by_story.extend(stories.iter().zip(of_story).map(|(name, r)| row(Some(name), r)));
         if let Some(out) = &job.out {
-            let folder = out.join(&model.folder);
+            let folder = out.join(model.id()?.path());
             fs::create_dir_all(&folder)
                 .map_err(|source| Error::Write { path: folder.clone(), source })?;
-            npy::write(&folder.join("test_correlation.npy"), &[total.len()], &total)?;
+            npy::write(&folder.join(TEST_CORRELATION), &[total.len()], &total)?;
             let shape = [stories.len(), model.n_voxels];
-            npy::write(&folder.join("story_correlation.npy"), &shape, &within)?;
+            npy::write(&folder.join(STORY_CORRELATION), &shape, &within)?;
         }
         reporter.advance(1);
     }
     reporter.finish();
     if let Some(out) = &job.out {
-        write_bytes(&out.join("summary.csv"), csv::summary(&summary).as_bytes())?;
-        write_bytes(&out.join("stories.csv"), csv::stories(&by_story).as_bytes())?;
-        write_json(&out.join("summary.json"), &summary)?;
+        let lines = |rows: &[ScoreRow]| rows.iter().map(ScoreLine::from).collect::<Vec<_>>();
+        tables::write(&out.join(SUMMARY), &lines(&summary))?;
+        tables::write(&out.join(STORIES), &lines(&by_story))?;
+        write_json(&out.join(SUMMARY_JSON), &summary)?;
     }
     Ok(Scores { summary, stories: by_story })
-}
-
-fn read_predictions(folder: &Path) -> Result<Predictions> {
-    let path = folder.join(PREDICTIONS);
-    let broken = |problem: String| Error::Values {
-        place: path.display().to_string(),
-        problem,
-        hint: "give the output folder of voxelcast predict".into(),
-    };
-    let text = fs::read_to_string(&path).map_err(|error| broken(error.to_string()))?;
-    let found: Predictions =
-        serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
-    match found.schema == SCHEMA {
-        true => Ok(found),
-        false => Err(broken(format!("expected {SCHEMA}, got {}", found.schema))),
-    }
 }
 
 fn chosen<'a>(found: &'a Predictions, wanted: &[String]) -> Result<Vec<&'a str>> {
@@ -127,7 +124,7 @@ fn chosen<'a>(found: &'a Predictions, wanted: &[String]) -> Result<Vec<&'a str>>
         hit.map(|(name, _)| name.as_str()).ok_or_else(|| Error::Usage {
             place: "--story".into(),
             problem: format!("{name:?} was not predicted"),
-            hint: format!("predictions.json lists {} stories", found.stories.len()),
+            hint: format!("{PREDICTIONS} lists {} stories", found.stories.len()),
         })
     };
     wanted.iter().map(find).collect()
@@ -140,9 +137,9 @@ fn open_pairs(
     stories: &[&str],
 ) -> Result<Vec<(NpyFile, NpyFile)>> {
     let open = |story: &&str| {
-        let path = job.predictions.join(&model.folder).join(format!("{story}.npy"));
+        let path = story_file(&job.predictions, &model.id()?, story);
         let predicted = NpyFile::open(&path)?;
-        let path = job.bold.replace("{story}", story).replace("{subject}", &model.subject);
+        let path = job.bold.replace("{story}", story).replace("{subject}", model.subject.as_str());
         let bold = NpyFile::open(Path::new(&path))?;
         predicted.check_matrix()?;
         bold.check_matrix()?;

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::io::npy;
 use crate::io::output::write_bytes;
 use crate::reporter::Reporter;
+use crate::results::names::{CACHE, STUDY};
 use crate::simulate::bold::{Truth, simulate};
 use crate::simulate::settings::SimulateSettings;
 use crate::stimuli::{Story, read_stories};
@@ -100,7 +101,7 @@ pub fn run(job: &SimulateJob, reporter: &dyn Reporter) -> Result<Simulated> {
         simulated.truths.push(truth);
     }
     reporter.finish();
-    write_bytes(&job.out.join("STUDY.toml"), study_text(job, &simulated)?.as_bytes())?;
+    write_bytes(&job.out.join(STUDY), study_text(job, &simulated)?.as_bytes())?;
     Ok(simulated)
 }
 
@@ -111,7 +112,7 @@ fn features(
     reporter: &dyn Reporter,
 ) -> Result<Vec<Array2<f32>>> {
     let all: Vec<usize> = (0..stories.len()).collect();
-    let cache = job.out.join(".cache");
+    let cache = job.out.join(CACHE);
     let work = LanguageWork {
         cache: &cache,
         device: &candle_core::Device::Cpu,

@@ -18,7 +18,8 @@ use crate::matrix::StoryDesign;
 pub const CONSTANT_SD: f64 = 1e-12;
 
 /// What was asked for, `zscore = "story" | "train" | "none"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ZScoreMode {
     /// Every story by its own statistics.
     #[default]

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::nn::TrainSettings;
 use crate::results::hash::hash_file;
+use crate::results::names::TRAIN;
 
 /// Settings as train.json keeps them: a tokenizer's file by its content, the stride in numbers.
 ///
@@ -48,7 +49,7 @@ pub fn finished(
             hint: "give another --out".into(),
         })
     };
-    let Ok(text) = fs::read_to_string(out.join("train.json")) else {
+    let Ok(text) = fs::read_to_string(out.join(TRAIN)) else {
         for name in ["config.json", "model.safetensors", "tokenizer.json"] {
             if out.join(name).exists() {
                 return refuse(format!("holds a {name} and no train.json: another model"));

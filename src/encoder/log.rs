@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::nn::events;
 use crate::nn::train::EpochLosses;
+use crate::results::names::TRAIN_LOG;
 
 const HEADER: &str = "epoch,step,train_loss,val_loss,tokens_per_s,lr\n";
 const EVENTS: &str = "events.out.tfevents.";
@@ -68,7 +69,7 @@ impl Log {
         }
         let name = format!("{EVENTS}{}.voxelcast", now_s() as u64);
         let mut log = Self {
-            csv: Open::at(folder.join("train_log.csv"), 0)?,
+            csv: Open::at(folder.join(TRAIN_LOG), 0)?,
             events: Open::at(folder.join(name), 0)?,
         };
         log.csv.append(HEADER.as_bytes())?;
@@ -83,7 +84,7 @@ impl Log {
         // A name alone, whatever the checkpoint says.
         let name = Path::new(&state.events).file_name().unwrap_or_default();
         Ok(Self {
-            csv: Open::at(folder.join("train_log.csv"), state.csv_bytes)?,
+            csv: Open::at(folder.join(TRAIN_LOG), state.csv_bytes)?,
             events: Open::at(folder.join(name), state.events_bytes)?,
         })
     }
@@ -162,7 +163,7 @@ fn now_s() -> f64 {
 /// # Errors
 /// `Error::Read`; `Error::Values` for a line that is none.
 pub fn read_losses(folder: &Path) -> Result<Vec<EpochLosses>> {
-    let path = folder.join("train_log.csv");
+    let path = folder.join(TRAIN_LOG);
     let text =
         fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
     let parse = |line: &str| {

@@ -16,7 +16,8 @@ use crate::io::output::write_bytes;
 use crate::nn::TrainSettings;
 use crate::nn::train::EpochLosses;
 use crate::reporter::Reporter;
-use crate::results::folder::lock_folder;
+use crate::results::lock::lock_folder;
+use crate::results::names::SWEEP;
 
 /// Columns of sweep.csv.
 pub const HEADER: &str = "point,heads,layers,hidden,intermediate,p_mlm,seed,epoch,train_loss,\
@@ -83,7 +84,7 @@ pub fn sweep(job: &SweepJob<'_>, reporter: &dyn Reporter, cancel: &AtomicBool) -
         let curve = read_losses(&out)?;
         swept.points.push(PointDone { name, point: *point, trained, curve });
         swept.chosen = chosen(&swept.points);
-        write_bytes(&job.out.join("sweep.csv"), csv(&swept, job.base.seed).as_bytes())?;
+        write_bytes(&job.out.join(SWEEP), csv(&swept, job.base.seed).as_bytes())?;
     }
     if swept.points.is_empty() {
         return Err(Error::Usage {

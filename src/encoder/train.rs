@@ -17,7 +17,8 @@ use crate::nn::TrainSettings;
 use crate::nn::checkpoint::{self, Checkpoint};
 use crate::nn::train::{EpochLosses, State, Trainer};
 use crate::reporter::Reporter;
-use crate::results::folder::lock_folder;
+use crate::results::lock::lock_folder;
+use crate::results::names::{BASELINE, TRAIN};
 use crate::ridge::route::duration;
 
 const CHECKPOINT: &str = ".checkpoint.safetensors";
@@ -139,7 +140,7 @@ pub(crate) fn train_prepared(
 fn result(out: &Path, document: &Value) -> Result<Trained> {
     let trained: Trained =
         serde_json::from_value(document["result"].clone()).map_err(|e| Error::Values {
-            place: out.join("train.json").display().to_string(),
+            place: out.join(TRAIN).display().to_string(),
             problem: format!("is damaged: {e}"),
             hint: "remove the training's folder and start again".into(),
         })?;
@@ -203,7 +204,7 @@ impl<'a> Session<'a> {
         session.write_train_json(None)?;
         prepared.tokenizer.save(&job.out.join("tokenizer.json"))?;
         let baseline = json!({ "unigram_loss": corpus.unigram_loss });
-        write_json(&job.out.join("baseline.json"), &baseline)?;
+        write_json(&job.out.join(BASELINE), &baseline)?;
         reporter.note(&format!(
             "{} windows an epoch from {} pieces; {} pieces to guess in validation, unigram \
              baseline {:.4} nats",
@@ -371,6 +372,6 @@ impl<'a> Session<'a> {
             },
             "n_starts": self.times.n_starts,
         });
-        write_json(&self.job.out.join("train.json"), &document)
+        write_json(&self.job.out.join(TRAIN), &document)
     }
 }

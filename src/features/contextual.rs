@@ -3,13 +3,15 @@
 use candle_core::DType;
 use ndarray::Array2;
 use rayon::prelude::*;
+use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::nn::pretrained::HiddenStates;
 use crate::nn::{Batch, Pieces, WordPieces};
 
 /// Which words a word's vector may come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Context {
     /// Words before and after it.
     Both,
@@ -35,7 +37,7 @@ impl Context {
 /// | `context` | both | what a word's vector comes from | both, past |
 /// | `window` | both: the model's longest, at most 512; past: 64 | pieces of a window, special tokens included | 3 to the model's longest |
 /// | `stride` | half of what a window holds | pieces between the beginnings of windows; both only | 1 to what a window holds |
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct ContextSettings {
     /// Hidden state.
     pub layer: Option<usize>,
@@ -104,6 +106,19 @@ impl ContextSettings {
             return Err(wrong("stride", expected, stride));
         }
         Ok(Reading { layer, context: self.context, capacity, stride })
+    }
+}
+
+impl Reading {
+    /// The settings that ask for this reading, none of them left to the model.
+    pub fn settings(&self) -> ContextSettings {
+        let Self { layer, context, capacity, stride } = *self;
+        ContextSettings {
+            layer: Some(layer),
+            context,
+            window: Some(capacity + AROUND),
+            stride: (context == Context::Both).then_some(stride),
+        }
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Words that are listed by name in a [`Coverage`].
 pub const N_OOV_WORDS_LISTED: usize = 50;
 
 /// Which share of the words a feature space has no row for (out of vocabulary, oov).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {
     /// Words of all stories, repetitions included.
     pub n_words: usize,

@@ -105,6 +105,49 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
     Ok(Box::new(buffered))
 }
 
+/// A file of at most `max_bytes`, and no folder, pipe or device: opening one could wait for ever.
+/// # Errors
+/// `Error::Read`; `Error::Values`.
+pub fn check_regular(path: &Path, max_bytes: u64) -> Result<()> {
+    let about =
+        std::fs::metadata(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let kind = about.file_type();
+    let problem = if kind.is_dir() {
+        "expected a file, got a folder".to_owned()
+    } else if !kind.is_file() {
+        "expected a regular file, got a pipe or a device".to_owned()
+    } else if about.len() > max_bytes {
+        format!("expected at most {} MiB, got {}", max_bytes >> 20, about.len() >> 20)
+    } else {
+        return Ok(());
+    };
+    Err(Error::Values {
+        place: path.display().to_string(),
+        problem,
+        hint: "check that this is the file that is meant".into(),
+    })
+}
+
+/// The text of a regular file of at most `max_bytes`.
+/// # Errors
+/// As [`check_regular`]; `Error::Values` for what is no UTF-8.
+pub fn read_small_text(path: &Path, max_bytes: u64) -> Result<String> {
+    check_regular(path, max_bytes)?;
+    let mut bytes = Vec::new();
+    // Files of /proc have no length.
+    let read = File::open(path).and_then(|file| file.take(max_bytes + 1).read_to_end(&mut bytes));
+    read.map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let bad = |problem: String| Error::Values {
+        place: path.display().to_string(),
+        problem,
+        hint: "check that this is the file that is meant".into(),
+    };
+    if bytes.len() as u64 > max_bytes {
+        return Err(bad(format!("expected at most {} MiB", max_bytes >> 20)));
+    }
+    String::from_utf8(bytes).map_err(|error| bad(format!("expected a text, got {error}")))
+}
+
 /// `a/b.zip/c/d.txt` as (`a/b.zip`, `c/d.txt`), if `a/b.zip` is a file.
 fn split_member(path: &Path) -> Option<(PathBuf, String)> {
     let archive = path.ancestors().skip(1).find(|ancestor| ancestor.is_file())?;

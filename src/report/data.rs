@@ -1,9 +1,14 @@
 //! What a finished run's folder says, as the page needs it. Read by `results`, changed by nobody.
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
-
 use super::ScoreRow;
+pub use super::record::{
+    AlignmentCurve, AlignmentInfo, AlignmentVerdict, ModelInfo, RunInfo, SpaceInfo, SplitNames,
+    SubjectVoxels,
+};
+pub use super::rows::{
+    Comparison, CvPoint, Learning, NoiseCeiling, Overlap, Significance, SplitScores,
+    StoryProperties, SweepEpoch, TrainStep,
+};
 use crate::ridge::edges::AlphaEdges;
 
 /// A finished run.
@@ -110,271 +115,12 @@ pub struct Extremes {
     pub worst: (String, Vec<f32>),
 }
 
-/// The parts of run.json that are shown.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct RunInfo {
-    /// Version of the program.
-    pub version: String,
-    /// Commit it was built from.
-    pub commit: String,
-    /// Device.
-    pub device: String,
-    /// Threads.
-    pub threads: u64,
-    /// Seed of the split.
-    pub seed: u64,
-    /// Stories.
-    pub split: SplitNames,
-    /// Training stories of each fold.
-    pub folds: Vec<Vec<String>>,
-    /// Model folder → solver and why.
-    pub solver: Map<String, Value>,
-    /// Sentences.
-    pub warnings: Vec<String>,
-    /// The alignment check.
-    pub alignment: Option<AlignmentInfo>,
-    /// Settings of the study.
-    pub settings: Map<String, Value>,
-    /// The grid.
-    pub alphas: Vec<f64>,
-    /// TRs trained on.
-    pub n_train_trs: u64,
-    /// TRs tested on.
-    pub n_test_trs: u64,
-    /// Subject → voxels.
-    pub subjects: Map<String, Value>,
-    /// Feature spaces.
-    pub spaces: Vec<SpaceInfo>,
-    /// Models.
-    pub models: Vec<ModelInfo>,
-    /// Subject → what became of its voxels.
-    pub voxels: Map<String, Value>,
-    /// Seconds of each step.
-    pub timings_s: Map<String, Value>,
-    /// Largest resident memory.
-    pub peak_memory_bytes: u64,
-}
+/// Ending of the folders of models with the study's delays.
+pub const LAGGED: &str = "-lagged";
 
-/// Training and test stories.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct SplitNames {
-    /// In the seeded order.
-    pub train: Vec<String>,
-    /// Held out.
-    pub test: Vec<String>,
-}
-
-/// A feature space.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct SpaceInfo {
-    /// Name.
-    pub name: String,
-    /// Kind.
-    pub kind: String,
-    /// Columns without delays.
-    pub n_features: u64,
-    /// Words found and not found.
-    pub coverage: Option<Map<String, Value>>,
-}
-
-/// A model's design.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct ModelInfo {
-    /// Under models/SUBJECT/.
-    pub folder: String,
-    /// In TRs.
-    pub delays: Vec<i64>,
-    /// Columns with delays.
-    pub n_coefs: u64,
-    /// Condition number of the training design.
-    pub condition: Option<f64>,
-}
-
-/// The alignment check.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct AlignmentInfo {
-    /// Space whose features were used.
-    pub space: String,
-    /// Subject → curve.
-    pub subjects: Map<String, Value>,
-    /// Peak and trim.
-    pub verdict: Option<AlignmentVerdict>,
-}
-
-/// The verdict over all subjects.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct AlignmentVerdict {
-    /// Shift of the highest mean, TRs.
-    pub peak: i64,
-    /// Whether it stands out.
-    pub stands_out: bool,
-    /// The trim that mends it.
-    pub better_trim: Option<String>,
-}
-
-/// One subject's alignment curve.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct AlignmentCurve {
-    /// TRs by which BOLD follows the features.
-    pub shifts: Vec<i64>,
-    /// Mean un-lagged CV correlation; null where there is none.
-    pub mean_r: Vec<Option<f64>>,
-}
-
-/// A subject's entry under `voxels` in run.json.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct SubjectVoxels {
-    /// Voxels that never change.
-    pub n_constant: u64,
-    /// Voxels with NaN or infinities.
-    pub n_not_finite: u64,
-    /// In the order of `models`.
-    pub edges: Vec<AlphaEdges>,
-}
-
-/// A row of significance.csv.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[allow(missing_docs)]
-pub struct Significance {
-    pub subject: String,
-    pub space: String,
-    pub lagged: bool,
-    pub n_significant: usize,
-    pub q: f64,
-    pub permutations: u64,
-}
-
-/// A row of comparisons.csv: a − b.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[allow(missing_docs)]
-pub struct Comparison {
-    pub subject: String,
-    pub space_a: String,
-    pub space_b: String,
-    pub diff_mean: f64,
-    pub ci_low: f64,
-    pub ci_high: f64,
-}
-
-/// A row of stability.csv, or with its story of stability_stories.csv.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[allow(missing_docs)]
-pub struct SplitScores {
-    pub subject: String,
-    pub space: String,
-    pub lagged: bool,
-    pub split: u64,
-    #[serde(default)]
-    pub story: String,
-    pub mean: f64,
-    pub median: f64,
-    pub top1: f64,
-    pub top5: f64,
-    pub top1_mean: f64,
-    pub top5_mean: f64,
-}
-
-/// A row of overlap.csv.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[allow(missing_docs)]
-pub struct Overlap {
-    pub subject: String,
-    pub kind: String,
-    pub a: String,
-    pub b: String,
-    pub jaccard: f64,
-    #[serde(default)]
-    pub model: String,
-}
-
-/// A row of learning_curve.csv.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[allow(missing_docs)]
-pub struct Learning {
-    pub subject: String,
-    pub space: String,
-    pub lagged: bool,
-    pub n_stories: usize,
-    pub n_trs: u64,
-    pub mean: f64,
-}
-
-/// A row of noise_ceiling.csv.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[allow(missing_docs)]
-pub struct NoiseCeiling {
-    pub subject: String,
-    pub space: String,
-    pub lagged: bool,
-    pub n_stories: u64,
-    pub n_repeats: u64,
-    pub n_voxels_used: u64,
-    pub ceiling_mean: f64,
-    pub r_mean: f64,
-    pub normalised_mean: f64,
-    pub normalised_median: f64,
-}
-
-/// A row of story_properties.csv.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[allow(missing_docs)]
-pub struct StoryProperties {
-    pub story: String,
-    pub n_trs: u64,
-    pub seconds: f64,
-    pub n_words: u64,
-    pub words_per_s: f64,
-    pub role: String,
-}
-
-/// A row of cv_curve.csv.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[allow(missing_docs)]
-pub struct CvPoint {
-    pub subject: String,
-    pub space: String,
-    pub lagged: bool,
-    pub alpha: f64,
-    pub mean_cv_score: f64,
-    pub n_best: usize,
-}
-
-/// A row of train_log.csv; a loss that was not taken at this step is missing.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[allow(missing_docs)]
-pub struct TrainStep {
-    pub epoch: f64,
-    pub train_loss: Option<f64>,
-    pub val_loss: Option<f64>,
-}
-
-/// A row of sweep.csv: one epoch of one point.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[allow(missing_docs)]
-pub struct SweepEpoch {
-    pub point: String,
-    pub heads: u64,
-    pub layers: u64,
-    pub hidden: u64,
-    pub intermediate: u64,
-    pub p_mlm: f64,
-    pub epoch: f64,
-    pub train_loss: Option<f64>,
-    pub val_loss: Option<f64>,
-    pub best_val_loss: Option<f64>,
-}
-
-/// The folder of a model under models/SUBJECT/.
+/// The folder of a model below models/SUBJECT/, which is also what tables call it.
 pub fn folder(space: &str, lagged: bool) -> String {
-    format!("{space}{}", if lagged { "-lagged" } else { "" })
+    format!("{space}{}", if lagged { LAGGED } else { "" })
 }
 
 /// Higher mean first, no score last.
@@ -450,13 +196,7 @@ impl Results {
     /// What became of a subject's alphas in a model.
     pub fn edges_of(&self, subject: &str, model: &str) -> Option<AlphaEdges> {
         let index = self.run.models.iter().position(|m| m.folder == model)?;
-        self.subject_voxels(subject).edges.get(index).copied()
-    }
-
-    /// What became of a subject's voxels.
-    pub fn subject_voxels(&self, subject: &str) -> SubjectVoxels {
-        let value = self.run.voxels.get(subject).cloned().unwrap_or_default();
-        serde_json::from_value(value).unwrap_or_default()
+        self.run.voxels.get(subject)?.edges.get(index).copied()
     }
 
     /// A row's model as people call it.

@@ -1,10 +1,11 @@
 //! Results as tables, figures and a page: formats, computes nothing.
 
 pub mod answer;
-pub mod csv;
 pub mod data;
 pub mod figures;
 pub mod page;
+pub mod record;
+pub mod rows;
 pub mod sections;
 pub mod table;
 pub mod tables;

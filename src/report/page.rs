@@ -133,19 +133,15 @@ fn facts(results: &Results) -> Vec<Fact> {
         n => format!("{}, … ({} more)", names[..8].join(", "), n - 8),
     };
     let (train, test) = (run.split.train.len(), run.split.test.len());
-    let voxels: Vec<String> = subjects
-        .iter()
-        .map(|s| run.subjects.get(*s).and_then(serde_json::Value::as_u64).unwrap_or(0))
-        .map(|n| count(n as usize))
-        .collect();
+    let voxels: Vec<String> =
+        subjects.iter().map(|s| count(run.subjects.get(s).copied().unwrap_or(0))).collect();
     let is_same = voxels.iter().all(|n| Some(n) == voxels.first());
-    let dead: u64 = subjects
+    let dead = subjects
         .iter()
-        .map(|s| results.subject_voxels(s))
-        .map(|v| v.n_constant + v.n_not_finite)
-        .sum();
-    let dead =
-        if dead == 0 { "none masked".into() } else { format!("{} masked", count(dead as usize)) };
+        .filter_map(|s| run.voxels.get(s))
+        .flat_map(|v| [v.n_constant, v.n_not_finite])
+        .fold(0, usize::saturating_add);
+    let dead = if dead == 0 { "none masked".into() } else { format!("{} masked", count(dead)) };
     let names = |values: &mut dyn Iterator<Item = String>| few(values.collect());
     vec![
         Fact {
@@ -158,8 +154,8 @@ fn facts(results: &Results) -> Vec<Fact> {
             number: count(train + test),
             detail: format!(
                 "{train} to train ({} TRs), {test} to test ({} TRs)",
-                count(run.n_train_trs as usize),
-                count(run.n_test_trs as usize)
+                count(run.n_train_trs),
+                count(run.n_test_trs)
             ),
         },
         Fact {
@@ -232,7 +228,7 @@ fn settings(results: &Results) -> Vec<(String, String)> {
         pairs.push(("alphas".into(), format!("{n} from {first:e} to {last:e}")));
     }
     pairs.push(("seed of the split".into(), run.seed.to_string()));
-    if let Some(total) = run.timings_s.get("total").and_then(serde_json::Value::as_f64) {
+    if let Some(total) = run.timings_s.get("total") {
         pairs.push(("seconds".into(), format!("{total:.1}")));
     }
     pairs.push(("threads".into(), run.threads.to_string()));

@@ -125,6 +125,11 @@ fn score_cells(row: &ScoreRow, most: f64) -> Vec<Cell> {
     cells
 }
 
+/// Mean number of repeats: whole unless stories differ.
+fn repeats(n: f64) -> Cell {
+    if n.fract() == 0.0 { counted(n as usize) } else { decimals(n, 1) }
+}
+
 fn largest_mean<'a>(rows: impl Iterator<Item = &'a ScoreRow>) -> f64 {
     rows.map(|row| row.scores.mean).filter(|m| m.is_finite()).fold(0.0, f64::max)
 }
@@ -255,7 +260,7 @@ pub fn hyper_parameters(drawn: &Drawn<'_>) -> Option<Table> {
                 continue;
             };
             let info = results.run.spaces.iter().find(|s| s.name == row.space);
-            let solver = results.run.solver.get(&name).and_then(|s| s.as_str()).unwrap_or_default();
+            let solver = results.run.solver.get(&name).map_or("", String::as_str);
             let solver_name = solver.split([' ', ':', ',', '(']).next().unwrap_or_default();
             let delays: Vec<String> = model.delays.iter().map(ToString::to_string).collect();
             let edges = results.edges_of(subject, &name).unwrap_or_default();
@@ -265,8 +270,8 @@ pub fn hyper_parameters(drawn: &Drawn<'_>) -> Option<Table> {
                 space(drawn, &row.space),
                 variant(row.lagged),
                 words(&delays.join(" ")),
-                counted(info.map_or(0, |s| s.n_features as usize)),
-                counted(model.n_coefs as usize),
+                counted(info.map_or(0, |s| s.n_features)),
+                counted(model.n_coefs),
                 Cell { text: solver_name.to_owned(), ..words(solver) },
                 Cell { text: magnitude(condition), ..words(&condition.to_string()) },
                 counted(edges.n_low),
@@ -419,7 +424,7 @@ pub fn noise_ceiling(drawn: &Drawn<'_>) -> Option<Table> {
                 space(drawn, &c.space),
                 variant(c.lagged),
                 counted(c.n_stories as usize),
-                counted(c.n_repeats as usize),
+                repeats(c.n_repeats),
                 counted(c.n_voxels_used as usize),
             ];
             let scores = [c.ceiling_mean, c.r_mean, c.normalised_mean, c.normalised_median];

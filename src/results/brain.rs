@@ -3,36 +3,51 @@
 
 use std::path::{Path, PathBuf};
 
+use super::folder::RunFolder;
+use super::names::{
+    BEST_ALPHA, MASK, MASK_GZ, ModelId, Name, P_VALUES, PIXELS, SIGNIFICANT, TEST_CORRELATION,
+};
 use crate::error::{Error, Result};
 use crate::io::nifti::{Mask, write_voxels};
 use crate::io::npy::{self, NpyFile};
 use crate::io::output::{write_bytes, write_or_remove};
 use crate::report::ScoreRow;
-use crate::report::data::{Brain, Place, Results, folder};
-use crate::study_file::Study;
+use crate::report::data::{Brain, Place, Results};
 
 /// Results per voxel that `--nifti` writes.
-const VOXEL_FILES: [&str; 4] = ["test_correlation", "best_alpha", "p_values", "significant"];
+const VOXEL_FILES: [&str; 4] = [TEST_CORRELATION, BEST_ALPHA, P_VALUES, SIGNIFICANT];
+
+/// Files that say where a subject's voxels are, as its study names them.
+#[derive(Debug, Clone, Copy)]
+pub struct PlaceFiles<'a> {
+    /// The subject.
+    pub subject: &'a str,
+    /// What the paths are relative to.
+    pub folder: &'a Path,
+    /// NIfTI image of its voxels.
+    pub mask: Option<&'a Path>,
+    /// Flat map of its voxels.
+    pub pixels: Option<&'a Path>,
+}
 
 /// The mask and the pixels of one subject fit its BOLD.
 /// # Errors
 /// Those of the files; `Error::Shape` for another number of voxels, `Error::Values` for a pixel
 /// that shows none of them.
-pub fn check(study: &Study, subject: usize, n_voxels: usize) -> Result<()> {
-    let (name, files) = (&study.bold[subject].0, &study.bold_files[subject]);
-    if let Some(path) = &files.mask {
-        let mask = Mask::read(&study.path(path))?;
+pub fn check(files: &PlaceFiles<'_>, n_voxels: usize) -> Result<()> {
+    if let Some(path) = files.mask {
+        let mask = Mask::read(&files.folder.join(path))?;
         if mask.n_voxels() != n_voxels {
             return Err(Error::Shape {
-                what: format!("[bold.{name}], mask ({})", path.display()),
+                what: format!("[bold.{}], mask ({})", files.subject, path.display()),
                 expected: format!("{n_voxels} voxels that are not 0, as the BOLD has"),
                 got: mask.n_voxels().to_string(),
                 hint: "give the mask that the BOLD was taken through".into(),
             });
         }
     }
-    if let Some(path) = &files.pixels {
-        read_pixels(&study.path(path), n_voxels)?;
+    if let Some(path) = files.pixels {
+        read_pixels(&files.folder.join(path), n_voxels)?;
     }
     Ok(())
 }
@@ -41,44 +56,44 @@ pub fn check(study: &Study, subject: usize, n_voxels: usize) -> Result<()> {
 /// the report.
 /// # Errors
 /// `Error::Read`, `Error::Write`.
-pub fn keep(study: &Study, out: &Path) -> Result<()> {
-    for ((subject, _), files) in study.bold.iter().zip(&study.bold_files) {
-        let folder = out.join("models").join(subject);
-        for name in ["mask.nii", "mask.nii.gz", "pixels.npy"] {
+pub fn keep<'a>(out: &RunFolder, all: impl Iterator<Item = PlaceFiles<'a>>) -> Result<()> {
+    for files in all {
+        let folder = out.subject(&Name::new(files.subject)?);
+        for name in [MASK, MASK_GZ, PIXELS] {
             write_or_remove(&folder.join(name), None)?;
         }
-        let copy = |path: &PathBuf, name: &str| -> Result<()> {
-            let path = study.path(path);
+        let copy = |path: &Path, name: &str| -> Result<()> {
+            let path = files.folder.join(path);
             let bytes = std::fs::read(&path).map_err(|source| Error::Read { path, source })?;
             write_bytes(&folder.join(name), &bytes)
         };
-        if let Some(path) = &files.mask {
+        if let Some(path) = files.mask {
             let is_packed = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
-            copy(path, if is_packed { "mask.nii.gz" } else { "mask.nii" })?;
+            copy(path, if is_packed { MASK_GZ } else { MASK })?;
         }
-        if let Some(path) = &files.pixels {
-            copy(path, "pixels.npy")?;
+        if let Some(path) = files.pixels {
+            copy(path, PIXELS)?;
         }
     }
     Ok(())
 }
 
 /// The mask kept beside a subject's results.
-fn kept_mask(out: &Path, subject: &str) -> Result<Option<Mask>> {
-    let folder = out.join("models").join(subject);
-    let paths = ["mask.nii.gz", "mask.nii"].map(|name| folder.join(name));
+fn kept_mask(out: &RunFolder, subject: &str) -> Result<Option<Mask>> {
+    let folder = out.subject(&Name::new(subject)?);
+    let paths = [MASK_GZ, MASK].map(|name| folder.join(name));
     paths.iter().find(|path| path.exists()).map(|path| Mask::read(path)).transpose()
 }
 
 /// Where the voxels of each subject are, as far as the folder knows: the flat map if there is one.
 /// # Errors
 /// Those of the files.
-pub fn read(out: &Path, results: &Results) -> Result<Vec<Brain>> {
+pub fn read(out: &RunFolder, results: &Results) -> Result<Vec<Brain>> {
     let mut brains = Vec::new();
     for subject in results.subjects() {
         let of_subject = results.summary.iter().find(|row| row.subject == subject);
         let n_voxels = of_subject.map_or(0, |row| row.scores.n_voxels);
-        let path = out.join("models").join(subject).join("pixels.npy");
+        let path = out.subject(&Name::new(subject)?).join(PIXELS);
         let place = if path.exists() {
             Place::Flat { pixels: read_pixels(&path, n_voxels)? }
         } else if let Some(mask) = kept_mask(out, subject)? {
@@ -136,6 +151,7 @@ fn read_pixels(path: &Path, n_voxels: usize) -> Result<Vec<[u32; 3]>> {
 /// # Errors
 /// `Error::Values` where no subject has a mask; those of the files.
 pub fn write_nifti(out: &Path, results: &Results, to: &Path) -> Result<Vec<PathBuf>> {
+    let out = &RunFolder::at(out);
     let mut written = Vec::new();
     for subject in results.subjects() {
         let Some(mask) = kept_mask(out, subject)? else { continue };
@@ -146,7 +162,7 @@ pub fn write_nifti(out: &Path, results: &Results, to: &Path) -> Result<Vec<PathB
     }
     if written.is_empty() {
         return Err(Error::Values {
-            place: out.display().to_string(),
+            place: out.path().display().to_string(),
             problem: "holds no subject's mask".into(),
             hint: "give mask in [bold.SUBJECT] of STUDY.toml and run the study".into(),
         });
@@ -155,23 +171,23 @@ pub fn write_nifti(out: &Path, results: &Results, to: &Path) -> Result<Vec<PathB
 }
 
 fn write_model(
-    out: &Path,
+    out: &RunFolder,
     row: &ScoreRow,
     mask: &Mask,
     to: &Path,
     written: &mut Vec<PathBuf>,
 ) -> Result<()> {
-    let model = Path::new(&row.subject).join(folder(&row.space, row.lagged));
-    let (from, to) = (out.join("models").join(&model), to.join(&model));
+    let id = ModelId::new(&row.subject, &row.space, row.lagged)?;
+    let (from, to) = (out.model(&id), to.join(id.path()));
     std::fs::create_dir_all(&to).map_err(|source| Error::Write { path: to.clone(), source })?;
     for name in VOXEL_FILES {
-        let path = from.join(format!("{name}.npy"));
+        let path = from.join(name);
         if !path.exists() {
             continue;
         }
         let values = npy::read_array_f64(&path)?;
         let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
-        let path = to.join(format!("{name}.nii.gz"));
+        let path = to.join(name).with_extension("nii.gz");
         write_voxels(&path, mask, &values)?;
         written.push(path);
     }

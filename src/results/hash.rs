@@ -1,53 +1,60 @@
-//! Hashes of input files, and what changed between two runs.
+//! Hashes of files: the one place that reads files for them.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-
-use serde::{Deserialize, Serialize};
+use std::time::UNIX_EPOCH;
 
 use crate::error::{Error, Result};
+pub use crate::report::record::InputHash;
 
-/// One input and its hash.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InputHash {
-    /// As the study names it.
-    pub path: String,
-    /// Bytes.
-    pub n_bytes: u64,
-    /// blake3, hexadecimal: of the whole file up to `WHOLE_BYTES`, of its length, time of change,
-    /// first and last mebibyte above.
-    pub blake3: String,
+/// What of a file is hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// All of it up to 32 MiB; above, its length, its first and its last mebibyte.
+    Ends,
+    /// The same, and above 32 MiB its time of change: BOLD of a study can be 26 GB, which is read
+    /// once only.
+    EndsAndTime,
 }
 
-/// Files up to this size are hashed whole; BOLD of a study can be 26 GB, which is read once only.
 const WHOLE_BYTES: u64 = 32 << 20;
 const SAMPLE_BYTES: usize = 1 << 20;
 
-/// Hashes one file; `label` is what it is called.
+/// Length and blake3 of a file.
 /// # Errors
 /// `Error::Read`.
-pub fn hash_file(path: &Path, label: &str) -> Result<InputHash> {
+pub fn hash(path: &Path, extent: Extent) -> Result<(u64, blake3::Hash)> {
     let fail = |source| Error::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(fail)?;
     let about = file.metadata().map_err(fail)?;
     let n_bytes = about.len();
     let mut hasher = blake3::Hasher::new();
-    if n_bytes <= WHOLE_BYTES {
+    if extent == Extent::Whole || n_bytes <= WHOLE_BYTES {
         hasher.update_reader(&file).map_err(fail)?;
-    } else {
-        let changed =
-            about.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
-        hasher.update(&n_bytes.to_le_bytes());
-        hasher.update(&changed.map_or(0, |t| t.as_nanos()).to_le_bytes());
-        let mut bytes = vec![0; SAMPLE_BYTES];
-        for start in [0, n_bytes - SAMPLE_BYTES as u64] {
-            file.read_exact_at(&mut bytes, start).map_err(fail)?;
-            hasher.update(&bytes);
-        }
+        return Ok((hasher.count(), hasher.finalize()));
     }
-    let blake3 = hasher.finalize().to_hex().to_string();
-    Ok(InputHash { path: label.to_owned(), n_bytes, blake3 })
+    hasher.update(&n_bytes.to_le_bytes());
+    if extent == Extent::EndsAndTime {
+        let changed = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        hasher.update(&changed.map_or(0, |time| time.as_nanos()).to_le_bytes());
+    }
+    let mut bytes = vec![0; SAMPLE_BYTES];
+    for start in [0, n_bytes - SAMPLE_BYTES as u64] {
+        file.read_exact_at(&mut bytes, start).map_err(fail)?;
+        hasher.update(&bytes);
+    }
+    Ok((n_bytes, hasher.finalize()))
+}
+
+/// Hashes one input of a study; `label` is what it is called.
+/// # Errors
+/// `Error::Read`.
+pub fn hash_file(path: &Path, label: &str) -> Result<InputHash> {
+    let (n_bytes, hash) = hash(path, Extent::EndsAndTime)?;
+    Ok(InputHash { path: label.to_owned(), n_bytes, blake3: hash.to_hex().to_string() })
 }
 
 /// Why two runs are not the same, in words.
@@ -65,5 +72,31 @@ pub fn changed_files(old: &[InputHash], new: &[InputHash]) -> Option<String> {
         0 => None,
         n if n <= 3 => Some(format!("changed: {}", names.join(", "))),
         n => Some(format!("changed: {} and {} more files", names[..3].join(", "), n - 3)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_files_are_known_by_their_ends_and_their_time_where_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        let file = File::create(&path).unwrap();
+        file.set_len(WHOLE_BYTES + 5).unwrap();
+        let at = |extent| hash(&path, extent).unwrap();
+        let set_time = |s| {
+            file.set_modified(UNIX_EPOCH + std::time::Duration::from_secs(s)).unwrap();
+            [Extent::Whole, Extent::Ends, Extent::EndsAndTime].map(at)
+        };
+        let (early, late) = (set_time(1), set_time(2));
+        assert_eq!(early[..2], late[..2]);
+        assert_ne!(early[2], late[2]);
+        file.write_all_at(&[1], WHOLE_BYTES / 2).unwrap();
+        assert_ne!(at(Extent::Whole), late[0]);
+        assert_eq!(at(Extent::Ends), late[1]);
+        file.write_all_at(&[1], WHOLE_BYTES + 4).unwrap();
+        assert_ne!(at(Extent::Ends), late[1]);
     }
 }

@@ -2,22 +2,23 @@
 //! known of it beyond its arrays. It is taken away before the first of the files is replaced and
 //! written after the last, so that a marked model is whole.
 
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::names::{
+    BEST_ALPHA, CV_SCORES, DONE, MODEL, SCALARS, STORY_CORRELATION, TEST_CORRELATION, WEIGHTS,
+};
+use super::read_json;
 use crate::error::Result;
 use crate::io::output::{write_json, write_or_remove};
-use crate::results::saved::{MODEL, WEIGHTS};
+use crate::report::record::SubjectVoxels;
 use crate::ridge::Route;
 use crate::ridge::conditioning::Conditioning;
 use crate::ridge::edges::AlphaEdges;
 
-/// The mark's name.
-pub const MARK: &str = ".done.json";
-/// Best alpha, test correlation and p-value of a part's voxels, three rows.
-pub const SCALARS: &str = "scalars.npy";
+/// Largest mark that is read.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// How a model was solved.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,40 +50,34 @@ pub struct ModelFound {
     pub route: RouteTaken,
 }
 
-/// What the tiles of a subject add up to, as run.json has it.
-#[derive(Debug, Clone, Serialize)]
-pub struct SubjectFound {
-    /// Voxels that could not be fitted.
-    pub n_constant: usize,
-    /// Voxels with NaN or infinities.
-    pub n_not_finite: usize,
-    /// Per model: voxels at the ends of the grid.
-    pub edges: Vec<AlphaEdges>,
-    /// Largest rank of the alpha basis.
-    pub basis_rank: usize,
-    /// Largest share of a path outside the alpha basis.
-    pub basis_error: f64,
+impl ModelFound {
+    /// Whether it can be of so many voxels.
+    pub fn fits(&self, n_voxels: usize) -> bool {
+        let AlphaEdges { n_low, n_high, n_plateau } = self.edges;
+        let at_ends = n_low.saturating_add(n_high).saturating_add(n_plateau);
+        let used = n_voxels.checked_sub(self.n_constant);
+        let used = used.and_then(|left| left.checked_sub(self.n_not_finite));
+        used.is_some_and(|used| at_ends <= used)
+    }
 }
 
-impl SubjectFound {
-    /// Of all models of one subject.
-    pub fn of(models: &[ModelFound]) -> Self {
-        Self {
-            n_constant: models.first().map_or(0, |model| model.n_constant),
-            n_not_finite: models.first().map_or(0, |model| model.n_not_finite),
-            edges: models.iter().map(|model| model.edges).collect(),
-            basis_rank: models.iter().map(|model| model.basis_rank).max().unwrap_or(0),
-            basis_error: models.iter().map(|model| model.basis_error).fold(0.0, f64::max),
-        }
+/// What the tiles of a subject's models add up to.
+pub fn subject_voxels(models: &[ModelFound]) -> SubjectVoxels {
+    SubjectVoxels {
+        n_constant: models.first().map_or(0, |model| model.n_constant),
+        n_not_finite: models.first().map_or(0, |model| model.n_not_finite),
+        edges: models.iter().map(|model| model.edges).collect(),
+        basis_rank: models.iter().map(|model| model.basis_rank).max().unwrap_or(0),
+        basis_error: models.iter().map(|model| model.basis_error).fold(0.0, f64::max),
     }
 }
 
 /// Files that a finished model must have; of a shard's part of it with `is_part`.
 pub fn needed(weights: bool, is_part: bool) -> Vec<&'static str> {
-    let mut names = vec!["story_correlation.npy", "cv_scores.npy"];
+    let mut names = vec![STORY_CORRELATION, CV_SCORES];
     match is_part {
         true => names.push(SCALARS),
-        false => names.extend(["test_correlation.npy", "best_alpha.npy"]),
+        false => names.extend([TEST_CORRELATION, BEST_ALPHA]),
     }
     names.extend(weights.then_some(WEIGHTS));
     names.extend((weights && !is_part).then_some(MODEL));
@@ -90,34 +85,25 @@ pub fn needed(weights: bool, is_part: bool) -> Vec<&'static str> {
 }
 
 /// What an earlier run left of the model in `folder`, if that is still right: of the same
-/// fingerprint, and all `needed` files are there.
+/// fingerprint and so many voxels, and all `needed` files are there.
 pub fn finished<'a>(
     folder: &Path,
     wanted: &str,
+    n_voxels: usize,
     mut needed: impl Iterator<Item = &'a str>,
 ) -> Option<ModelFound> {
-    let found: ModelFound =
-        serde_json::from_str(&fs::read_to_string(folder.join(MARK)).ok()?).ok()?;
+    let found: ModelFound = read_json(&folder.join(DONE), MAX_BYTES).ok()?;
     let is_whole = needed.all(|name| folder.join(name).is_file());
-    (found.fingerprint == wanted && is_whole).then_some(found)
+    (found.fingerprint == wanted && found.fits(n_voxels) && is_whole).then_some(found)
 }
-
-/// `(n_bands, n_voxels)` weight of each band's ‖w‖².
-pub const BAND_ALPHAS: &str = "band_alphas.npy";
-/// `(n_bands, n_voxels)` parts of the test correlation.
-pub const BAND_CORRELATION: &str = "band_correlation.npy";
-/// `(n_bands, n_voxels)` parts of the centred test R².
-pub const BAND_R2: &str = "band_r2.npy";
-/// `(1, n_voxels)` test R².
-pub const TEST_R2: &str = "test_r2.npy";
 
 /// Marks a model whose files all have their names.
 pub fn mark(folder: &Path, found: &ModelFound) -> Result<()> {
-    write_json(&folder.join(MARK), found)
+    write_json(&folder.join(DONE), found)
 }
 
 /// The model's files are about to be replaced: what says that they are whole goes first.
 pub fn unmark(folder: &Path) -> Result<()> {
-    write_or_remove(&folder.join(MARK), None)?;
+    write_or_remove(&folder.join(DONE), None)?;
     write_or_remove(&folder.join(MODEL), None)
 }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::folder::RunFolder;
 use super::load;
+use super::names::REPORT;
 use crate::error::{Error, Result};
 use crate::io::output::write_bytes;
 use crate::report::data::Results;
@@ -34,7 +36,7 @@ pub struct Written {
 pub fn write_page(out: &Path) -> Result<(Written, Results)> {
     let results = load(out)?;
     let text = page(&results)?;
-    let report = out.join("report.html");
+    let report = RunFolder::at(out).file(REPORT);
     write_bytes(&report, text.as_bytes())?;
     let titles = sections(&results).iter().map(|s| s.title.to_owned()).collect();
     let written = Written { report, n_bytes: text.len(), sections: titles, ..Written::default() };

@@ -1,21 +1,22 @@
 //! A saved model: weights.safetensors, and model.json with everything else that a prediction needs.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::design::zscore::Scaling;
+use super::hash::{Extent, hash};
+use super::names::{MODEL, ModelId, Name, WEIGHTS, check_story};
+use super::{broken, read_json};
+use crate::design::delays::check_delays;
+use crate::design::trim::Trim;
+use crate::design::zscore::{Scaling, ZScoreMode};
 use crate::error::{Error, Result};
 
-/// What a saved model needs beside its weights to predict.
-pub const MODEL: &str = "model.json";
-/// The weights: tensors `weights` `(n_coefs, n_voxels)` and `intercept` `(1, n_voxels)`, f32.
-pub const WEIGHTS: &str = "weights.safetensors";
 /// The `schema` of model.json.
 pub const SCHEMA: &str = "voxelcast.model/1";
+/// Largest model.json that is read: a vocabulary and statistics of every column.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// model.json.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,9 +26,9 @@ pub struct SavedModel {
     /// Of the program that wrote it.
     pub version: String,
     /// Whose BOLD.
-    pub subject: String,
+    pub subject: Name,
     /// Name of the space.
-    pub space: String,
+    pub space: Name,
     /// With the study's delays, or with delay 0 alone.
     pub lagged: bool,
     /// In TRs; rows of the weights are delay-major.
@@ -62,7 +63,7 @@ pub struct SavedModel {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SavedPart {
     /// Its name in the study.
-    pub name: String,
+    pub name: Name,
     /// Columns before delays.
     pub n_features: usize,
     /// What makes a word's row.
@@ -104,12 +105,71 @@ pub struct SavedVectors {
     /// Its bytes.
     pub n_bytes: u64,
     /// blake3, hexadecimal: of the whole file up to 32 MiB; of its length, its first and its last
-    /// mebibyte above.
+    /// mebibyte above. Unlike the hashes of run.json it does not count the time of change: a copy is the same file.
     pub blake3: String,
 }
 
-const WHOLE_BYTES: u64 = 32 << 20;
-const SAMPLE_BYTES: usize = 1 << 20;
+/// Limits of what a model may say; those of STUDY.toml where it has one.
+const MAX_DELAY_TRS: u64 = 1000;
+const MAX_TR_S: f64 = 3600.0;
+const MAX_FIRST_TR_S: f64 = 1e6;
+const MAX_STORY_TRS: usize = 1_000_000;
+
+impl SavedModel {
+    /// Which model it is.
+    /// # Errors
+    /// Never for names that were checked.
+    pub fn id(&self) -> Result<ModelId> {
+        Ok(ModelId::new(self.subject.as_str(), self.space.as_str(), self.lagged)?)
+    }
+
+    /// What cannot be about it.
+    fn check(&self) -> Result<(), String> {
+        if self.schema != SCHEMA {
+            return Err(format!("expected {SCHEMA}, got {:?}", self.schema));
+        }
+        let n_features: usize =
+            self.parts.iter().map(|part| part.n_features).fold(0, usize::saturating_add);
+        let n_coefs = n_features.saturating_mul(self.delays.len());
+        if n_coefs != self.n_coefs || n_coefs == 0 {
+            return Err(format!("expected {n_coefs} weights per voxel, got {}", self.n_coefs));
+        }
+        check_delays(&self.delays).map_err(|error| error.to_string())?;
+        if let Some(far) = self.delays.iter().find(|delay| delay.unsigned_abs() > MAX_DELAY_TRS) {
+            return Err(format!("expected delays of at most {MAX_DELAY_TRS} TRs, got {far}"));
+        }
+        let within = |name: &str, x: f64, is_right: bool, range: &str| match is_right {
+            true => Ok(()),
+            false => Err(format!("{name}: expected {range}, got {x}")),
+        };
+        let tr_s = self.tr_s;
+        within("tr_s", tr_s, tr_s > 0.0 && tr_s <= MAX_TR_S, "more than 0 and at most 3600 s")?;
+        let first = self.first_tr_s;
+        within("first_tr_s", first, first.abs() <= MAX_FIRST_TR_S, "at most 1e6 s from 0")?;
+        let cutoff = self.cutoff_mult;
+        within("cutoff_mult", cutoff, cutoff > 0.0 && cutoff.is_finite(), "a number > 0")?;
+        if !(1..=100).contains(&self.lanczos_window) {
+            return Err(format!("lanczos_window: expected 1 to 100, got {}", self.lanczos_window));
+        }
+        if !matches!(self.time.as_str(), "mid" | "onset") {
+            return Err(format!("time: expected mid or onset, got {:?}", self.time));
+        }
+        let trim = self.trim.parse::<Trim>().map_err(|error| error.to_string())?;
+        if trim.n_cut() > MAX_STORY_TRS {
+            return Err(format!("trim: expected at most {MAX_STORY_TRS} TRs, got {trim}"));
+        }
+        self.zscore.parse::<ZScoreMode>().map_err(|error| error.to_string())?;
+        for (story, &n_trs) in &self.story_trs {
+            check_story(story)?;
+            if n_trs > MAX_STORY_TRS {
+                return Err(format!(
+                    "story {story:?}: expected at most {MAX_STORY_TRS} TRs, got {n_trs}"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
 
 impl SavedVectors {
     /// Of a file as it is now; `folder` is that of the model.
@@ -143,25 +203,11 @@ impl SavedVectors {
     }
 }
 
-/// Length and hash of a file of vectors, or of the archive that it is in. Unlike the hashes of
-/// run.json it does not look at the time of change: a copy is the same file.
+/// Length and hash of a file of vectors, or of the archive that it is in.
 fn hash_vectors(path: &Path) -> Result<(u64, String)> {
     let on_disk = path.ancestors().find(|file| file.is_file()).unwrap_or(path);
-    let fail = |source| Error::Read { path: path.to_owned(), source };
-    let file = File::open(on_disk).map_err(fail)?;
-    let n_bytes = file.metadata().map_err(fail)?.len();
-    let mut hasher = blake3::Hasher::new();
-    if n_bytes <= WHOLE_BYTES {
-        hasher.update_reader(&file).map_err(fail)?;
-    } else {
-        hasher.update(&n_bytes.to_le_bytes());
-        let mut bytes = vec![0; SAMPLE_BYTES];
-        for start in [0, n_bytes - SAMPLE_BYTES as u64] {
-            file.read_exact_at(&mut bytes, start).map_err(fail)?;
-            hasher.update(&bytes);
-        }
-    }
-    Ok((n_bytes, hasher.finalize().to_hex().to_string()))
+    let (n_bytes, hash) = hash(on_disk, Extent::Ends)?;
+    Ok((n_bytes, hash.to_hex().to_string()))
 }
 
 /// The way from a folder to a file, both made absolute; the file's own path where there is none.
@@ -197,27 +243,14 @@ pub fn read(folder: &Path) -> Result<SavedModel> {
                     .into(),
         });
     }
-    let text =
-        fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-    let broken = |problem: String| Error::Values {
-        place: path.display().to_string(),
-        problem,
-        hint: "the file is damaged or of another version: run the study again".into(),
-    };
-    let saved: SavedModel =
-        serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
-    let n_features: usize =
-        saved.parts.iter().map(|part| part.n_features).fold(0, usize::saturating_add);
-    let n_coefs = n_features.saturating_mul(saved.delays.len());
-    if saved.schema != SCHEMA || n_coefs != saved.n_coefs {
-        let (schema, n) = (&saved.schema, saved.n_coefs);
-        return Err(broken(format!("expected {SCHEMA} and {n_coefs} weights, got {schema}, {n}")));
-    }
+    let saved: SavedModel = read_json(&path, MAX_BYTES)?;
+    saved.check().map_err(|problem| broken(&path, problem))?;
     Ok(saved)
 }
-
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, File};
+
     use super::*;
 
     #[test]
@@ -234,7 +267,7 @@ mod tests {
     fn vectors_are_known_by_what_they_hold_and_not_by_their_age() {
         let folder = tempfile::tempdir().unwrap();
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
-        let big = vec![7u8; (WHOLE_BYTES + 3) as usize];
+        let big = vec![7u8; (32 << 20) + 3];
         for bytes in [&b"the 1 2"[..], &big] {
             fs::write(&a, bytes).unwrap();
             let saved = SavedVectors::of(&a, folder.path()).unwrap();

@@ -13,6 +13,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Gamma};
 use rayon::prelude::*;
+use serde::Serialize;
 
 use super::conditioning::Conditioning;
 use super::gram::{FoldMoments, center, mirror};
@@ -28,7 +29,7 @@ use crate::product::packed::Packed;
 /// | `n_iter` | 100 | points | ≥ 1 |
 /// | `concentration` | [0.1, 1.0] | of the Dirichlet distributions, taken in turn | > 0 |
 /// | `seed` | 214 | of the samples | |
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BandSampling {
     /// Points.
     pub n_iter: usize,

@@ -13,7 +13,8 @@ use crate::product::packed::Layout;
 pub const SHARED_EIGEN: usize = 1500;
 
 /// What the user asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Solver {
     /// By cost and memory.
     #[default]

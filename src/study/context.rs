@@ -22,7 +22,8 @@ use crate::error::Result;
 use crate::nn::TrainSettings;
 use crate::reporter::Reporter;
 use crate::resources::{Resources, peak_bytes};
-use crate::results::folder::check_place;
+use crate::results::RunFolder;
+use crate::results::earlier::check_place;
 use crate::study_file::Study;
 use crate::warning::Warning;
 
@@ -130,7 +131,7 @@ impl<'a> OpenStudy<'a> {
             candle_core::Device::Cpu
         };
         Ok(Language {
-            cache: options.out.join(".cache"),
+            cache: RunFolder::at(&options.out).cache(),
             encoder: study.encoder(),
             device,
             is_plan: options.dry_run,

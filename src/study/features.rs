@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use serde::Serialize;
 
 use super::split::Split;
 use crate::design::lanczos::Lanczos;
@@ -15,12 +14,14 @@ use crate::design::trim::Trim;
 use crate::design::zscore::{ColumnStats, ZScore, ZScoreMode, zscore};
 use crate::error::{Error, Result};
 use crate::features::bow::Vocabulary;
+use crate::features::contextual::Reading;
 use crate::features::coverage::{Coverage, CoverageCounts};
 use crate::features::static_vectors::{VectorFormat, candidates, embed, wanted_words};
 use crate::features::word_rate::word_rate;
 use crate::io::{npy, word_vectors};
 use crate::matrix::{Rows, SPARSE_MAX_DENSITY, StoryDesign};
-use crate::results::folder::wait_for_turn;
+use crate::results::lock::wait_for_turn;
+use crate::results::names::TURN;
 use crate::stimuli::Story;
 use crate::study::language::{LanguageWork, model_folder, stored_vectors};
 use crate::study_file::{LanguageSpace, ModelSource, SpaceKind, Study, WordTime};
@@ -38,6 +39,8 @@ pub struct WordSpace {
     pub names: Option<Vec<String>>,
     /// Folder of the encoder that was made for the training stories.
     pub encoder: Option<PathBuf>,
+    /// How a language model read the stories.
+    pub reading: Option<Reading>,
 }
 
 /// A row a word heard, for every story, can be larger than everything else: static vectors are
@@ -95,20 +98,6 @@ impl WordSpace {
     }
 }
 
-/// What a report says of a space.
-#[derive(Debug, Clone, Serialize)]
-pub struct SpaceInfo {
-    /// Its name.
-    pub name: String,
-    /// Its kind.
-    pub kind: &'static str,
-    /// Columns before delays.
-    pub n_features: usize,
-    /// Share of words without a vector, and the most frequent ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub coverage: Option<Coverage>,
-}
-
 /// Word rows of a space that is not a combination; `None` for one.
 ///
 /// `train`: indices of the training stories, the only ones a vocabulary or an encoder sees.
@@ -147,6 +136,7 @@ pub fn rate_space(stories: &[Story]) -> WordSpace {
         coverage: None,
         names: None,
         encoder: None,
+        reading: None,
     }
 }
 
@@ -163,6 +153,7 @@ pub fn vocabulary_space(vocabulary: &Vocabulary, stories: &[Story]) -> WordSpace
         coverage: Some(counts.coverage()),
         names: Some(vocabulary.names().to_vec()),
         encoder: None,
+        reading: None,
     }
 }
 
@@ -175,19 +166,20 @@ fn language_space(
 ) -> Result<WordSpace> {
     let is_ours = !matches!(space.model, ModelSource::Folder(_));
     if let (true, true, Some(settings)) = (is_ours, work.is_plan, work.encoder) {
-        space.reading.for_model(settings.layers, settings.max_length)?;
+        let reading = space.reading.for_model(settings.layers, settings.max_length)?;
         return Ok(WordSpace {
             n_features: settings.hidden,
             rows: RowSource::Files(Vec::new()),
             coverage: None,
             names: None,
             encoder: None,
+            reading: Some(reading),
         });
     }
     // Shards of a study share the cache: one trains or computes, the others find what it left.
     let _turn = match work.is_plan {
         true => None,
-        false => Some(wait_for_turn(work.cache, ".turn", work.reporter, work.cancel)?),
+        false => Some(wait_for_turn(work.cache, TURN, work.reporter, work.cancel)?),
     };
     let model = model_folder(&space.model, folder, stories, train, work)?;
     let stored = stored_vectors(&model, &space.reading, stories, work)?;
@@ -197,6 +189,7 @@ fn language_space(
         coverage: Some(stored.coverage),
         names: None,
         encoder: is_ours.then_some(model),
+        reading: Some(stored.reading),
     })
 }
 
@@ -229,6 +222,7 @@ pub fn vector_space(path: &Path, format: VectorFormat, stories: &[Story]) -> Res
         coverage: Some(coverage),
         names: None,
         encoder: None,
+        reading: None,
     })
 }
 

@@ -17,8 +17,9 @@ use crate::error::Result;
 use crate::io::matrix_file::MatrixFile;
 use crate::nn::TrainSettings;
 use crate::results::hash::{InputHash, hash_file};
+use crate::ridge::BandSampling;
 use crate::stimuli::Story;
-use crate::study_file::{BoldFiles, ModelSource, SpaceKind, Statistics, Study};
+use crate::study_file::{BoldFiles, ModelSource, SpaceKind, Statistics, Study, settings_of_rows};
 
 /// Hashes of everything the study reads, by what depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,8 +145,8 @@ pub fn model_fingerprint(
         folder: PathBuf::new(),
         stories: PathBuf::new(),
         respdict: None,
-        bold: Vec::new(),
-        repeats: Vec::new(),
+        bold: vec![(String::new(), String::new())],
+        repeats: vec![None],
         bold_files: vec![BoldFiles {
             dataset: study.bold_files[subject].dataset.clone(),
             mask: None,
@@ -153,6 +154,7 @@ pub fn model_fingerprint(
         }],
         variants: vec![model.variant],
         encoder: TrainSettings::default(),
+        bands: BandSampling::default(),
         spaces: Vec::new(),
         alignment_check: false,
         statistics: Statistics { resamples: 0, ..study.statistics.clone() },
@@ -172,26 +174,15 @@ pub fn model_fingerprint(
     add(settings_text(&plain));
     add(format!("{names:?} {trs:?} {split:?} {extra:?} {:?} {}", model.delays, model.route));
     if let Some(bands) = &model.bands {
-        add(format!("{:?} {:?}", bands.sampling, bands.kept));
+        add(json(&(&bands.sampling, &bands.kept)));
     }
     for &part in &parts {
-        add(match &study.spaces[part].kind {
-            // Where vectors are is nothing to a model, what they are is.
-            SpaceKind::Word2Vec(_) | SpaceKind::Glove(_) => {
-                study.spaces[part].kind.label().to_owned()
-            }
-            SpaceKind::Bert(space) | SpaceKind::Encoder(space) => {
-                let settings = match &space.model {
-                    ModelSource::Folder(_) => None,
-                    source => {
-                        let encoder = TrainSettings { tokenizer: None, ..study.encoder() };
-                        Some((source.clone(), encoder))
-                    }
-                };
-                format!("{} {:?} {settings:?}", study.spaces[part].kind.label(), space.reading)
-            }
-            kind => format!("{kind:?}"),
-        });
+        add(json(&settings_of_rows(study, part)));
+        if let SpaceKind::Encoder(space) = &study.spaces[part].kind
+            && !matches!(space.model, ModelSource::Folder(_))
+        {
+            add(json(&TrainSettings { tokenizer: None, ..study.encoder() }));
+        }
         hashes.spaces[part].iter().for_each(|hash| add(hash.blake3.clone()));
     }
     hashes.words.iter().chain(&hashes.bold[subject]).for_each(|hash| add(hash.blake3.clone()));
@@ -224,10 +215,13 @@ impl Stamps {
     }
 }
 
-/// The settings as text, without the folder they were read from.
+/// The settings as text: what run.json says of the study, before models' own values are filled in.
 pub fn settings_text(study: &Study) -> String {
-    let plain = Study { folder: PathBuf::new(), ..study.clone() };
-    format!("{} {plain:?}", env!("CARGO_PKG_VERSION"))
+    format!("{} {}", env!("CARGO_PKG_VERSION"), json(study))
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("settings are numbers, texts and lists of them")
 }
 
 /// One hash over settings and inputs.

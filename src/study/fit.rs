@@ -18,7 +18,9 @@ use super::stability::{OwnFit, stability_fits};
 use crate::backend::device::Device;
 use crate::backend::{OtherFits, Problem, n_workers};
 use crate::error::{Error, Result};
-use crate::results::mark::{self, ModelFound, RouteTaken, SubjectFound};
+use crate::report::record::SubjectVoxels;
+use crate::results::mark::{self, ModelFound, RouteTaken, subject_voxels};
+use crate::results::{Name, RunFolder};
 use crate::ridge::conditioning::Conditioning;
 use crate::solve::tiles::{StageSeconds, TileRun, run_tiles, tile_width};
 use crate::warning::Warning;
@@ -108,10 +110,10 @@ impl<'a> SubjectFitter<'a> {
         &mut self,
         index: usize,
         clock: &mut StepClock<'_>,
-    ) -> Result<(SubjectFound, Vec<Warning>)> {
+    ) -> Result<(SubjectVoxels, Vec<Warning>)> {
         let subject = &self.context.inputs.subjects[index];
         let done = self.fit(index, clock)?;
-        let found = SubjectFound::of(&done);
+        let found = subject_voxels(&done);
         let mut warnings = self.take_routes(&done);
         let more = self.doubts(subject, &found);
         more.iter().for_each(|warning| self.context.session.reporter.warn(warning));
@@ -127,7 +129,8 @@ impl<'a> SubjectFitter<'a> {
         let StudyContext { study, options, inputs, session, plan, .. } = self.context;
         let (mode, reporter) = (self.mode, session.reporter);
         let subject = &inputs.subjects[index];
-        let models = options.out.join("models").join(&subject.name);
+        let models = RunFolder::at(&options.out).subject(&Name::new(&subject.name)?);
+        let n_voxels = mode.voxels(index, subject).len();
         let all = &plan.models;
         let fingerprints = self.fingerprints(index);
         let needed = mark::needed(study.weights, mode.is_part());
@@ -136,7 +139,7 @@ impl<'a> SubjectFitter<'a> {
             pairs.map(|(model, hash)| {
                 let own = model.band_files().map(|(name, _)| name);
                 let needed = needed.iter().copied().chain(own);
-                mark::finished(&models.join(model.folder()), hash, needed)
+                mark::finished(&models.join(model.folder()), hash, n_voxels, needed)
             })
         };
         let done: Vec<Option<ModelFound>> = finished().collect();
@@ -204,7 +207,8 @@ impl<'a> SubjectFitter<'a> {
         }
         let sizes = self.sizes(0..subject.n_voxels);
         // Tiles of a merge that was cut, or of a run: copied again.
-        let unfinished = options.out.join(".partial").join(&subject.name);
+        let run = RunFolder::at(&options.out);
+        let unfinished = run.partial_subject(&Name::new(&subject.name)?);
         if unfinished.is_dir() {
             fs::remove_dir_all(&unfinished)
                 .map_err(|source| Error::Write { path: unfinished, source })?;
@@ -355,7 +359,7 @@ impl<'a> SubjectFitter<'a> {
     }
 
     /// Voxels that are dead, alphas at the ends of the grid.
-    fn doubts(&self, subject: &Subject, found: &SubjectFound) -> Vec<Warning> {
+    fn doubts(&self, subject: &Subject, found: &SubjectVoxels) -> Vec<Warning> {
         let used = subject.n_voxels - found.n_constant - found.n_not_finite;
         let mut doubts = Vec::new();
         if used < subject.n_voxels {

@@ -92,8 +92,8 @@ pub fn read_inputs(study: &Study) -> Result<Inputs> {
         Ok(subject)
     };
     let subjects: Vec<Subject> = (0..study.bold.len()).map(open).collect::<Result<_>>()?;
-    for (at, subject) in subjects.iter().enumerate() {
-        brain::check(study, at, subject.n_voxels)?;
+    for (subject, files) in subjects.iter().zip(study.place_files()) {
+        brain::check(&files, subject.n_voxels)?;
     }
     Ok(Inputs { stories, subjects, warnings })
 }

@@ -16,6 +16,8 @@ use crate::io::output::write_bytes;
 use crate::nn::pretrained::{open, shape};
 use crate::nn::{TrainSettings, WordPieces};
 use crate::reporter::Reporter;
+use crate::results::hash::{Extent, hash};
+use crate::results::names::{BASELINE, TRAIN, TRAIN_LOG};
 use crate::stimuli::Story;
 use crate::study_file::{Epoch, ModelSource, SpaceKind, Study};
 
@@ -43,6 +45,8 @@ pub struct StoredVectors {
     pub files: Vec<PathBuf>,
     /// Words with pieces that the tokenizer does not know.
     pub coverage: Coverage,
+    /// How they were read.
+    pub reading: Reading,
 }
 
 /// The checkpoint folder of a language model; trained on the stories `train` if it must be.
@@ -117,14 +121,8 @@ pub fn check_models(study: &Study) -> Result<()> {
 /// # Errors
 /// `Error::Read`, `Error::Write`.
 pub fn publish_model(from: &Path, to: &Path) -> Result<()> {
-    const FILES: [&str; 6] = [
-        "config.json",
-        "model.safetensors",
-        "tokenizer.json",
-        "train_log.csv",
-        "baseline.json",
-        "train.json",
-    ];
+    const FILES: [&str; 6] =
+        ["config.json", "model.safetensors", "tokenizer.json", TRAIN_LOG, BASELINE, TRAIN];
     std::fs::create_dir_all(to).map_err(|source| Error::Write { path: to.to_owned(), source })?;
     for path in FILES.map(|name| from.join(name)).iter().filter(|path| path.is_file()) {
         let bytes =
@@ -164,7 +162,7 @@ pub fn stored_vectors(
             .map_err(|source| Error::Write { path: words_folder.clone(), source })?;
         compute_missing(folder, &tokenizer, &reading, stories, &files, work)?;
     }
-    Ok(StoredVectors { width: shape.width, files, coverage: counts.coverage() })
+    Ok(StoredVectors { width: shape.width, files, coverage: counts.coverage(), reading })
 }
 
 fn compute_missing(
@@ -225,11 +223,9 @@ fn model_hash(folder: &Path) -> Result<blake3::Hash> {
         if !path.is_file() {
             continue;
         }
-        let fail = |source| Error::Read { path: path.clone(), source };
-        let mut own = blake3::Hasher::new();
-        own.update_reader(std::fs::File::open(&path).map_err(fail)?).map_err(fail)?;
+        let (_, own) = hash(&path, Extent::Whole)?;
         hasher.update(name.as_bytes());
-        hasher.update(own.finalize().as_bytes());
+        hasher.update(own.as_bytes());
     }
     Ok(hasher.finalize())
 }

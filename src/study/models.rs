@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::results::mark::{BAND_ALPHAS, BAND_CORRELATION, BAND_R2, TEST_R2};
+use crate::results::ModelId;
+use crate::results::names::{BAND_ALPHAS, BAND_CORRELATION, BAND_R2, TEST_R2, model_folder};
 use crate::ridge::route::Sizes;
 use crate::ridge::{BandSampling, BandSpec, Route};
 use crate::study_file::{Columns, ModelVariant, SpaceKind, Study};
@@ -122,12 +123,16 @@ impl ModelPlan {
         files.iter().map(move |&(name, rows)| (name, if rows == 0 { n_bands } else { rows }))
     }
 
-    /// The folder under models/SUBJECT/.
+    /// The model of one subject.
+    /// # Errors
+    /// Never for names that a study was read with.
+    pub fn id(&self, subject: &str) -> Result<ModelId> {
+        Ok(ModelId::new(subject, &self.name, self.is_lagged())?)
+    }
+
+    /// The folder under models/SUBJECT/, which is also what tables call it.
     pub fn folder(&self) -> String {
-        match self.variant {
-            ModelVariant::Lagged => format!("{}-lagged", self.name),
-            ModelVariant::Plain => self.name.clone(),
-        }
+        model_folder(&self.name, self.is_lagged())
     }
 
     /// The column `lagged` of the tables.

@@ -7,6 +7,7 @@ use super::models::ModelPlan;
 use crate::design::zscore::ZScore;
 use crate::error::Result;
 use crate::results::saved::{SCHEMA, SavedFeatures, SavedModel, SavedPart, SavedVectors};
+use crate::results::{Name, RunFolder};
 use crate::study_file::{SpaceKind, Study};
 
 /// model.json of one subject's model.
@@ -18,7 +19,8 @@ pub fn saved_model(
     model: &ModelPlan,
 ) -> Result<SavedModel> {
     let StudyContext { study, split, words, options, inputs, .. } = context;
-    let folder = options.out.join("models").join(&subject.name).join(model.folder());
+    let id = model.id(&subject.name)?;
+    let folder = RunFolder::at(&options.out).model(&id);
     let own = match &study.spaces[model.design].kind {
         SpaceKind::Combine(parts) => parts.clone(),
         _ => vec![model.design],
@@ -27,7 +29,7 @@ pub fn saved_model(
         let Some(space) = &words[index] else { return Ok(None) };
         let trs = &subject.n_feature_trs;
         Ok(Some(SavedPart {
-            name: study.spaces[index].name.clone(),
+            name: Name::new(&study.spaces[index].name)?,
             n_features: space.n_features,
             features: features(study, &study.spaces[index].kind, space, &folder)?,
             scaling: match scaling(study, &inputs.stories, space, split, trs)? {
@@ -41,8 +43,8 @@ pub fn saved_model(
     Ok(SavedModel {
         schema: SCHEMA.into(),
         version: env!("CARGO_PKG_VERSION").into(),
-        subject: subject.name.clone(),
-        space: model.name.clone(),
+        subject: id.subject().clone(),
+        space: id.space().clone(),
         lagged: model.is_lagged(),
         delays: model.delays.clone(),
         delays_cross_stories: study.delays_cross_stories,

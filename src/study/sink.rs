@@ -21,8 +21,14 @@ use crate::error::{Error, Result};
 use crate::io::npy::{self, NpyColumnsWriter, NpyFile};
 use crate::io::output::{write_json, write_or_remove};
 use crate::io::safetensors::ColumnsWriter;
-use crate::results::mark::{self, ModelFound, RouteTaken, SCALARS};
-use crate::results::saved::{MODEL, SavedModel, WEIGHTS};
+use crate::results::mark::{self, ModelFound, RouteTaken};
+use crate::results::names::{
+    BEST_ALPHA as BEST_ALPHA_FILE, CV_SCORES, JOURNAL, LEARNING_CORRELATION, MODEL, Name, P_VALUES,
+    SCALARS, SIGNIFICANT, STABILITY_CORRELATION, STORY_CORRELATION,
+    TEST_CORRELATION as TEST_CORRELATION_FILE, TILES_OF, WEIGHTS,
+};
+use crate::results::saved::SavedModel;
+use crate::results::{RunFolder, read_json};
 use crate::ridge::edges::AlphaEdges;
 use crate::scoring::significance::{fdr_threshold, p_value, significant};
 use crate::solve::tiles::{SolvedTile, TileSink, tiles};
@@ -131,12 +137,8 @@ pub struct Sizes<'a> {
     pub n_learning_rows: usize,
 }
 
-/// Whose tiles a folder of unfinished work holds: fingerprints by model.
-const MODELS: &str = "models.json";
-/// File of the random splits' scores, and of the learning curve's.
-pub const STABILITY: &str = "stability_correlation.npy";
-/// See [`STABILITY`].
-pub const LEARNING: &str = "learning_correlation.npy";
+/// Largest list of fingerprints that is read.
+const MAX_BYTES: u64 = 16 << 20;
 
 impl SubjectSink {
     /// Opens the files of a subject, those of an unfinished run of the same models included.
@@ -150,12 +152,13 @@ impl SubjectSink {
         models: &[ModelJob<'_>],
         sizes: Sizes<'_>,
     ) -> Result<Self> {
-        let partial = out.join(".partial").join(subject);
+        let run = RunFolder::at(out);
+        let partial = run.partial_subject(&Name::new(subject)?);
         discard_others(&partial, models)?;
         discard_torn(&partial, models, &sizes)?;
         let mut files = Vec::new();
         for ModelJob { plan: model, fingerprint, route, search, saved } in models {
-            let folder = out.join("models").join(subject).join(model.folder());
+            let folder = run.model(&model.id(subject)?);
             let unfinished = partial.join(model.folder());
             for folder in [&folder, &unfinished] {
                 fs::create_dir_all(folder)
@@ -186,13 +189,13 @@ impl SubjectSink {
             files.push(ModelFiles {
                 bands: bands.collect::<Result<_>>()?,
                 search: search.cloned(),
-                stability: rows(STABILITY, sizes.n_split_rows)?,
-                learning: rows(LEARNING, sizes.n_learning_rows)?,
-                cv_scores: resume(&unfinished, &folder, "cv_scores.npy", n_alphas, v)?,
+                stability: rows(STABILITY_CORRELATION, sizes.n_split_rows)?,
+                learning: rows(LEARNING_CORRELATION, sizes.n_learning_rows)?,
+                cv_scores: resume(&unfinished, &folder, CV_SCORES, n_alphas, v)?,
                 story_correlation: resume(
                     &unfinished,
                     &folder,
-                    "story_correlation.npy",
+                    STORY_CORRELATION,
                     sizes.n_test_stories,
                     v,
                 )?,
@@ -211,7 +214,7 @@ impl SubjectSink {
                 folder,
             });
         }
-        let path = partial.join("tiles.jsonl");
+        let path = partial.join(JOURNAL);
         let fail = |source| Error::Write { path: path.clone(), source };
         let mut file =
             OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(fail)?;
@@ -261,7 +264,7 @@ impl SubjectSink {
         journal
             .0
             .write_all(text.as_bytes())
-            .map_err(|source| Error::Write { path: self.partial.join("tiles.jsonl"), source })?;
+            .map_err(|source| Error::Write { path: self.partial.join(JOURNAL), source })?;
         journal.1.push(line);
         Ok(())
     }
@@ -331,16 +334,16 @@ fn write_scalars(
     drop(scalars);
     let best: Vec<f64> = all.row(BEST_ALPHA).to_vec();
     let test: Vec<f32> = all.row(TEST_CORRELATION).iter().map(|&r| r as f32).collect();
-    npy::write(&folder.join("best_alpha.npy"), &[best.len()], &best)?;
-    npy::write(&folder.join("test_correlation.npy"), &[test.len()], &test)?;
+    npy::write(&folder.join(BEST_ALPHA_FILE), &[best.len()], &best)?;
+    npy::write(&folder.join(TEST_CORRELATION_FILE), &[test.len()], &test)?;
     if statistics.permutations == 0 {
-        write_or_remove(&folder.join("p_values.npy"), None)?;
-        return write_or_remove(&folder.join("significant.npy"), None);
+        write_or_remove(&folder.join(P_VALUES), None)?;
+        return write_or_remove(&folder.join(SIGNIFICANT), None);
     }
     let p: Vec<f64> = all.row(P_VALUE).to_vec();
     let found = significant(&p, fdr_threshold(&p, statistics.q));
-    npy::write(&folder.join("p_values.npy"), &[p.len()], &p)?;
-    npy::write(&folder.join("significant.npy"), &[p.len()], &found)
+    npy::write(&folder.join(P_VALUES), &[p.len()], &p)?;
+    npy::write(&folder.join(SIGNIFICANT), &[p.len()], &found)
 }
 
 impl ModelFiles {
@@ -387,18 +390,18 @@ fn gaps(
 /// Forgets the tiles of a subject whose files are not all there: a run that was cut while files
 /// got their names (or were removed) leaves a journal of tiles whose data have moved away.
 fn discard_torn(partial: &Path, models: &[ModelJob<'_>], sizes: &Sizes<'_>) -> Result<()> {
-    let needed = ["cv_scores.npy", "story_correlation.npy", SCALARS];
+    let needed = [CV_SCORES, STORY_CORRELATION, SCALARS];
     let needed = needed
         .into_iter()
         .chain(sizes.weights.then_some(WEIGHTS))
-        .chain((sizes.n_split_rows > 0).then_some(STABILITY))
-        .chain((sizes.n_learning_rows > 0).then_some(LEARNING));
+        .chain((sizes.n_split_rows > 0).then_some(STABILITY_CORRELATION))
+        .chain((sizes.n_learning_rows > 0).then_some(LEARNING_CORRELATION));
     let is_whole = models.iter().all(|model| {
         let folder = partial.join(model.plan.folder());
         let own = model.plan.band_files().map(|(name, _)| name);
         needed.clone().chain(own).all(|name| folder.join(name).is_file())
     });
-    if partial.join("tiles.jsonl").exists() && !is_whole {
+    if partial.join(JOURNAL).exists() && !is_whole {
         let fail = |source| Error::Write { path: partial.to_owned(), source };
         fs::remove_dir_all(partial).map_err(fail)?;
     }
@@ -408,9 +411,8 @@ fn discard_torn(partial: &Path, models: &[ModelJob<'_>], sizes: &Sizes<'_>) -> R
 /// Forgets the tiles of a subject that are of other models, or of models of other settings or
 /// inputs.
 fn discard_others(partial: &Path, models: &[ModelJob<'_>]) -> Result<()> {
-    let earlier = fs::read_to_string(partial.join(MODELS)).ok();
     let earlier: Option<BTreeMap<String, String>> =
-        earlier.and_then(|text| serde_json::from_str(&text).ok());
+        read_json(&partial.join(TILES_OF), MAX_BYTES).ok();
     if earlier == Some(fingerprints(models)) || !partial.exists() {
         return Ok(());
     }
@@ -421,7 +423,7 @@ fn discard_others(partial: &Path, models: &[ModelJob<'_>]) -> Result<()> {
 fn start(partial: &Path, models: &[ModelJob<'_>]) -> Result<()> {
     fs::create_dir_all(partial)
         .map_err(|source| Error::Write { path: partial.to_owned(), source })?;
-    write_json(&partial.join(MODELS), &fingerprints(models))
+    write_json(&partial.join(TILES_OF), &fingerprints(models))
 }
 
 fn fingerprints(models: &[ModelJob<'_>]) -> BTreeMap<String, String> {
@@ -498,11 +500,11 @@ impl TileSink for SubjectSink {
 /// # Errors
 /// Those of the files.
 pub fn read_scores(folder: &Path) -> Result<(Vec<f32>, Vec<Vec<f32>>)> {
-    let total = NpyFile::open(&folder.join("test_correlation.npy"))?;
+    let total = NpyFile::open(&folder.join(TEST_CORRELATION_FILE))?;
     let mut all = vec![0f32; total.n_elements()];
     let n = all.len();
     total.read_columns(0..n, 0..1, &mut all)?;
-    let stories = npy::read_matrix_f32(&folder.join("story_correlation.npy"))?;
+    let stories = npy::read_matrix_f32(&folder.join(STORY_CORRELATION))?;
     Ok((all, stories.rows().into_iter().map(|row| row.to_vec()).collect()))
 }
 

@@ -4,6 +4,7 @@ use super::keys::nearest;
 use super::section::Section;
 use super::settings::{Columns, SpaceKind, SpaceSettings};
 use crate::error::Result;
+use crate::results::Name;
 use crate::ridge::BandSampling;
 
 /// Most spaces of a partition: 15 models.
@@ -72,8 +73,13 @@ pub(crate) fn add_partition(section: &Section<'_>, spaces: &mut Vec<SpaceSetting
         let kept: Vec<bool> = (0..n).map(|i| subset >> i & 1 == 1).collect();
         let own = || (0..n).filter(|&i| kept[i]);
         let label: Vec<&str> = own().map(|i| names[i].as_str()).collect();
+        let name = format!("partition.{}", label.join("+"));
+        if spaces.iter().any(|space| space.name == name) || Name::new(&name).is_err() {
+            let expected = "spaces whose partition has names of its own, of at most 240 bytes";
+            return Err(section.error("spaces", expected, format!("{name:?}")));
+        }
         spaces.push(SpaceSettings {
-            name: format!("partition.{}", label.join("+")),
+            name,
             kind: SpaceKind::Combine(own().map(|i| parts[i]).collect()),
             fit: true,
             columns: Columns::Part { of, kept },

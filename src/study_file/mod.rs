@@ -1,15 +1,19 @@
 //! STUDY.toml: what a user may say, checked once into a type that cannot be wrong.
 
 mod bands;
+mod copy;
 mod encoder;
 pub mod keys;
 mod language;
 mod parse;
+mod record;
 mod section;
 pub mod settings;
 
+pub use copy::COPIED;
 pub use parse::{from_text, read};
+pub use record::{main_settings, settings_of_rows};
 pub use settings::{
-    BoldFiles, Columns, Epoch, Folds, LanguageSpace, ModelSource, ModelVariant, SpaceKind,
-    SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
+    AlphaConvention, BoldFiles, Columns, Epoch, Folds, LanguageSpace, ModelSource, ModelVariant,
+    SpaceKind, SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
 };

@@ -9,8 +9,8 @@ use super::keys::nearest;
 use super::language;
 use super::section::Section;
 use super::settings::{
-    BoldFiles, Columns, Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability,
-    Statistics, Study, WordTime,
+    AlphaConvention, BoldFiles, Columns, Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow,
+    Stability, Statistics, Study, WordTime,
 };
 use crate::backend::Scorer;
 use crate::design::delays::check_delays;
@@ -19,6 +19,7 @@ use crate::design::zscore::ZScoreMode;
 use crate::error::{Error, Result};
 use crate::features::bow::BowSettings;
 use crate::io::matrix_file::{DATASET, is_hdf5, is_nifti};
+use crate::results::is_free_name;
 use crate::ridge::{AlphaGrid, Solver};
 
 /// Reads a study from a file.
@@ -66,7 +67,7 @@ pub fn from_text(text: &str, folder: &Path, name: &str) -> Result<Study> {
             return Err(Error::Usage { place: name.to_owned(), problem, hint });
         }
     }
-    let parser = Parser { name, table: &table };
+    let parser = Parser { name, text, table: &table };
     parser.study(folder)
 }
 
@@ -75,6 +76,7 @@ type SubjectBold = ((String, String), (Option<String>, BoldFiles));
 
 struct Parser<'a> {
     name: &'a str,
+    text: &'a str,
     table: &'a Table,
 }
 
@@ -105,8 +107,14 @@ impl<'a> Parser<'a> {
         bands::add_partition(&self.section("partition")?, &mut spaces)?;
         let (bold, more): (_, Vec<_>) = self.bold()?.into_iter().unzip();
         let (repeats, bold_files) = more.into_iter().unzip();
+        let given_alphas = alphas(&ridge)?;
+        let conventions =
+            [("himalaya", AlphaConvention::Himalaya), ("huth", AlphaConvention::Huth)];
+        let alpha_convention =
+            ridge.word("alpha_convention", &conventions, AlphaConvention::Himalaya)?;
         let study = Study {
             folder: folder.to_owned(),
+            text: self.text.to_owned(),
             stories: PathBuf::from(stories.required_text("path")?),
             respdict: stories.text("respdict")?.map(PathBuf::from),
             skip_missing: stories.word("missing", &[("error", false), ("skip", true)], false)?,
@@ -153,7 +161,12 @@ impl<'a> Parser<'a> {
             )?,
             alignment_check: design.flag("alignment_check", true)?,
             spaces,
-            alphas: alphas(&ridge)?,
+            alphas: match alpha_convention {
+                AlphaConvention::Himalaya => given_alphas.clone(),
+                AlphaConvention::Huth => given_alphas.clone().from_huth(),
+            },
+            given_alphas,
+            alpha_convention,
             alpha_tolerance: share(&ridge, "alpha_tolerance")?.unwrap_or(0.0),
             basis_tolerance: share(&ridge, "basis_tolerance")?.unwrap_or(1e-5),
             folds: folds(&ridge)?,
@@ -176,6 +189,7 @@ impl<'a> Parser<'a> {
             weights: output.flag("weights", false)?,
             statistics: statistics(&self.section("statistics")?)?,
             encoder: super::encoder::encoder(&self.section("encoder")?)?,
+            bands: bands::sampling(&self.section("bands")?)?,
             stability: stability(&self.section("stability")?)?,
         };
         Ok(study)
@@ -303,17 +317,18 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Names become folders: letters, digits, `-`, `_`, `.`, and not `.` in front.
+/// Names become folders: letters, digits, `-`, `_`, `.`, and not `.` in front; no file of a results
+/// folder, which would be in the folder's place.
 fn check_name(place: &str, name: &str) -> Result<()> {
     let fine = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if !name.is_empty() && name.len() <= 100 && name.chars().all(fine) && !name.starts_with('.') {
-        return Ok(());
-    }
-    Err(Error::Usage {
-        place: place.to_owned(),
-        problem: format!("expected a name of letters, digits, - _ and ., got {name:?}"),
-        hint: "names become folders".into(),
-    })
+    let is_name =
+        !name.is_empty() && name.len() <= 100 && name.chars().all(fine) && !name.starts_with('.');
+    let problem = match is_name {
+        false => format!("expected a name of letters, digits, - _ and ., got {name:?}"),
+        true if !is_free_name(name) => format!("{name:?} is the name of a file of the results"),
+        true => return Ok(()),
+    };
+    Err(Error::Usage { place: place.to_owned(), problem, hint: "names become folders".into() })
 }
 
 fn space_kind(section: &Section<'_>) -> Result<SpaceKind> {
@@ -434,8 +449,9 @@ fn variants(design: &Section<'_>) -> Result<Vec<ModelVariant>> {
     Ok(variants)
 }
 
+/// The grid as it is given.
 fn alphas(ridge: &Section<'_>) -> Result<AlphaGrid> {
-    let grid = match ridge.get("alphas") {
+    Ok(match ridge.get("alphas") {
         None => AlphaGrid::logspace(0.0, 8.0, 17)?,
         Some(Value::String(text)) => {
             text.parse().map_err(|e| ridge.error("alphas", "a grid of alphas", e))?
@@ -449,9 +465,7 @@ fn alphas(ridge: &Section<'_>) -> Result<AlphaGrid> {
             AlphaGrid::new(alphas).map_err(|e| ridge.error("alphas", "a grid of alphas", e))?
         }
         Some(other) => return Err(ridge.error("alphas", "a text or a list of numbers", other)),
-    };
-    let huth = ridge.word("alpha_convention", &[("himalaya", false), ("huth", true)], false)?;
-    Ok(if huth { grid.from_huth() } else { grid })
+    })
 }
 
 fn folds(ridge: &Section<'_>) -> Result<Folds> {

@@ -7,8 +7,9 @@ use serde::Serialize;
 use crate::backend::Scorer;
 use crate::design::trim::Trim;
 use crate::design::zscore::ZScoreMode;
-use crate::features::contextual::ContextSettings;
+use crate::features::contextual::{ContextSettings, Reading};
 use crate::nn::TrainSettings;
+use crate::results::brain::PlaceFiles;
 use crate::ridge::{AlphaGrid, BandSampling, Solver};
 
 /// Everything STUDY.toml says, with defaults filled in. Paths are as the file gives them,
@@ -17,6 +18,8 @@ use crate::ridge::{AlphaGrid, BandSampling, Solver};
 pub struct Study {
     /// Folder of STUDY.toml.
     pub folder: PathBuf,
+    /// What was read there.
+    pub text: String,
     /// Timed words.
     pub stories: PathBuf,
     /// Raw TR counts.
@@ -60,8 +63,12 @@ pub struct Study {
     pub alignment_check: bool,
     /// Feature spaces.
     pub spaces: Vec<SpaceSettings>,
-    /// The grid, in our convention.
+    /// The grid, as weights of ‖w‖².
     pub alphas: AlphaGrid,
+    /// The grid as it was given.
+    pub given_alphas: AlphaGrid,
+    /// How it was meant.
+    pub alpha_convention: AlphaConvention,
     /// See `PathSettings`.
     pub alpha_tolerance: f64,
     /// See `PathSettings`.
@@ -80,6 +87,8 @@ pub struct Study {
     pub statistics: Statistics,
     /// How encoders are trained.
     pub encoder: TrainSettings,
+    /// The search of banded spaces.
+    pub bands: BandSampling,
     /// Other splits, fewer stories.
     pub stability: Stability,
 }
@@ -139,6 +148,30 @@ impl Study {
         TrainSettings { tokenizer, ..self.encoder.clone() }
     }
 
+    /// Where the voxels of each subject are.
+    pub fn place_files(&self) -> impl Iterator<Item = PlaceFiles<'_>> {
+        self.bold.iter().zip(&self.bold_files).map(|((subject, _), files)| PlaceFiles {
+            subject,
+            folder: &self.folder,
+            mask: files.mask.as_deref(),
+            pixels: files.pixels.as_deref(),
+        })
+    }
+
+    /// The same study with what was left to language models filled in. `readings`: of each space that one makes.
+    pub fn resolved(&self, readings: &[Option<Reading>]) -> Self {
+        let mut study = self.clone();
+        for (space, reading) in study.spaces.iter_mut().zip(readings) {
+            if let (SpaceKind::Bert(space) | SpaceKind::Encoder(space), Some(reading)) =
+                (&mut space.kind, reading)
+            {
+                space.reading = reading.settings();
+            }
+        }
+        study.encoder.stride = Some(self.encoder.stride_pieces());
+        study
+    }
+
     /// A subject's BOLD file of one story.
     pub fn bold_path(&self, pattern: &str, story: &str) -> PathBuf {
         self.folder.join(pattern.replace("{story}", story))
@@ -154,6 +187,16 @@ pub enum SplitHow {
     Count(usize),
     /// By name.
     Names(Vec<String>),
+}
+
+/// How alphas are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlphaConvention {
+    /// Weights of ‖w‖².
+    Himalaya,
+    /// Their roots, as in ridge_utils.
+    Huth,
 }
 
 /// Folds of training stories.
@@ -178,7 +221,8 @@ pub enum ModelVariant {
 }
 
 /// Which moment of a word counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum WordTime {
     /// Between onset and offset.
     Mid,
@@ -257,7 +301,8 @@ pub enum ModelSource {
 }
 
 /// Which weights of a training.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Epoch {
     /// Those of the smallest validation loss.
     #[default]

@@ -25,8 +25,8 @@ const ORDER: &[&str] = &[
     "report",
     "simulate",
     // Above.
-    "study_file",
     "results",
+    "study_file",
     "solve",
     "encoder",
     "study",
@@ -331,6 +331,36 @@ fn no_files_import_each_other_in_a_circle() {
         }
     }
     assert!(circles.is_empty(), "files in a circle of imports:\n{}", circles.join("\n"));
+}
+
+/// Where the name of a result file means another file: module, name (all of them if empty), why.
+const NAMED_ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("solve", "", "`voxelcast ridge` writes a folder of its own"),
+    ("report", "", "tables and the page's template have names too"),
+    ("io", ".partial", "every temporary file ends in it"),
+    ("cli", "STUDY.toml", "--help calls an argument so"),
+];
+
+#[test]
+fn results_alone_names_the_files_of_a_results_folder() {
+    let mut faults = Vec::new();
+    for (path, text) in sources() {
+        let module = module_of(&path);
+        if module == "results" || is_test_file(&path) {
+            continue;
+        }
+        for name in voxelcast::results::names::FILES {
+            let is_allowed = |(from, file, _): &(&str, &str, &str)| {
+                *from == module && (file.is_empty() || file == name)
+            };
+            let is_named = text.contains(&format!("join(\"{name}\")"))
+                || (name.contains('.') && text.contains(&format!("\"{name}\"")));
+            if is_named && !NAMED_ELSEWHERE.iter().any(is_allowed) {
+                faults.push(format!("{}: {name}", path.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "use results::names:\n{}", faults.join("\n"));
 }
 
 #[test]

@@ -13,11 +13,11 @@ const AFFINE: [[f64; 4]; 3] =
     [[-3.0, 0.0, 0.0, 90.0], [0.0, 3.0, 0.0, -126.0], [0.0, 0.0, 3.5, 7.0]];
 
 /// A third of the grid's voxels, in C order: one of each column, at every height in turn.
-fn inside() -> Vec<usize> {
+pub fn inside() -> Vec<usize> {
     (0..SHAPE.iter().product()).filter(|at| (at + at / 3) % 3 == 0).collect()
 }
 
-fn write_mask(path: &Path, inside: &[usize]) {
+pub fn write_mask(path: &Path, inside: &[usize]) {
     let mut values = vec![0.0; SHAPE.iter().product()];
     inside.iter().for_each(|&at| values[at] = 1.0);
     write_volume(path, &Grid::new(SHAPE, AFFINE), &values).expect("written");

@@ -137,5 +137,5 @@ macro_rules! targets {
 
 targets! {
     npy npz hdf5 nifti archive pickle textgrid table word2vec glove safetensors tokenizer
-    model_folder saved_model study respdict alphas
+    model_folder saved_model study respdict alphas predict score report export
 }

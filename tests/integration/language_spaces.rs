@@ -213,7 +213,7 @@ const ENCODERS: [&str; 9] = [
 ];
 
 fn bytes(out: &Path, file: &str) -> Vec<u8> {
-    let path = out.join("models/encoder").join(file);
+    let path = out.join("encoders").join(file);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -282,7 +282,7 @@ fn encoders_are_trained_once_for_subjects_and_later_runs_and_anew_for_other_spli
     assert!(bytes(&out, "encoder/model.safetensors") != trained);
 
     // The folder is a model for other studies and for features.
-    let model = out.join("models/encoder/encoder");
+    let model = out.join("encoders/encoder");
     let features_out = bench.file("features");
     let flags = ["--kind", "encoder", "--model", text(&model), "--layer", "1"];
     let outcome = features(&bench.file("words.tsv"), &features_out, &flags);

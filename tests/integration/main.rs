@@ -29,6 +29,7 @@
 //! | `memory` | what a run keeps in memory, and what it must not |
 //! | `devices` | which device is taken and why; `ridge` on a card or its stand-in |
 //! | `fuzz_smoke` | the bodies of the fuzz targets over seeds and mutations |
+//! | `hostile_results` | result files that lie: exit 3, nothing outside the folder is touched |
 //! | `hostile` | every wrong input of a study: exit code, message, nothing written |
 //! | `architecture` | imports point the right way; where `unsafe` and printing may stand |
 //! | `standins` | the stand-in CUDA libraries: what they compute, and every mistake they stop at |
@@ -57,6 +58,7 @@ mod formats;
 mod fuzz_smoke;
 mod golden;
 mod hostile;
+mod hostile_results;
 mod language_spaces;
 mod memory;
 mod naive;

@@ -305,7 +305,7 @@ fn a_sweep_is_drawn_from_its_files_and_the_table_has_the_last_epoch_of_each_poin
     };
     assert!(!report().contains("id=\"encoder\""));
     let sweep = out.join("sweep");
-    let space = out.join("models/encoder/mlm");
+    let space = out.join("encoders/mlm");
     std::fs::create_dir_all(&sweep).expect("made");
     std::fs::create_dir_all(&space).expect("made");
     let mut lines = String::from(

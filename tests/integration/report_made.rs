@@ -40,7 +40,8 @@ fn made(
     for lagged in [true, false] {
         for space in spaces {
             let folder = format!("{space}{}", if lagged { "-lagged" } else { "" });
-            let model = ModelInfo { folder, delays: vec![1], n_coefs: 4, condition: None };
+            let delays = vec![1];
+            let model = ModelInfo { folder, delays, n_coefs: 4, ..ModelInfo::default() };
             results.run.models.push(model);
         }
     }
@@ -136,6 +137,7 @@ fn add_model(
         n_significant: n_voxels / 2,
         q: 0.05,
         permutations: 1000,
+        ..Significance::default()
     });
     let other = results.summary[0].space.clone() + "-lagged";
     results.comparisons.push(Comparison {
@@ -145,6 +147,7 @@ fn add_model(
         diff_mean: mean,
         ci_low: f64::NAN,
         ci_high: mean,
+        ..Comparison::default()
     });
     results.overlap.push(Overlap {
         subject: subject.clone(),
@@ -169,7 +172,7 @@ fn add_model(
             space: space.clone(),
             lagged,
             split: 1,
-            story: story.clone(),
+            story: Some(story.clone()),
             mean,
             ..SplitScores::default()
         });
@@ -189,6 +192,7 @@ fn add_model(
         n_stories: 1,
         n_trs: 10,
         mean,
+        ..Learning::default()
     });
     for alpha in [1.0, 10.0, 100.0] {
         results.cv_curve.push(CvPoint {

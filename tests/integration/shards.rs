@@ -245,7 +245,7 @@ fn shards_that_start_together_share_one_plan_and_one_encoder() {
     assert_eq!(whole.code, 0, "{whole:#?}");
     let arrays = |out: &Path| -> Vec<(String, Vec<u8>)> {
         let mut all = results(out);
-        all.retain(|(name, _)| !name.starts_with("shards/") && !name.contains("models/encoder/"));
+        all.retain(|(name, _)| !name.starts_with("shards/") && !name.contains("encoders/"));
         all
     };
     let (study, out) = (bench.settings(&lines), bench.out());

@@ -4,7 +4,6 @@ use super::axes::{Entry, Frame, Labels, Mark, legend};
 use super::scale::Scale;
 use super::svg::{Anchor, Svg};
 use super::{Drawn, Figure, Group, subject_class};
-use crate::report::data::AlignmentCurve;
 
 /// Un-lagged correlation at each shift, with the delays as a band.
 pub fn curve(drawn: &Drawn<'_>) -> Option<Group> {
@@ -12,11 +11,11 @@ pub fn curve(drawn: &Drawn<'_>) -> Option<Group> {
     let alignment = run.alignment.as_ref()?;
     let curves: Vec<(&String, Vec<(f64, f64)>)> = alignment
         .subjects
+        .0
         .iter()
-        .filter_map(|(subject, value)| {
-            let curve: AlignmentCurve = serde_json::from_value(value.clone()).ok()?;
+        .map(|(subject, curve)| {
             let r = curve.mean_r.iter().map(|r| r.unwrap_or(f64::NAN));
-            Some((subject, curve.shifts.iter().map(|&s| s as f64).zip(r).collect()))
+            (subject, curve.shifts.iter().map(|&s| s as f64).zip(r).collect())
         })
         .collect();
     let delays: Vec<f64> =

@@ -6,7 +6,7 @@ use super::rows::{Point, Row, draw as draw_rows};
 use super::scale::{Scale, short};
 use super::svg::Svg;
 use super::{Drawn, Figure, Group, WIDTH};
-use crate::report::data::{Comparison, folder};
+use crate::report::data::{Comparison, LAGGED, folder};
 
 /// Rows of a drawing at most.
 const MOST_ROWS: usize = 24;
@@ -38,7 +38,7 @@ pub fn comparisons(drawn: &Drawn<'_>) -> Option<Group> {
                     short(c.ci_low),
                     short(c.ci_high)
                 );
-                let space = c.space_b.strip_suffix("-lagged").unwrap_or(&c.space_b);
+                let space = c.space_b.strip_suffix(LAGGED).unwrap_or(&c.space_b);
                 Row {
                     name: format!("− {}", c.space_b),
                     class: drawn.class(space),
@@ -72,12 +72,12 @@ fn turned(c: &Comparison, best: &str) -> Option<Comparison> {
         return Some(c.clone());
     }
     (c.space_b == best).then(|| Comparison {
-        subject: c.subject.clone(),
         space_a: c.space_b.clone(),
         space_b: c.space_a.clone(),
         diff_mean: -c.diff_mean,
         ci_low: -c.ci_high,
         ci_high: -c.ci_low,
+        ..c.clone()
     })
 }
 
@@ -152,11 +152,12 @@ pub fn stability_stories(drawn: &Drawn<'_>) -> Option<Group> {
         for s in results.stability_stories.iter().filter(|s| {
             s.subject == best.subject && s.space == best.space && s.lagged == best.lagged
         }) {
-            let tip = format!("{}, split {}: {}", s.story, s.split, short(s.mean));
+            let name = s.story.as_deref().unwrap_or_default();
+            let tip = format!("{name}, split {}: {}", s.split, short(s.mean));
             let point = Point { value: s.mean, kind: 'o', tip };
-            match stories.iter_mut().find(|(story, _)| *story == s.story) {
+            match stories.iter_mut().find(|(story, _)| *story == name) {
                 Some((_, points)) => points.push(point),
-                None => stories.push((s.story.clone(), vec![point])),
+                None => stories.push((name.to_owned(), vec![point])),
             }
         }
         let middle = |points: &[Point]| {

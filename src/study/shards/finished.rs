@@ -1,26 +1,29 @@
 //! Shards that are done: what each wrote, whether it is still there, and all of them together.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use super::layout::{ShardId, shard_folder, shards_folder};
+use super::layout::ShardId;
 use super::plan::{Part, ShardPlan};
 use crate::error::{Error, Result};
 use crate::io::output::write_or_remove;
+use crate::report::record::ShardInfo;
+use crate::results::hash::{Extent, hash};
 use crate::results::mark::{ModelFound, unmark};
+use crate::results::names::{MANIFEST, MODELS};
+use crate::results::{ModelId, Name, RunFolder, read_json};
 use crate::study::context::StudyContext;
 use crate::study::fingerprint::of_voxels;
 use crate::study::sink::SubjectSink;
 use crate::warning::Warning;
 
-/// Written last: a shard that has it was finished.
-pub const MANIFEST: &str = "manifest.json";
+/// Largest manifest that is read.
+const MAX_BYTES: u64 = 256 << 20;
 
-/// What a finished shard says of itself.
+/// What a finished shard says of itself; written last.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Manifest {
     /// From 1.
@@ -75,9 +78,20 @@ pub struct FileHash {
 }
 
 impl Manifest {
-    /// The manifest in a shard's folder; none for a shard that is not finished.
+    /// The manifest in a shard's folder; none for a shard that is not finished, or for a manifest
+    /// that says what cannot be, or names files elsewhere.
     pub fn read(folder: &Path) -> Option<Self> {
-        serde_json::from_str(&fs::read_to_string(folder.join(MANIFEST)).ok()?).ok()
+        let manifest: Self = read_json(&folder.join(MANIFEST), MAX_BYTES).ok()?;
+        let can_be = |found: &PartFound| {
+            let n_voxels = found.part.end.checked_sub(found.part.start);
+            let id = |folder| ModelId::of_folder(&found.part.subject, folder).is_ok();
+            n_voxels.is_some_and(|n| found.models.iter().all(|model| model.fits(n)))
+                && found.models.len() == found.folders.len()
+                && found.folders.iter().all(|folder| id(folder))
+        };
+        let is_own = |file: &FileHash| is_model_file(&file.path);
+        let is_right = manifest.parts.iter().all(can_be) && manifest.files.iter().all(is_own);
+        is_right.then_some(manifest)
     }
 
     /// Why the shard cannot be taken: other voxels, models of other settings or inputs, files
@@ -123,7 +137,8 @@ pub fn hash_files(folder: &Path, parts: &[PartFound]) -> Result<Vec<FileHash>> {
     let mut files = Vec::new();
     for found in parts {
         for model in &found.folders {
-            let model = Path::new("models").join(&found.part.subject).join(model);
+            let id = ModelId::of_folder(&found.part.subject, model)?;
+            let model = Path::new(MODELS).join(id.path());
             let full = folder.join(&model);
             let fail = |source| Error::Read { path: full.clone(), source };
             let mut names = Vec::new();
@@ -140,13 +155,21 @@ pub fn hash_files(folder: &Path, parts: &[PartFound]) -> Result<Vec<FileHash>> {
 }
 
 fn hash_file(folder: &Path, path: &Path) -> Result<FileHash> {
-    let full = folder.join(path);
-    let fail = |source| Error::Read { path: full.clone(), source };
-    let mut hasher = blake3::Hasher::new();
-    let file = File::open(&full).map_err(fail)?;
-    hasher.update_reader(&file).map_err(fail)?;
-    let n_bytes = hasher.count();
-    Ok(FileHash { path: path.to_owned(), n_bytes, blake3: hasher.finalize().to_hex().to_string() })
+    let (n_bytes, hash) = hash(&folder.join(path), Extent::Whole)?;
+    Ok(FileHash { path: path.to_owned(), n_bytes, blake3: hash.to_hex().to_string() })
+}
+
+/// `models/SUBJECT/MODEL/FILE`, in plain names.
+fn is_model_file(path: &Path) -> bool {
+    let parts: Option<Vec<&str>> = path
+        .components()
+        .map(|part| match part {
+            Component::Normal(name) => name.to_str(),
+            _ => None,
+        })
+        .collect();
+    let [models, subject, model, _] = parts.as_deref().unwrap_or_default() else { return false };
+    *models == MODELS && ModelId::of_folder(subject, model).is_ok()
 }
 
 /// All shards of a study, each of them whole.
@@ -179,14 +202,20 @@ pub fn verify(
     let (mut manifests, mut faults) = (Vec::new(), Vec::new());
     for planned in &plan.shards {
         let id = ShardId { i: planned.shard, n };
-        let folder = shard_folder(out, id);
-        let Some(manifest) = Manifest::read(&folder) else {
+        let folder = RunFolder::at(out).shard(id.i, id.n);
+        let Some(manifest) = Manifest::read(folder.path()) else {
             faults.push((id, "is not finished".to_owned()));
             continue;
         };
         let wanted: Vec<_> = planned.parts.iter().map(wanted).collect();
-        match manifest.fault(&folder, &wanted) {
+        match manifest.fault(folder.path(), &wanted) {
             Some(why) => faults.push((id, why)),
+            None if (manifest.shard, manifest.n_shards) != (id.i, id.n) => {
+                faults.push((
+                    id,
+                    format!("says that it is {}/{}", manifest.shard, manifest.n_shards),
+                ));
+            }
             None => manifests.push(manifest),
         }
     }
@@ -197,7 +226,7 @@ pub fn verify(
     let commands: Vec<String> =
         faults.iter().map(|(id, _)| again(Some(*id))).chain([again(None)]).collect();
     Err(Error::Values {
-        place: shards_folder(out).display().to_string(),
+        place: RunFolder::at(out).shards().display().to_string(),
         problem: format!("{} of {n} shards cannot be merged ({})", faults.len(), list.join("; ")),
         hint: format!("run\n    {}", commands.join("\n    ")),
     })
@@ -248,8 +277,8 @@ impl FinishedShards {
     /// Those of the files.
     pub fn add_to(&self, sink: &SubjectSink, subject: &str, todo: &[bool]) -> Result<()> {
         for (shard, found) in self.parts(subject) {
-            let id = ShardId { i: shard.shard, n: shard.n_shards };
-            let folder = shard_folder(&self.out, id).join("models").join(subject);
+            let shard = RunFolder::at(&self.out).shard(shard.shard, shard.n_shards);
+            let folder = shard.subject(&Name::new(subject)?);
             let models = found.models.iter().zip(todo).filter(|(_, todo)| **todo);
             let models: Vec<&ModelFound> = models.map(|(model, _)| model).collect();
             sink.add_part(&folder, found.part.start..found.part.end, &models)?;
@@ -274,13 +303,16 @@ impl FinishedShards {
     }
 
     /// Where and how long each ran, for run.json.
-    pub fn about(&self) -> Value {
-        let about = |shard: &Manifest| {
-            json!({
-                "shard": shard.shard, "host": shard.host, "cpu": shard.cpu,
-                "device": shard.device, "threads": shard.threads, "commit": shard.commit,
-                "seconds": shard.seconds, "peak_memory_bytes": shard.peak_memory_bytes,
-            })
+    pub fn about(&self) -> Vec<ShardInfo> {
+        let about = |shard: &Manifest| ShardInfo {
+            shard: shard.shard,
+            host: shard.host.clone(),
+            cpu: shard.cpu.clone(),
+            device: shard.device.clone(),
+            threads: shard.threads,
+            commit: shard.commit.clone(),
+            seconds: shard.seconds,
+            peak_memory_bytes: shard.peak_memory_bytes,
         };
         self.manifests.iter().map(about).collect()
     }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
@@ -41,16 +40,6 @@ pub fn parse_shard(text: &str) -> Result<ShardId> {
             hint: "2/8 is the second of eight shards".into(),
         }),
     }
-}
-
-/// Folder of all shards of a study.
-pub fn shards_folder(out: &Path) -> PathBuf {
-    out.join("shards")
-}
-
-/// Folder of one.
-pub fn shard_folder(out: &Path, id: ShardId) -> PathBuf {
-    shards_folder(out).join(format!("{}-of-{}", id.i, id.n))
 }
 
 /// Every shard's voxels of every subject, `[shard][subject]`; most are empty.

@@ -1,24 +1,26 @@
 //! What all shards of a study agree on: how it is cut, what it reads, what routes are chosen by.
 
-use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::layout::{cut, shards_folder};
+use super::layout::{MOST_SHARDS, cut};
 use crate::error::{Error, Result};
 use crate::io::output::write_json;
 use crate::resources::Resources;
-use crate::results::folder::wait_for_turn;
 use crate::results::hash::changed_files;
+use crate::results::lock::wait_for_turn;
+use crate::results::names::{LOCK, SHARD_PLAN};
+use crate::results::{RunFolder, read_json};
 use crate::study::context::Session;
 use crate::study::fingerprint::{InputHashes, combined, hash_inputs, settings_text};
 use crate::study::inputs::Inputs;
 use crate::study_file::Study;
 
 const SCHEMA: &str = "voxelcast.shards/1";
-const PLAN: &str = "plan.json";
+/// Largest plan that is read.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// `shards/plan.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -77,7 +79,7 @@ impl ShardPlan {
     pub fn check(
         &self,
         out: &Path,
-        study: &Study,
+        (study, inputs): (&Study, &Inputs),
         now: &InputHashes,
         hashed: &Range<usize>,
     ) -> Result<()> {
@@ -92,10 +94,13 @@ impl ShardPlan {
                 }
             }
             None if planned != *now => "the inputs differ".into(),
+            None if cut_study(inputs, self.shards.len())? != self.shards => {
+                "it cuts them elsewhere".into()
+            }
             None => return Ok(()),
         };
         Err(Error::Values {
-            place: shards_folder(out).display().to_string(),
+            place: RunFolder::at(out).shards().join(SHARD_PLAN).display().to_string(),
             problem: format!("its shards are of another study ({why})"),
             hint: "give another --out, or `voxelcast plan --force`: what is still right in the \
                    shards is kept"
@@ -112,21 +117,18 @@ fn settings_hash(study: &Study) -> String {
 /// # Errors
 /// `Error::Values` for a file that is no plan.
 pub fn planned(out: &Path) -> Result<Option<ShardPlan>> {
-    let path = shards_folder(out).join(PLAN);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(Error::Read { path, source }),
-    };
+    let path = RunFolder::at(out).shards().join(SHARD_PLAN);
+    if !path.exists() {
+        return Ok(None);
+    }
     let broken = |problem: String| Error::Values {
         place: path.display().to_string(),
         problem,
         hint: "remove it, and plan again".into(),
     };
-    let plan: ShardPlan =
-        serde_json::from_str(&text).map_err(|error| broken(format!("is no plan: {error}")))?;
+    let plan: ShardPlan = read_json(&path, MAX_BYTES)?;
     let is_numbered = plan.shards.iter().zip(1..).all(|(shard, i)| shard.shard == i);
-    match plan.schema == SCHEMA && is_numbered {
+    match plan.schema == SCHEMA && is_numbered && plan.shards.len() <= MOST_SHARDS {
         true => Ok(Some(plan)),
         false => Err(broken(format!("expected {SCHEMA}, got {}", plan.schema))),
     }
@@ -158,12 +160,12 @@ pub fn plan_shards(
     session: Session<'_>,
 ) -> Result<ShardPlan> {
     let PlanOptions { out, n_shards, resources, force } = *options;
-    let folder = shards_folder(out);
-    let _turn = wait_for_turn(&folder, ".lock", session.reporter, session.cancel)?;
+    let folder = RunFolder::at(out).shards();
+    let _turn = wait_for_turn(&folder, LOCK, session.reporter, session.cancel)?;
     let all = 0..inputs.subjects.len();
     if let (Some(plan), false) = (planned(out)?, force) {
         check_number(out, &plan, n_shards)?;
-        plan.check(out, study, &hash_inputs(study, inputs, &all)?, &all)?;
+        plan.check(out, (study, inputs), &hash_inputs(study, inputs, &all)?, &all)?;
         return Ok(plan);
     }
     let plan = ShardPlan {
@@ -174,7 +176,7 @@ pub fn plan_shards(
         shards: cut_study(inputs, n_shards)?,
         inputs: hash_inputs(study, inputs, &all)?,
     };
-    write_json(&folder.join(PLAN), &plan)?;
+    write_json(&folder.join(SHARD_PLAN), &plan)?;
     Ok(plan)
 }
 
@@ -186,7 +188,7 @@ pub fn check_number(out: &Path, plan: &ShardPlan, n_shards: usize) -> Result<()>
         return Ok(());
     }
     Err(Error::Usage {
-        place: shards_folder(out).display().to_string(),
+        place: RunFolder::at(out).shards().display().to_string(),
         problem: format!("the study is planned in {n} shards, got {n_shards}"),
         hint: format!("say {n}, give another --out, or `voxelcast plan --force`"),
     })

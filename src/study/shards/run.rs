@@ -6,14 +6,16 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::finished::{FileHash, MANIFEST, Manifest, PartFound, hash_files};
-use super::layout::{ShardId, shard_folder};
+use super::finished::{FileHash, Manifest, PartFound, hash_files};
+use super::layout::ShardId;
 use super::plan::{Part, PlanOptions, ShardPlan, check_number, plan_shards, planned};
 use crate::backend::device::cpu_kind;
 use crate::error::{Error, Result};
 use crate::io::output::write_json;
 use crate::resources::peak_bytes;
-use crate::results::folder::{lock_folder, remove_leftovers};
+use crate::results::lock::lock_folder;
+use crate::results::names::MANIFEST;
+use crate::results::{RunFolder, remove_leftovers};
 use crate::study::bold::unpack::unpack;
 use crate::study::context::{OpenStudy, RunOptions, Session, StepClock, open};
 use crate::study::features::word_space;
@@ -59,13 +61,15 @@ pub fn run_shard(
     let mut clock = StepClock::new(session);
     let opened = open(study, options, session)?;
     let shards = agreed_plan(&opened, id, session)?;
-    let folder = shard_folder(&options.out, id);
+    let run_folder = RunFolder::at(&options.out).shard(id.i, id.n);
+    let folder = run_folder.path().to_owned();
     let _lock = lock_folder(&folder)?;
     let voxels = shards.voxels(id.i, &opened.inputs);
     let own = subjects_of(&voxels);
     // The clock of every file is read before its bytes.
     let stamps = opened.stamps();
-    shards.check(&options.out, study, &hash_inputs(study, &opened.inputs, &own)?, &own)?;
+    let hashes = hash_inputs(study, &opened.inputs, &own)?;
+    shards.check(&options.out, (study, &opened.inputs), &hashes, &own)?;
     remove_leftovers(&folder);
 
     let mut context = opened.plan(shards.inputs.clone(), stamps, shards.choices)?;
@@ -92,7 +96,7 @@ pub fn run_shard(
         }
         manifest.forget(&folder)?;
     }
-    let scratch = folder.join(".partial");
+    let scratch = run_folder.partial();
     fs::create_dir_all(&scratch)
         .map_err(|source| Error::Write { path: scratch.clone(), source })?;
     let inputs = &mut context.inputs;

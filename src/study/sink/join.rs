@@ -3,11 +3,14 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::{LEARNING, Line, ModelLine, SCALARS, STABILITY, SubjectSink, WEIGHTS, npy};
+use super::{Line, ModelLine, SubjectSink, npy};
 use crate::error::Result;
 use crate::io::npy::{NpyColumnsWriter, NpyFile};
 use crate::io::safetensors::ColumnsReader;
 use crate::results::mark::ModelFound;
+use crate::results::names::{
+    CV_SCORES, LEARNING_CORRELATION, SCALARS, STABILITY_CORRELATION, STORY_CORRELATION, WEIGHTS,
+};
 
 /// Voxels that are copied at a time.
 const WIDTH: usize = 4096;
@@ -22,9 +25,13 @@ impl SubjectSink {
         let mut models = Vec::new();
         for (model, found) in self.models.iter().zip(found) {
             let from = part.join(model.folder.file_name().unwrap_or_default());
-            copy(&from.join("cv_scores.npy"), &model.cv_scores, &voxels)?;
-            copy(&from.join("story_correlation.npy"), &model.story_correlation, &voxels)?;
-            for (name, to) in [(STABILITY, &model.stability), (LEARNING, &model.learning)] {
+            copy(&from.join(CV_SCORES), &model.cv_scores, &voxels)?;
+            copy(&from.join(STORY_CORRELATION), &model.story_correlation, &voxels)?;
+            let repeated = [
+                (STABILITY_CORRELATION, &model.stability),
+                (LEARNING_CORRELATION, &model.learning),
+            ];
+            for (name, to) in repeated {
                 if let Some(to) = to {
                     copy(&from.join(name), to, &voxels)?;
                 }

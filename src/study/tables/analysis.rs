@@ -5,12 +5,18 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ceiling::{self, write_ceiling};
+use super::ceiling::write_ceiling;
 use super::stability::write_other_tables;
 use crate::error::Result;
 use crate::io::npy;
-use crate::io::output::write_or_remove;
-use crate::report::csv::table;
+use crate::report::rows::{
+    AlignmentPoint, Comparison, CvPoint, Overlap, Significance, StoryProperties,
+};
+use crate::results::names::{
+    ALIGNMENT, BEST_ALPHA, CEILINGS, COMPARISONS, CV_CURVE, CV_SCORES, OVERLAP, P_VALUES,
+    SIGNIFICANCE, STORY_PROPERTIES,
+};
+use crate::results::{RunFolder, tables};
 use crate::scoring::bootstrap::{story_bootstrap, story_differences};
 use crate::scoring::overlap::{jaccard, top5};
 use crate::scoring::significance::fdr_threshold;
@@ -23,9 +29,6 @@ use crate::study::sink::read_scores;
 use crate::study::split::Split;
 use crate::study::stability::ExtraSplits;
 use crate::study_file::Study;
-
-/// Rows of a table, as text.
-pub type Rows = Vec<Vec<String>>;
 
 /// One model of one subject.
 pub struct ScoredModel<'a> {
@@ -46,7 +49,7 @@ pub fn read_models<'a>(
     plan: &'a StudyPlan,
 ) -> Result<Vec<ScoredModel<'a>>> {
     let read = |plan: &'a ModelPlan| -> Result<ScoredModel<'a>> {
-        let folder = out.join("models").join(subject).join(plan.folder());
+        let folder = RunFolder::at(out).model(&plan.id(subject)?);
         let (r, story_r) = read_scores(&folder)?;
         Ok(ScoredModel { plan, folder, r, story_r })
     };
@@ -66,8 +69,8 @@ pub fn write_tables(
     plan: &StudyPlan,
     (others, checked): (&ExtraSplits, Option<&Checked>),
 ) -> Result<()> {
-    let [mut significance, mut comparisons, mut overlap, mut curve, mut ceilings] =
-        [const { Rows::new() }; 5];
+    let (mut significance, mut comparisons, mut overlap) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut curve, mut ceilings) = (Vec::new(), Vec::new());
     for subject in &inputs.subjects {
         let models = read_models(out, &subject.name, plan)?;
         for model in &models {
@@ -81,52 +84,31 @@ pub fn write_tables(
         ceilings.extend(write_ceiling(out, inputs, subject, split, &models)?);
     }
     overlap.extend(write_other_tables(out, study, inputs, split, plan, others)?);
-    let write = |name: &str, header: &str, rows: &Rows| {
-        let text = (!rows.is_empty()).then(|| table(header, rows));
-        write_or_remove(&out.join(name), text.as_deref())
-    };
-    write(
-        "significance.csv",
-        "subject,space,lagged,n_significant,q,permutations,n_voxels_used,p_threshold,block_trs",
-        &significance,
-    )?;
-    write(
-        "comparisons.csv",
-        "subject,space_a,space_b,diff_mean,ci_low,ci_high,n_stories,resamples",
-        &comparisons,
-    )?;
-    write("overlap.csv", "subject,kind,a,b,jaccard,model", &overlap)?;
-    write("noise_ceiling.csv", ceiling::HEADER, &ceilings)?;
-    write("cv_curve.csv", "subject,space,lagged,alpha,mean_cv_score,n_best", &curve)?;
-    write(
-        "story_properties.csv",
-        "story,n_trs,seconds,n_words,words_per_s,role",
-        &story_properties(study, inputs, split),
-    )?;
-    write("alignment.csv", "subject,shift,mean_r", &alignment_rows(inputs, checked))
+    let file = |name| RunFolder::at(out).file(name);
+    tables::write(&file(SIGNIFICANCE), &significance)?;
+    tables::write(&file(COMPARISONS), &comparisons)?;
+    tables::write(&file(OVERLAP), &overlap)?;
+    tables::write(&file(CEILINGS), &ceilings)?;
+    tables::write(&file(CV_CURVE), &curve)?;
+    tables::write(&file(STORY_PROPERTIES), &story_properties(study, inputs, split))?;
+    tables::write(&file(ALIGNMENT), &alignment_rows(inputs, checked))
 }
 
-/// The columns that name a model.
-pub fn named(subject: &str, model: &ModelPlan) -> Vec<String> {
-    vec![subject.to_owned(), model.name.clone(), model.is_lagged().to_string()]
-}
-
-fn significance_row(study: &Study, subject: &str, model: &ScoredModel<'_>) -> Result<Vec<String>> {
+fn significance_row(study: &Study, subject: &str, model: &ScoredModel<'_>) -> Result<Significance> {
     let statistics = &study.statistics;
-    let p = npy::read_vector_f64(&model.folder.join("p_values.npy"))?.to_vec();
+    let p = npy::read_vector_f64(&model.folder.join(P_VALUES))?.to_vec();
     let threshold = fdr_threshold(&p, statistics.q);
-    let used = p.iter().filter(|p| !p.is_nan()).count();
-    let n = p.iter().filter(|&&p| threshold.is_some_and(|most| p <= most)).count();
-    let mut row = named(subject, model.plan);
-    row.extend([
-        n.to_string(),
-        statistics.q.to_string(),
-        statistics.permutations.to_string(),
-        used.to_string(),
-        threshold.unwrap_or(f64::NAN).to_string(),
-        statistics.block_trs.to_string(),
-    ]);
-    Ok(row)
+    Ok(Significance {
+        subject: subject.to_owned(),
+        space: model.plan.name.clone(),
+        lagged: model.plan.is_lagged(),
+        n_significant: p.iter().filter(|&&p| threshold.is_some_and(|most| p <= most)).count(),
+        q: statistics.q,
+        permutations: statistics.permutations as u64,
+        n_voxels_used: p.iter().filter(|p| !p.is_nan()).count(),
+        p_threshold: threshold.unwrap_or(f64::NAN),
+        block_trs: statistics.block_trs,
+    })
 }
 
 /// Pairs of models: those of one variant, and lagged against plain of one space.
@@ -141,31 +123,39 @@ fn pairs<'a, 'b>(
     })
 }
 
-fn comparison_rows(study: &Study, subject: &str, models: &[ScoredModel<'_>]) -> Rows {
+fn comparison_rows(study: &Study, subject: &str, models: &[ScoredModel<'_>]) -> Vec<Comparison> {
     let statistics = &study.statistics;
     let row = |(a, b): (&ScoredModel<'_>, &ScoredModel<'_>)| {
         let differences = story_differences(&a.story_r, &b.story_r);
-        let n_stories = differences.iter().filter(|d| !d.is_nan()).count();
         let found = story_bootstrap(&differences, statistics.resamples, statistics.seed);
-        let mut row = vec![subject.to_owned(), a.plan.folder(), b.plan.folder()];
-        row.extend([found.mean, found.low, found.high].map(|x| x.to_string()));
-        row.extend([n_stories, statistics.resamples].map(|n| n.to_string()));
-        row
+        Comparison {
+            subject: subject.to_owned(),
+            space_a: a.plan.folder(),
+            space_b: b.plan.folder(),
+            diff_mean: found.mean,
+            ci_low: found.low,
+            ci_high: found.high,
+            n_stories: differences.iter().filter(|d| !d.is_nan()).count(),
+            resamples: statistics.resamples,
+        }
     };
     pairs(models).map(row).collect()
 }
 
-fn overlap_of_spaces(subject: &str, models: &[ScoredModel<'_>]) -> Rows {
+fn overlap_of_spaces(subject: &str, models: &[ScoredModel<'_>]) -> Vec<Overlap> {
     let tops: Vec<Vec<bool>> = models.iter().map(|model| top5(&model.r)).collect();
-    let mut rows = Rows::new();
+    let mut rows = Vec::new();
     for (i, a) in models.iter().enumerate() {
         for (j, b) in models.iter().enumerate().skip(i + 1) {
             if a.plan.variant == b.plan.variant {
-                let found = jaccard(&tops[i], &tops[j]).to_string();
-                let names = [a.plan.folder(), b.plan.folder(), found, String::new()];
-                rows.push(
-                    [subject.to_owned(), "spaces".to_owned()].into_iter().chain(names).collect(),
-                );
+                rows.push(Overlap {
+                    subject: subject.to_owned(),
+                    kind: "spaces".into(),
+                    a: a.plan.folder(),
+                    b: b.plan.folder(),
+                    jaccard: jaccard(&tops[i], &tops[j]),
+                    model: String::new(),
+                });
             }
         }
     }
@@ -173,22 +163,26 @@ fn overlap_of_spaces(subject: &str, models: &[ScoredModel<'_>]) -> Rows {
 }
 
 /// Mean CV score of each alpha over live voxels, and how many voxels took it.
-fn cv_curve(study: &Study, subject: &str, model: &ScoredModel<'_>) -> Result<Rows> {
-    let scores = npy::read_matrix_f32(&model.folder.join("cv_scores.npy"))?;
-    let best = npy::read_vector_f64(&model.folder.join("best_alpha.npy"))?;
+fn cv_curve(study: &Study, subject: &str, model: &ScoredModel<'_>) -> Result<Vec<CvPoint>> {
+    let scores = npy::read_matrix_f32(&model.folder.join(CV_SCORES))?;
+    let best = npy::read_vector_f64(&model.folder.join(BEST_ALPHA))?;
     let row = |(alpha, scores): (&f64, ndarray::ArrayView1<'_, f32>)| {
         let live: Vec<f64> = scores.iter().filter(|s| !s.is_nan()).map(|&s| f64::from(s)).collect();
-        let n_best = best.iter().filter(|&best| best == alpha).count();
-        let mut row = named(subject, model.plan);
-        row.extend([alpha.to_string(), mean(&live).to_string(), n_best.to_string()]);
-        row
+        CvPoint {
+            subject: subject.to_owned(),
+            space: model.plan.name.clone(),
+            lagged: model.plan.is_lagged(),
+            alpha: *alpha,
+            mean_cv_score: mean(&live),
+            n_best: best.iter().filter(|&best| best == alpha).count(),
+        }
     };
     Ok(study.alphas.values().iter().zip(scores.rows()).map(row).collect())
 }
 
 /// Length and speech of every story. The word rate is over the time from the first to the last
 /// word; NaN for fewer than 2 words.
-fn story_properties(study: &Study, inputs: &Inputs, split: &Split) -> Rows {
+fn story_properties(study: &Study, inputs: &Inputs, split: &Split) -> Vec<StoryProperties> {
     let n_trs = inputs.subjects.first().map_or(Vec::new(), |subject| subject.n_trs());
     let row = |(index, n_trs): (usize, usize)| {
         let story = &inputs.stories[index];
@@ -197,27 +191,26 @@ fn story_properties(study: &Study, inputs: &Inputs, split: &Split) -> Rows {
             (Some(first), Some(last)) if last > first => last - first,
             _ => f64::NAN,
         };
-        let role = if split.test.contains(&index) { "test" } else { "train" };
-        vec![
-            story.name.clone(),
-            n_trs.to_string(),
-            (n_trs as f64 * study.tr_s).to_string(),
-            n_words.to_string(),
-            (n_words as f64 / span_s).to_string(),
-            role.to_owned(),
-        ]
+        StoryProperties {
+            story: story.name.clone(),
+            n_trs: n_trs as u64,
+            seconds: n_trs as f64 * study.tr_s,
+            n_words: n_words as u64,
+            words_per_s: n_words as f64 / span_s,
+            role: if split.test.contains(&index) { "test" } else { "train" }.into(),
+        }
     };
     n_trs.into_iter().enumerate().map(row).collect()
 }
 
-fn alignment_rows(inputs: &Inputs, checked: Option<&Checked>) -> Rows {
+fn alignment_rows(inputs: &Inputs, checked: Option<&Checked>) -> Vec<AlignmentPoint> {
     let curves = checked.iter().flat_map(|checked| inputs.subjects.iter().zip(&checked.curves));
     let rows = curves.flat_map(|(subject, curve)| {
-        curve
-            .shifts
-            .iter()
-            .zip(&curve.mean_r)
-            .map(move |(shift, r)| vec![subject.name.clone(), shift.to_string(), r.to_string()])
+        curve.shifts.iter().zip(&curve.mean_r).map(move |(&shift, &mean_r)| AlignmentPoint {
+            subject: subject.name.clone(),
+            shift,
+            mean_r,
+        })
     });
     rows.collect()
 }

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
-use super::analysis::{Rows, named};
 use crate::error::Result;
 use crate::io::npy;
-use crate::io::output::write_or_remove;
-use crate::report::csv::table;
-use crate::results::mark::{BAND_CORRELATION, BAND_R2, TEST_R2};
+use crate::report::rows::{BandScores, PartitionScores};
+use crate::results::names::{
+    BAND_CORRELATION, BAND_R2, BANDS, PARTITION, PARTITION_R2, PARTITION_SIGNED_R2, TEST_R2,
+};
+use crate::results::{RunFolder, tables};
 use crate::scoring::partition::parts;
 use crate::stats::mean;
 use crate::study::models::ModelPlan;
@@ -17,38 +18,28 @@ use crate::study::plan::StudyPlan;
 use crate::study::sink::read_scores;
 use crate::study_file::ModelVariant;
 
-/// `(2^k − 1, n_voxels)` parts of R², in the order of partition.csv.
-const PARTITION: &str = "partition_r2.npy";
-/// The same of r·|r|.
-const SIGNED: &str = "partition_signed_r2.npy";
-
 /// Writes both tables, each where it applies, and the parts of every voxel into the folder of the
 /// partition's full model.
 /// # Errors
 /// Those of the files.
 pub fn write_band_tables(out: &Path, plan: &StudyPlan) -> Result<()> {
-    let (mut bands, mut partition) = (Rows::new(), Rows::new());
+    let (mut bands, mut partition) = (Vec::new(), Vec::new());
+    let run = RunFolder::at(out);
     for (subject, _) in &plan.subjects {
-        let folder = |model: &ModelPlan| out.join("models").join(subject).join(model.folder());
+        let folder = |model: &ModelPlan| -> Result<PathBuf> { Ok(run.model(&model.id(subject)?)) };
         for model in plan.models.iter().filter(|model| model.is_banded()) {
-            bands.extend(band_rows(subject, model, &folder(model))?);
+            bands.extend(band_rows(subject, model, &folder(model)?)?);
         }
         for variant in [ModelVariant::Lagged, ModelVariant::Plain] {
             let own = plan.models.iter().filter(|m| m.is_part() && m.variant == variant);
-            let own: Vec<(&ModelPlan, PathBuf)> = own.map(|m| (m, folder(m))).collect();
+            let own = own.map(|m| Ok((m, folder(m)?))).collect::<Result<Vec<_>>>()?;
             if !own.is_empty() {
                 partition.extend(partition_rows(subject, &own)?);
             }
         }
     }
-    let write = |name: &str, header: &str, rows: &Rows| {
-        let text = (!rows.is_empty()).then(|| table(header, rows));
-        write_or_remove(&out.join(name), text.as_deref())
-    };
-    write("bands.csv", "subject,space,lagged,band,n_voxels_used,mean_r,mean_r2", &bands)?;
-    let header = "subject,lagged,spaces,n_voxels_used,mean_model_r2,mean_part_r2,\
-                  mean_model_signed_r2,mean_part_signed_r2";
-    write("partition.csv", header, &partition)
+    tables::write(&run.file(BANDS), &bands)?;
+    tables::write(&run.file(PARTITION), &partition)
 }
 
 /// Mean of the values that are there, and their number.
@@ -57,21 +48,27 @@ fn live_mean<'a>(values: impl Iterator<Item = &'a f64>) -> (f64, usize) {
     (mean(&live), live.len())
 }
 
-fn band_rows(subject: &str, model: &ModelPlan, folder: &Path) -> Result<Rows> {
+fn band_rows(subject: &str, model: &ModelPlan, folder: &Path) -> Result<Vec<BandScores>> {
     let r = npy::read_matrix_f64(&folder.join(BAND_CORRELATION))?;
     let r2 = npy::read_matrix_f64(&folder.join(BAND_R2))?;
     let names = model.bands.iter().flat_map(|bands| &bands.names);
     let row = |(band, name): (usize, &String)| {
-        let ((r, n), (r2, _)) = (live_mean(r.row(band).iter()), live_mean(r2.row(band).iter()));
-        let mut row = named(subject, model);
-        row.extend([name.clone(), n.to_string(), r.to_string(), r2.to_string()]);
-        row
+        let (mean_r, n_voxels_used) = live_mean(r.row(band).iter());
+        BandScores {
+            subject: subject.to_owned(),
+            space: model.name.clone(),
+            lagged: model.is_lagged(),
+            band: name.clone(),
+            n_voxels_used,
+            mean_r,
+            mean_r2: live_mean(r2.row(band).iter()).0,
+        }
     };
     Ok(names.enumerate().map(row).collect())
 }
 
 /// One variant of a partition: its subsets' models, in the order of their names.
-fn partition_rows(subject: &str, models: &[(&ModelPlan, PathBuf)]) -> Result<Rows> {
+fn partition_rows(subject: &str, models: &[(&ModelPlan, PathBuf)]) -> Result<Vec<PartitionScores>> {
     let n_subsets = models.len() + 1;
     // Rows in the order of the subsets' bits; none for the empty one.
     let (mut r2, mut signed) = (Vec::new(), Vec::new());
@@ -85,22 +82,22 @@ fn partition_rows(subject: &str, models: &[(&ModelPlan, PathBuf)]) -> Result<Row
     }
     let (r2_parts, signed_parts) = (all_parts(&r2), all_parts(&signed));
     let whole = &order[n_subsets - 2].1.1;
-    for (name, parts) in [(PARTITION, &r2_parts), (SIGNED, &signed_parts)] {
+    for (name, parts) in [(PARTITION_R2, &r2_parts), (PARTITION_SIGNED_R2, &signed_parts)] {
         let values: Vec<f32> = parts.iter().map(|&part| part as f32).collect();
         npy::write(&whole.join(name), &[parts.nrows(), parts.ncols()], &values)?;
     }
     let row = |(i, (_, (model, _))): (usize, &(usize, &(&ModelPlan, PathBuf)))| {
-        let (model_r2, n) = live_mean(r2[i].iter());
-        let means = [
-            model_r2,
-            live_mean(r2_parts.row(i).iter()).0,
-            live_mean(signed[i].iter()).0,
-            live_mean(signed_parts.row(i).iter()).0,
-        ];
-        let mut row = vec![subject.to_owned(), model.is_lagged().to_string(), spaces(model)];
-        row.push(n.to_string());
-        row.extend(means.iter().map(f64::to_string));
-        row
+        let (mean_model_r2, n_voxels_used) = live_mean(r2[i].iter());
+        PartitionScores {
+            subject: subject.to_owned(),
+            lagged: model.is_lagged(),
+            spaces: spaces(model),
+            n_voxels_used,
+            mean_model_r2,
+            mean_part_r2: live_mean(r2_parts.row(i).iter()).0,
+            mean_model_signed_r2: live_mean(signed[i].iter()).0,
+            mean_part_signed_r2: live_mean(signed_parts.row(i).iter()).0,
+        }
     };
     Ok(order.iter().enumerate().map(row).collect())
 }

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use super::analysis::{Rows, ScoredModel, named};
+use super::analysis::ScoredModel;
 use crate::error::{Error, Result};
 use crate::io::matrix_file::MatrixFile;
 use crate::io::npy;
 use crate::io::output::write_or_remove;
+use crate::report::rows::NoiseCeiling;
+use crate::results::names::{NOISE_CEILING, NORMALISED};
+use crate::results::{Name, RunFolder};
 use crate::scoring::Summary;
 use crate::scoring::ceiling::{MIN_CEILING, Power, noise_ceiling, normalised};
 use crate::stats::{mean, pearson_from_sums};
@@ -15,10 +18,6 @@ use crate::study::split::Split;
 
 /// Voxels that are read at a time.
 const WIDTH: usize = 2048;
-
-/// Columns of noise_ceiling.csv.
-pub const HEADER: &str = "subject,space,lagged,n_stories,n_repeats,n_voxels_used,ceiling_mean,\
-    ceiling_median,r_mean,normalised_mean,normalised_median,min_ceiling";
 
 /// Writes a subject's noise_ceiling.npy, and normalised_correlation.npy of every model; hands back
 /// rows of noise_ceiling.csv. Without repeats of a test story the files are removed.
@@ -31,16 +30,16 @@ pub fn write_ceiling(
     subject: &Subject,
     split: &Split,
     models: &[ScoredModel<'_>],
-) -> Result<Rows> {
-    let path = out.join("models").join(&subject.name).join("noise_ceiling.npy");
+) -> Result<Vec<NoiseCeiling>> {
+    let path = RunFolder::at(out).subject(&Name::new(&subject.name)?).join(NOISE_CEILING);
     let has_repeats = |slot: &usize| subject.repeats[split.test[*slot]].len() > 1;
     let slots: Vec<usize> = (0..split.test.len()).filter(has_repeats).collect();
     if slots.is_empty() {
         write_or_remove(&path, None)?;
         for model in models {
-            write_or_remove(&model.folder.join("normalised_correlation.npy"), None)?;
+            write_or_remove(&model.folder.join(NORMALISED), None)?;
         }
-        return Ok(Rows::new());
+        return Ok(Vec::new());
     }
     let mut ceiling = Vec::with_capacity(subject.n_voxels);
     for first in (0..subject.n_voxels).step_by(WIDTH) {
@@ -62,7 +61,7 @@ pub fn write_ceiling(
     npy::write(&path, &[ceiling.len()], &ceiling)?;
     let n_repeats: Vec<f64> =
         slots.iter().map(|&slot| subject.repeats[split.test[slot]].len() as f64).collect();
-    let mut rows = Rows::new();
+    let mut rows = Vec::new();
     for model in models {
         // r within the stories that were repeated, their mean.
         let r: Vec<f32> = (0..subject.n_voxels)
@@ -73,20 +72,27 @@ pub fn write_ceiling(
             })
             .collect();
         let relative = normalised(&r, &ceiling);
-        npy::write(&model.folder.join("normalised_correlation.npy"), &[r.len()], &relative)?;
+        npy::write(&model.folder.join(NORMALISED), &[r.len()], &relative)?;
         // One set of voxels for all columns: those with a ceiling and a score.
         let of = |values: &[f32]| {
             let used = values.iter().zip(&relative).filter(|(_, relative)| !relative.is_nan());
             Summary::of(&used.map(|(&x, _)| x).collect::<Vec<_>>())
         };
         let (ceiling, r, relative) = (of(&ceiling), of(&r), of(&relative));
-        let mut row = named(&subject.name, model.plan);
-        row.extend([slots.len().to_string(), mean(&n_repeats).to_string()]);
-        row.push(relative.n_voxels_used.to_string());
-        let numbers = [ceiling.mean, ceiling.median, r.mean, relative.mean, relative.median];
-        row.extend(numbers.map(|x| x.to_string()));
-        row.push(MIN_CEILING.to_string());
-        rows.push(row);
+        rows.push(NoiseCeiling {
+            subject: subject.name.clone(),
+            space: model.plan.name.clone(),
+            lagged: model.plan.is_lagged(),
+            n_stories: slots.len() as u64,
+            n_repeats: mean(&n_repeats),
+            n_voxels_used: relative.n_voxels_used as u64,
+            ceiling_mean: ceiling.mean,
+            ceiling_median: ceiling.median,
+            r_mean: r.mean,
+            normalised_mean: relative.mean,
+            normalised_median: relative.median,
+            min_ceiling: f64::from(MIN_CEILING),
+        });
     }
     Ok(rows)
 }

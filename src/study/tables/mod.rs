@@ -3,5 +3,6 @@
 pub mod analysis;
 pub mod bands;
 pub mod ceiling;
+pub mod run_json;
 pub mod scores;
 pub mod stability;

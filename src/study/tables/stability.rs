@@ -2,30 +2,30 @@
 
 use std::path::Path;
 
-use super::analysis::{Rows, named};
 use crate::error::Result;
 use crate::io::npy;
-use crate::io::output::write_or_remove;
-use crate::report::csv::table;
+use crate::report::rows::{Learning, Overlap, SplitScores};
+use crate::results::RunFolder;
+use crate::results::names::{
+    LEARNING_CORRELATION, LEARNING_CURVE, STABILITY, STABILITY_CORRELATION, STABILITY_STORIES,
+};
+use crate::results::tables::write;
 use crate::scoring::Summary;
 use crate::scoring::overlap::{jaccard, top5};
 use crate::study::inputs::Inputs;
 use crate::study::models::ModelPlan;
 use crate::study::plan::StudyPlan;
-use crate::study::sink::{LEARNING, STABILITY, read_scores};
+use crate::study::sink::read_scores;
 use crate::study::split::Split;
 use crate::study::stability::ExtraSplits;
 use crate::study_file::Study;
 
-/// Columns of a summary without the count of all voxels.
-const SCORES: &str = "n_voxels_used,mean,median,top1,top5,top1_mean,top5_mean";
-
 /// Rows of the tables.
 #[derive(Default)]
 struct Tables {
-    stability: Rows,
-    stories: Rows,
-    learning: Rows,
+    stability: Vec<SplitScores>,
+    stories: Vec<SplitScores>,
+    learning: Vec<Learning>,
 }
 
 /// Writes stability.csv, stability_stories.csv and learning_curve.csv from the files of every
@@ -40,36 +40,29 @@ pub fn write_other_tables(
     own: &Split,
     plan: &StudyPlan,
     others: &ExtraSplits,
-) -> Result<Rows> {
-    let (mut tables, mut overlap) = (Tables::default(), Rows::new());
+) -> Result<Vec<Overlap>> {
+    let (mut tables, mut overlap) = (Tables::default(), Vec::new());
+    let run = RunFolder::at(out);
     for subject in &inputs.subjects {
         let n_trs = subject.n_trs();
         for model in &plan.models {
-            let folder = out.join("models").join(&subject.name).join(model.folder());
+            let folder = run.model(&model.id(&subject.name)?);
             let name = &subject.name;
             if others.n_random > 0 {
-                let scores = read_rows(&folder.join(STABILITY))?;
+                let scores = read_rows(&folder.join(STABILITY_CORRELATION))?;
                 let tops = tables.add_splits(study, inputs, name, model, others, &scores);
                 overlap.extend(overlap_of_splits(name, model, &tops));
             }
             if others.splits.len() > others.n_random {
-                let mut scores = read_rows(&folder.join(LEARNING))?;
+                let mut scores = read_rows(&folder.join(LEARNING_CORRELATION))?;
                 scores.push(read_scores(&folder)?.0);
                 tables.add_curve(name, model, (others, own), &n_trs, &scores);
             }
         }
     }
-    let write = |name: &str, header: &str, rows: &Rows| {
-        let text = (!rows.is_empty()).then(|| table(&format!("{header}{SCORES}"), rows));
-        write_or_remove(&out.join(name), text.as_deref())
-    };
-    // Columns that came later stand at the end.
-    let seeds = ",seed,n_train_stories,n_test_stories";
-    let text = (!tables.stability.is_empty())
-        .then(|| table(&format!("subject,space,lagged,split,{SCORES}{seeds}"), &tables.stability));
-    write_or_remove(&out.join("stability.csv"), text.as_deref())?;
-    write("stability_stories.csv", "subject,space,lagged,split,story,", &tables.stories)?;
-    write("learning_curve.csv", "subject,space,lagged,n_stories,n_trs,", &tables.learning)?;
+    write(&run.file(STABILITY), &tables.stability)?;
+    write(&run.file(STABILITY_STORIES), &tables.stories)?;
+    write(&run.file(LEARNING_CURVE), &tables.learning)?;
     Ok(overlap)
 }
 
@@ -93,22 +86,33 @@ impl Tables {
         let mut tops = Vec::new();
         for (i, split) in others.splits[..others.n_random].iter().enumerate() {
             let Some(all) = rows.next() else { break };
-            let start = || {
-                let mut row = named(subject, model);
-                row.push((i + 1).to_string());
-                row
+            let row = |r: &[f32]| {
+                let scores = Summary::of(r);
+                SplitScores {
+                    subject: subject.to_owned(),
+                    space: model.name.clone(),
+                    lagged: model.is_lagged(),
+                    split: i as u64 + 1,
+                    n_voxels_used: scores.n_voxels_used,
+                    mean: scores.mean,
+                    median: scores.median,
+                    top1: scores.top1,
+                    top5: scores.top5,
+                    top1_mean: scores.top1_mean,
+                    top5_mean: scores.top5_mean,
+                    ..SplitScores::default()
+                }
             };
-            let mut row = start();
-            row.extend(cells(&Summary::of(all)));
-            row.push(study.seed.wrapping_add(i as u64 + 1).to_string());
-            row.extend([split.train.len(), split.test.len()].map(|n| n.to_string()));
-            self.stability.push(row);
+            self.stability.push(SplitScores {
+                seed: Some(study.seed.wrapping_add(i as u64 + 1)),
+                n_train_stories: Some(split.train.len()),
+                n_test_stories: Some(split.test.len()),
+                ..row(all)
+            });
             tops.push(top5(all));
             for (&story, r) in split.test.iter().zip(&mut rows) {
-                let mut row = start();
-                row.push(inputs.stories[story].name.clone());
-                row.extend(cells(&Summary::of(r)));
-                self.stories.push(row);
+                let story = Some(inputs.stories[story].name.clone());
+                self.stories.push(SplitScores { story, ..row(r) });
             }
         }
         tops
@@ -126,29 +130,37 @@ impl Tables {
         let points = others.splits[others.n_random..].iter().chain([own]);
         for (split, r) in points.zip(scores) {
             let trs: usize = split.train.iter().map(|&story| n_trs[story]).sum();
-            let mut row = named(subject, model);
-            row.extend([split.train.len(), trs].map(|n| n.to_string()));
-            row.extend(cells(&Summary::of(r)));
-            self.learning.push(row);
+            let scores = Summary::of(r);
+            self.learning.push(Learning {
+                subject: subject.to_owned(),
+                space: model.name.clone(),
+                lagged: model.is_lagged(),
+                n_stories: split.train.len(),
+                n_trs: trs as u64,
+                n_voxels_used: scores.n_voxels_used,
+                mean: scores.mean,
+                median: scores.median,
+                top1: scores.top1,
+                top5: scores.top5,
+                top1_mean: scores.top1_mean,
+                top5_mean: scores.top5_mean,
+            });
         }
     }
 }
 
-fn cells(s: &Summary) -> Vec<String> {
-    let mut cells = vec![s.n_voxels_used.to_string()];
-    cells.extend(
-        [s.mean, s.median, s.top1, s.top5, s.top1_mean, s.top5_mean].map(|x| x.to_string()),
-    );
-    cells
-}
-
-fn overlap_of_splits(subject: &str, model: &ModelPlan, tops: &[Vec<bool>]) -> Rows {
-    let mut rows = Rows::new();
+fn overlap_of_splits(subject: &str, model: &ModelPlan, tops: &[Vec<bool>]) -> Vec<Overlap> {
+    let mut rows = Vec::new();
     for (i, a) in tops.iter().enumerate() {
         for (j, b) in tops.iter().enumerate().skip(i + 1) {
-            let names = ["splits".to_owned(), (i + 1).to_string(), (j + 1).to_string()];
-            let found = [jaccard(a, b).to_string(), model.folder()];
-            rows.push([subject.to_owned()].into_iter().chain(names).chain(found).collect());
+            rows.push(Overlap {
+                subject: subject.to_owned(),
+                kind: "splits".into(),
+                a: (i + 1).to_string(),
+                b: (j + 1).to_string(),
+                jaccard: jaccard(a, b),
+                model: model.folder(),
+            });
         }
     }
     rows

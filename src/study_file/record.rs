@@ -1,0 +1,405 @@
+//! A study written out as STUDY.toml is laid out: every key under its table, with the value that
+//! holds. run.json keeps it, and fingerprints hash it.
+
+use std::path::Path;
+
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
+
+use super::settings::{
+    AlphaConvention, Columns, Epoch, Folds, LanguageSpace, ModelSource, ModelVariant, SpaceKind,
+    SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
+};
+use crate::backend::Scorer;
+use crate::design::zscore::ZScoreMode;
+use crate::features::contextual::ContextSettings;
+use crate::nn::TrainSettings;
+use crate::report::record::ByName;
+use crate::ridge::{BandSampling, Solver};
+
+/// Keys that a space's kind does not have are left out; those that were not given and have no
+/// default are null.
+#[derive(Serialize)]
+struct Record<'a> {
+    stories: Stories<'a>,
+    bold: ByName<Bold<'a>>,
+    split: Split<'a>,
+    design: Design<'a>,
+    space: Vec<Space<'a>>,
+    encoder: &'a TrainSettings,
+    ridge: Ridge<'a>,
+    bands: &'a BandSampling,
+    partition: Partition<'a>,
+    statistics: &'a Statistics,
+    stability: Stability,
+    output: Output,
+}
+
+#[derive(Serialize)]
+struct Stories<'a> {
+    path: &'a Path,
+    respdict: Option<&'a Path>,
+    missing: &'static str,
+    exclude: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Bold<'a> {
+    path: &'a str,
+    mask: Option<&'a Path>,
+    pixels: Option<&'a Path>,
+    dataset: &'a str,
+    repeats: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Split<'a> {
+    test_fraction: Option<f64>,
+    n_test: Option<usize>,
+    test: Option<&'a [String]>,
+    seed: u64,
+}
+
+#[derive(Serialize)]
+struct Design<'a> {
+    tr_s: f64,
+    first_tr_s: f64,
+    trim: String,
+    delays: &'a [i64],
+    variants: &'a [ModelVariant],
+    delay_preset: &'static str,
+    zscore: ZScoreMode,
+    lanczos_window: usize,
+    cutoff_mult: f64,
+    time: WordTime,
+    alignment_check: bool,
+}
+
+#[derive(Serialize, Default)]
+struct Space<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    combine: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    banded: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vectors: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_count: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_words: Option<Option<usize>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lowercase: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trained: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<Epoch>,
+    #[serde(flatten)]
+    reading: Option<&'a ContextSettings>,
+    fit: bool,
+}
+
+#[derive(Serialize)]
+struct Ridge<'a> {
+    alphas: &'a [f64],
+    alpha_convention: AlphaConvention,
+    alpha_tolerance: f64,
+    folds: &'a Folds,
+    scorer: Scorer,
+    solver: Solver,
+    fit_intercept: bool,
+    basis_tolerance: f64,
+}
+
+#[derive(Serialize)]
+struct Partition<'a> {
+    spaces: Option<Vec<&'a str>>,
+}
+
+#[derive(Serialize)]
+struct Output {
+    weights: bool,
+}
+
+impl Serialize for Study {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Record::of(self).serialize(to)
+    }
+}
+
+impl<'a> Record<'a> {
+    fn of(study: &'a Study) -> Self {
+        // No `..`: a setting that is added is written down, or does not compile.
+        let Study {
+            folder: _,
+            text: _,
+            stories,
+            respdict,
+            skip_missing,
+            exclude,
+            bold,
+            repeats,
+            bold_files,
+            split,
+            seed,
+            tr_s,
+            first_tr_s,
+            trim,
+            delays,
+            variants,
+            delays_cross_stories,
+            zscore,
+            lanczos_window,
+            cutoff_mult,
+            time,
+            alignment_check,
+            spaces,
+            alphas: _, // what follows from the two below
+            given_alphas,
+            alpha_convention,
+            alpha_tolerance,
+            basis_tolerance,
+            folds,
+            scorer,
+            solver,
+            fit_intercept,
+            weights,
+            statistics,
+            encoder,
+            bands,
+            stability,
+        } = study;
+        let subjects = bold.iter().zip(repeats).zip(bold_files);
+        let bold = subjects.map(|(((subject, path), repeats), files)| {
+            let (mask, pixels) = (files.mask.as_deref(), files.pixels.as_deref());
+            let (dataset, repeats) = (files.dataset.as_str(), repeats.as_deref());
+            (subject.as_str(), Bold { path, mask, pixels, dataset, repeats })
+        });
+        let (test_fraction, n_test, test) = match split {
+            SplitHow::Fraction(share) => (Some(*share), None, None),
+            SplitHow::Count(n) => (None, Some(*n), None),
+            SplitHow::Names(names) => (None, None, Some(names.as_slice())),
+        };
+        let name = |&space: &usize| spaces[space].name.as_str();
+        let parts = spaces.iter().find_map(|space| match (&space.kind, &space.columns) {
+            (SpaceKind::Combine(parts), Columns::Part { kept, .. }) if kept.iter().all(|&k| k) => {
+                Some(parts.iter().map(name).collect())
+            }
+            _ => None,
+        });
+        let is_written = |space: &&SpaceSettings| !matches!(space.columns, Columns::Part { .. });
+        Self {
+            stories: Stories {
+                path: stories,
+                respdict: respdict.as_deref(),
+                missing: if *skip_missing { "skip" } else { "error" },
+                exclude,
+            },
+            bold: bold.collect(),
+            split: Split { test_fraction, n_test, test, seed: *seed },
+            design: Design {
+                tr_s: *tr_s,
+                first_tr_s: *first_tr_s,
+                trim: trim.to_string(),
+                delays,
+                variants,
+                delay_preset: if *delays_cross_stories { "huth-stacked" } else { "story" },
+                zscore: *zscore,
+                lanczos_window: *lanczos_window,
+                cutoff_mult: *cutoff_mult,
+                time: *time,
+                alignment_check: *alignment_check,
+            },
+            space: spaces.iter().filter(is_written).map(|space| Space::of(space, name)).collect(),
+            encoder,
+            ridge: Ridge {
+                alphas: given_alphas.values(),
+                alpha_convention: *alpha_convention,
+                alpha_tolerance: *alpha_tolerance,
+                folds,
+                scorer: *scorer,
+                solver: *solver,
+                fit_intercept: *fit_intercept,
+                basis_tolerance: *basis_tolerance,
+            },
+            bands,
+            partition: Partition { spaces: parts },
+            statistics,
+            stability: *stability,
+            output: Output { weights: *weights },
+        }
+    }
+}
+
+impl<'a> Space<'a> {
+    fn of(space: &'a SpaceSettings, name: impl Fn(&usize) -> &'a str) -> Self {
+        let SpaceSettings { name: own, kind, fit, columns } = space;
+        let base = Self { name: own, fit: *fit, kind: Some(kind.label()), ..Self::default() };
+        match kind {
+            SpaceKind::Bow(bow) => Self {
+                min_count: Some(bow.min_count),
+                max_words: Some(bow.max_words),
+                lowercase: Some(bow.lowercase),
+                ..base
+            },
+            SpaceKind::Word2Vec(path) | SpaceKind::Glove(path) => {
+                Self { vectors: Some(path), ..base }
+            }
+            SpaceKind::Bert(LanguageSpace { model, reading }) => {
+                let ModelSource::Folder(folder) = model else { return base };
+                Self { model: Some(folder), reading: Some(reading), ..base }
+            }
+            SpaceKind::Encoder(LanguageSpace { model, reading }) => {
+                let base = Self { reading: Some(reading), ..base };
+                match model {
+                    ModelSource::Folder(folder) => Self { model: Some(folder), ..base },
+                    ModelSource::Trained(epoch) => {
+                        Self { trained: Some(true), epoch: Some(*epoch), ..base }
+                    }
+                    ModelSource::Untrained => Self { trained: Some(false), ..base },
+                }
+            }
+            SpaceKind::WordRate => base,
+            SpaceKind::Combine(parts) => Self {
+                kind: None,
+                combine: Some(parts.iter().map(name).collect()),
+                banded: Some(matches!(columns, Columns::Banded(_))),
+                ..base
+            },
+        }
+    }
+}
+
+impl Serialize for Folds {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Folds::Count(k) => k.serialize(to),
+            Folds::LeaveOneStoryOut => "loso".serialize(to),
+            Folds::Names(lists) => lists.serialize(to),
+        }
+    }
+}
+
+/// Settings that decide a space's rows: not its name, and not where its files are, which are known by
+/// their content.
+pub fn settings_of_rows(study: &Study, index: usize) -> Value {
+    let name = |&space: &usize| study.spaces[space].name.as_str();
+    let space = Space::of(&study.spaces[index], name);
+    json!(Space { name: "", vectors: None, model: None, fit: true, ..space })
+}
+
+/// The main settings in one flat list, as run.json has had them since its first version.
+pub fn main_settings(study: &Study) -> Map<String, Value> {
+    let bold = study.bold.iter().map(|(subject, path)| (subject.clone(), path.clone().into()));
+    let settings = json!({
+        "stories": study.stories,
+        "bold": bold.collect::<Map<_, Value>>(),
+        "tr_s": study.tr_s, "first_tr_s": study.first_tr_s, "trim": study.trim.to_string(),
+        "delays": study.delays, "variants": study.variants,
+        "delay_preset": if study.delays_cross_stories { "huth-stacked" } else { "story" },
+        "zscore": study.zscore, "lanczos_window": study.lanczos_window,
+        "cutoff_mult": study.cutoff_mult, "time": study.time, "folds": study.folds,
+        "scorer": study.scorer, "fit_intercept": study.fit_intercept,
+        "alpha_tolerance": study.alpha_tolerance, "basis_tolerance": study.basis_tolerance,
+        "weights": study.weights, "statistics": study.statistics, "stability": study.stability,
+    });
+    match settings {
+        Value::Object(map) => map,
+        _ => Map::new(), // An object is an object.
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use crate::study_file::from_text;
+    use crate::study_file::keys::KEYS;
+
+    /// Every kind of space, and every table.
+    const STUDY: &str = r#"
+        [stories]
+        path = "w.tsv"
+        [bold.s1]
+        path = "{story}.npy"
+        [[space]]
+        kind = "glove"
+        vectors = "v.txt"
+        [[space]]
+        kind = "bow"
+        max_words = 7
+        [[space]]
+        kind = "bert"
+        model = "m"
+        layer = 3
+        [[space]]
+        kind = "encoder"
+        epoch = "last"
+        [[space]]
+        name = "both"
+        combine = ["glove", "bow"]
+        banded = true
+        [partition]
+        spaces = ["bow", "glove"]
+        [ridge]
+        alphas = [1, 2, 3]
+        alpha_convention = "huth"
+        folds = "loso"
+    "#;
+
+    #[test]
+    fn every_key_of_a_study_file_is_in_the_record() {
+        let study = from_text(STUDY, Path::new("."), "S.toml").unwrap();
+        let record = serde_json::to_value(&study).unwrap();
+        for key in KEYS {
+            let tables: Vec<&Value> = match key.section {
+                "bold" => vec![&record["bold"]["s1"]],
+                "space" => record["space"].as_array().unwrap().iter().collect(),
+                section => vec![&record[section]],
+            };
+            let has = |table: &&Value| table.as_object().is_some_and(|t| t.contains_key(key.name));
+            assert!(tables.iter().any(has), "[{}] {}", key.section, key.name);
+        }
+        let spaces = &record["space"];
+        assert_eq!((&spaces[0]["vectors"], &spaces[1]["max_words"]), (&"v.txt".into(), &7.into()));
+        assert_eq!((&spaces[2]["layer"], &spaces[3]["epoch"]), (&3.into(), &"last".into()));
+        assert_eq!(spaces[4]["combine"], serde_json::json!(["glove", "bow"]));
+        assert_eq!(spaces.as_array().unwrap().len(), 5, "parts of the partition are no spaces");
+        assert_eq!(record["partition"]["spaces"], serde_json::json!(["bow", "glove"]));
+        assert_eq!(record["ridge"]["alphas"], serde_json::json!([1.0, 2.0, 3.0]));
+        assert_eq!(
+            (&record["ridge"]["folds"], &record["split"]["n_test"]),
+            (&"loso".into(), &Value::Null)
+        );
+    }
+
+    #[test]
+    fn a_default_that_is_written_down_changes_nothing() {
+        let write = |lines: &str| {
+            let study = from_text(&format!("{STUDY}{lines}"), Path::new("."), "S.toml").unwrap();
+            serde_json::to_string(&study).unwrap()
+        };
+        assert_eq!(
+            write(""),
+            write(
+                "[statistics]
+q = 0.05
+[bands]
+seed = 214"
+            )
+        );
+        assert_ne!(
+            write(""),
+            write(
+                "[bands]
+seed = 215"
+            )
+        );
+    }
+}
