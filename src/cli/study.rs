@@ -68,6 +68,7 @@ pub fn check_study(args: &CheckArgs, context: &Context) -> Result<Output> {
     let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
     let split = split(&study, &names)?;
     check_models(&study)?;
+    inputs.notes.iter().for_each(|note| context.console.note(note));
     inputs.warnings.iter().for_each(|warning| context.console.warn(warning));
     let n_words: usize = inputs.stories.iter().map(|story| story.words.len()).sum();
     let mut rows =
@@ -97,6 +98,7 @@ pub fn check_study(args: &CheckArgs, context: &Context) -> Result<Output> {
         "subjects": inputs.subjects.iter().map(|s| json!({
             "name": s.name, "n_voxels": s.n_voxels, "n_trs": s.n_trs().iter().sum::<usize>(),
         })).collect::<Vec<_>>(),
+        "notes": inputs.notes,
         "warnings": inputs.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
     Ok(Output { document, text })

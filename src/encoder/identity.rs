@@ -90,6 +90,7 @@ fn differences(old: &Value, new: &Map<String, Value>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoder::text::{sorted_text_hash, text_hash};
 
     #[test]
     fn a_hash_tells_words_from_their_borders() {

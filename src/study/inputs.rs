@@ -22,6 +22,8 @@ pub struct Inputs {
     pub subjects: Vec<Subject>,
     /// Found on the way.
     pub warnings: Vec<Warning>,
+    /// What was guessed, in sentences.
+    pub notes: Vec<String>,
 }
 
 /// One subject's BOLD.
@@ -95,7 +97,7 @@ pub fn read_inputs(study: &Study) -> Result<Inputs> {
     for (subject, files) in subjects.iter().zip(study.place_files()) {
         brain::check(&files, subject.n_voxels)?;
     }
-    Ok(Inputs { stories, subjects, warnings })
+    Ok(Inputs { stories, subjects, warnings, notes: Vec::new() })
 }
 
 /// Stories without BOLD of every subject, and BOLD without words: an error, or left out.
