@@ -29,6 +29,7 @@
 //! | `memory` | what a run keeps in memory, and what it must not |
 //! | `devices` | which device is taken and why; `ridge` on a card or its stand-in |
 //! | `fuzz_smoke` | the bodies of the fuzz targets over seeds and mutations |
+//! | `record` | run.json, the copy of STUDY.toml, `show` |
 //! | `hostile_results` | result files that lie: exit 3, nothing outside the folder is touched |
 //! | `hostile` | every wrong input of a study: exit code, message, nothing written |
 //! | `architecture` | imports point the right way; where `unsafe` and printing may stand |
@@ -65,6 +66,7 @@ mod naive;
 mod null_and_planted;
 mod predict;
 mod real_data;
+mod record;
 mod report;
 mod report_made;
 mod ridge_command;

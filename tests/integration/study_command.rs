@@ -28,7 +28,8 @@ pub fn names(value: &Value) -> Vec<String> {
 pub fn results(out: &Path) -> Vec<(String, Vec<u8>)> {
     let keep = |(path, bytes): (std::path::PathBuf, Vec<u8>)| {
         let name = path.strip_prefix(out).expect("below").display().to_string();
-        (name != "run.json" && name != "report.html").then_some((name, bytes))
+        let is_result = !["run.json", "report.html", "STUDY.toml"].contains(&name.as_str());
+        is_result.then_some((name, bytes))
     };
     visible_files(out).into_iter().filter_map(keep).collect()
 }
