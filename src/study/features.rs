@@ -408,7 +408,7 @@ impl Timing {
     pub fn story_rows(&self, story: &Story, rows: &Rows, n_feature_trs: usize) -> Result<TrRows> {
         let times = match &story.tr_times_s {
             Some(times) => Cow::Borrowed(times),
-            None => Cow::Owned(tr_times(self.first_tr_s, self.tr_s, n_feature_trs)),
+            None => Cow::Owned(tr_times(self.first_tr_s, self.tr_s, n_feature_trs)?),
         };
         tr_rows(rows, word_times(story, self.time), &times, &self.lanczos, self.trim)
     }

@@ -11,6 +11,7 @@ use crate::features::contextual::{
     BATCH_TOKENS, ContextSettings, Reading, unknown_words, word_vectors,
 };
 use crate::features::coverage::{Coverage, CoverageCounts};
+use crate::io::input::{open_file, read_bytes};
 use crate::io::npy;
 use crate::io::output::write_bytes;
 use crate::nn::pretrained::{open, shape};
@@ -126,7 +127,7 @@ pub fn publish_model(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to).map_err(|source| Error::Write { path: to.to_owned(), source })?;
     for path in FILES.map(|name| from.join(name)).iter().filter(|path| path.is_file()) {
         let bytes =
-            std::fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })?;
+            read_bytes(path).map_err(|source| Error::Read { path: path.clone(), source })?;
         write_bytes(&to.join(path.file_name().unwrap_or_default()), &bytes)?;
     }
     Ok(())

@@ -11,7 +11,7 @@ use super::layout::ShardId;
 use super::plan::{Part, PlanOptions, ShardPlan, check_number, plan_shards, planned};
 use crate::backend::device::cpu_kind;
 use crate::error::{Error, Result};
-use crate::io::output::write_json;
+use crate::io::output::{sync_folder, write_json};
 use crate::resources::peak_bytes;
 use crate::results::lock::lock_folder;
 use crate::results::names::MANIFEST;
@@ -133,7 +133,9 @@ pub fn run_shard(
         parts: found,
         files,
     };
+    sync_folder(&folder)?;
     write_json(&folder.join(MANIFEST), &manifest)?;
+    sync_folder(&folder)?;
     let _ = fs::remove_dir_all(&scratch);
     Ok(results(&clock, &manifest.files, false))
 }
