@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::io::npy;
 use crate::matrix::Rows;
 use crate::reporter::Reporter;
+use crate::results::lock::Locking;
 use crate::results::names::CACHE;
 use crate::stimuli::{Story, read_stories};
 use crate::study::language::LanguageWork;
@@ -87,8 +88,15 @@ pub fn run(
     let all: Vec<usize> = (0..stories.len()).collect();
     let cache = job.out.join(CACHE);
     let device = &candle_core::Device::Cpu;
-    let work =
-        LanguageWork { cache: &cache, device, encoder: None, is_plan: false, reporter, cancel };
+    let work = LanguageWork {
+        cache: &cache,
+        device,
+        encoder: None,
+        is_plan: false,
+        locking: Locking::On,
+        reporter,
+        cancel,
+    };
     let space = word_space(&job.kind, Path::new(""), &stories, &all, &work)?;
     let Some(space) = space else {
         return Err(Error::Usage {

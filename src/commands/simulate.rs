@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::io::npy;
 use crate::io::output::write_bytes;
 use crate::reporter::Reporter;
+use crate::results::lock::Locking;
 use crate::results::names::{CACHE, STUDY};
 use crate::simulate::bold::{Truth, simulate};
 use crate::simulate::settings::SimulateSettings;
@@ -118,6 +119,7 @@ fn features(
         device: &candle_core::Device::Cpu,
         encoder: None,
         is_plan: false,
+        locking: Locking::On,
         reporter,
         cancel: &AtomicBool::new(false),
     };

@@ -179,7 +179,7 @@ fn language_space(
     // Shards of a study share the cache: one trains or computes, the others find what it left.
     let _turn = match work.is_plan {
         true => None,
-        false => Some(wait_for_turn(work.cache, TURN, work.reporter, work.cancel)?),
+        false => Some(wait_for_turn(work.cache, TURN, work.locking, work.reporter, work.cancel)?),
     };
     let model = model_folder(&space.model, folder, stories, train, work)?;
     let stored = stored_vectors(&model, &space.reading, stories, work)?;

@@ -11,13 +11,14 @@ use crate::features::contextual::{
     BATCH_TOKENS, ContextSettings, Reading, unknown_words, word_vectors,
 };
 use crate::features::coverage::{Coverage, CoverageCounts};
-use crate::io::input::{open_file, read_bytes};
+use crate::io::input::read_bytes;
 use crate::io::npy;
 use crate::io::output::write_bytes;
 use crate::nn::pretrained::{open, shape};
 use crate::nn::{TrainSettings, WordPieces};
 use crate::reporter::Reporter;
 use crate::results::hash::{Extent, hash};
+use crate::results::lock::Locking;
 use crate::results::names::{BASELINE, TRAIN, TRAIN_LOG};
 use crate::stimuli::Story;
 use crate::study_file::{Epoch, ModelSource, SpaceKind, Study};
@@ -32,6 +33,8 @@ pub struct LanguageWork<'a> {
     pub encoder: Option<&'a TrainSettings>,
     /// Shapes only: nothing is computed or written.
     pub is_plan: bool,
+    /// Whether `cache` and what is trained in it are locked.
+    pub locking: Locking,
     /// Told what happens.
     pub reporter: &'a dyn Reporter,
     /// Ends the work.
@@ -82,8 +85,15 @@ pub fn model_folder(
     let Some(epoch) = epoch else {
         return untrained_cached(&texts, settings, work.device, work.cache);
     };
-    let folder =
-        train_cached(&texts, settings, work.device, work.cache, work.reporter, work.cancel)?;
+    let folder = train_cached(
+        &texts,
+        settings,
+        work.device,
+        work.cache,
+        work.locking,
+        work.reporter,
+        work.cancel,
+    )?;
     Ok(match epoch {
         Epoch::Best => folder,
         Epoch::Last => folder.join(LAST_EPOCH),

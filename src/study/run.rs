@@ -80,7 +80,8 @@ fn run_or_merge(
     clock.step("inputs");
 
     let folder = RunFolder::at(&options.out);
-    let lock = if options.dry_run { None } else { Some(lock_folder(&options.out)?) };
+    let lock =
+        if options.dry_run { None } else { Some(lock_folder(&options.out, options.locking)?) };
     let stamps = opened.stamps();
     let everyone = 0..opened.inputs.subjects.len();
     let by_use = hash_inputs(study, &opened.inputs, &everyone)?;

@@ -63,7 +63,7 @@ pub fn run_shard(
     let shards = agreed_plan(&opened, id, session)?;
     let run_folder = RunFolder::at(&options.out).shard(id.i, id.n);
     let folder = run_folder.path().to_owned();
-    let _lock = lock_folder(&folder)?;
+    let _lock = lock_folder(&folder, options.locking)?;
     let voxels = shards.voxels(id.i, &opened.inputs);
     let own = subjects_of(&voxels);
     // The clock of every file is read before its bytes.
@@ -151,6 +151,7 @@ fn agreed_plan(opened: &OpenStudy<'_>, id: ShardId, session: Session<'_>) -> Res
         out: &options.out,
         n_shards: id.n,
         resources: options.resources,
+        locking: options.locking,
         force: false,
     };
     plan_shards(opened.study, &opened.inputs, &how, session)
