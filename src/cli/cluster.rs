@@ -120,6 +120,7 @@ pub fn slurm(args: &SlurmArgs, context: &Context) -> Result<Output> {
         at_once: args.at_once,
         more: args.sbatch.clone(),
         has_language: study.spaces.iter().any(|space| space.kind.is_language()),
+        no_lock: args.cut.lock.no_lock,
     };
     let scripts = compose(&settings)?;
     let jobs = if args.submit { Some(submit(&scripts)?) } else { None };
