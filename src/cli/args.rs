@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
+use crate::results::lock::Locking;
+
 /// Voxelwise brain encoding models: timed words and BOLD in, scored models out.
 #[derive(Debug, Parser)]
 #[command(name = "voxelcast", version, max_term_width = 100)]
@@ -181,6 +183,25 @@ pub struct RunArgs {
     /// Do one shard of the study, the I-th of N; see voxelcast plan
     #[arg(long, value_name = "I/N", conflicts_with_all = ["folds", "dry_run", "force"])]
     pub shard: Option<String>,
+    /// Locks.
+    #[command(flatten)]
+    pub lock: LockArgs,
+}
+
+/// Whether folders are locked.
+#[derive(Debug, Default, Args)]
+pub struct LockArgs {
+    /// Lock no folder, for file systems without file locks; let no other voxelcast use the output
+    /// folder meanwhile
+    #[arg(long)]
+    pub no_lock: bool,
+}
+
+impl LockArgs {
+    /// The choice.
+    pub fn locking(&self) -> Locking {
+        if self.no_lock { Locking::Off } else { Locking::On }
+    }
 }
 
 /// `voxelcast predict`.

@@ -24,12 +24,13 @@ use crate::study_file;
 pub fn plan(args: &PlanArgs, context: &Context) -> Result<Output> {
     let study = study_file::read(&args.cut.study)?;
     let out = default_out(args.cut.out.as_ref(), &args.cut.study);
-    let options = context.run_options(out.clone(), args.cut.force, false);
+    let options = context.run_options(out.clone(), args.cut.force, false, &args.cut.lock);
     let opened = open(&study, &options, context.session())?;
     let how = PlanOptions {
         out: &out,
         n_shards: args.cut.shards,
         resources: options.resources,
+        locking: options.locking,
         force: args.cut.force,
     };
     let plan = plan_shards(&study, &opened.inputs, &how, context.session())?;
@@ -53,7 +54,8 @@ pub fn shard(args: &RunArgs, shard: &str, context: &Context) -> Result<Output> {
     let id = parse_shard(shard)?;
     let study = study_file::read(&args.study)?;
     context.announce_device();
-    let options = context.run_options(default_out(args.out.as_ref(), &args.study), false, false);
+    let options =
+        context.run_options(default_out(args.out.as_ref(), &args.study), false, false, &args.lock);
     let done = run_shard(&study, id, &options, context.session())?;
     if done.was_done {
         context.console.note("finished before: nothing to do");
@@ -73,7 +75,7 @@ pub fn shard(args: &RunArgs, shard: &str, context: &Context) -> Result<Output> {
 pub fn merge_shards(args: &MergeArgs, context: &Context) -> Result<Output> {
     let study = study_file::read(&args.study)?;
     let out = default_out(args.out.as_ref(), &args.study);
-    let options = context.run_options(out.clone(), args.force, false);
+    let options = context.run_options(out.clone(), args.force, false, &args.lock);
     let again = |shard: Option<ShardId>| match shard {
         Some(id) => shard_command(&args.study, &out, &id.to_string()),
         None => merge_command(&args.study, &out),
@@ -102,6 +104,7 @@ pub fn slurm(args: &SlurmArgs, context: &Context) -> Result<Output> {
         out: &out,
         n_shards: args.cut.shards,
         resources: Resources { n_threads: args.cpus_per_task, memory_bytes },
+        locking: args.cut.lock.locking(),
         force: args.cut.force,
     };
     plan_shards(&study, &inputs, &how, context.session())?;
@@ -117,6 +120,7 @@ pub fn slurm(args: &SlurmArgs, context: &Context) -> Result<Output> {
         at_once: args.at_once,
         more: args.sbatch.clone(),
         has_language: study.spaces.iter().any(|space| space.kind.is_language()),
+        no_lock: args.cut.lock.no_lock,
     };
     let scripts = compose(&settings)?;
     let jobs = if args.submit { Some(submit(&scripts)?) } else { None };

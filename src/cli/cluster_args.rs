@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::args::LockArgs;
+
 /// What is cut, and where.
 #[derive(Debug, Args)]
 pub struct CutArgs {
@@ -20,6 +22,9 @@ pub struct CutArgs {
     /// Replace a plan of another number of shards, or of other settings or inputs
     #[arg(long)]
     pub force: bool,
+    /// Locks.
+    #[command(flatten)]
+    pub lock: LockArgs,
 }
 
 /// `voxelcast plan`.
@@ -45,6 +50,9 @@ pub struct MergeArgs {
     /// Replace results of other settings or inputs in the output folder
     #[arg(long)]
     pub force: bool,
+    /// Locks.
+    #[command(flatten)]
+    pub lock: LockArgs,
 }
 
 /// `voxelcast slurm`.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::args::DemoArgs;
+use super::args::{DemoArgs, LockArgs};
 use super::{Context, Output};
 use crate::commands::demo::demo;
 use crate::error::Result;
@@ -11,7 +11,7 @@ use crate::report::table;
 /// Runs the whole study on the stories inside the binary.
 pub fn run_demo(args: &DemoArgs, context: &Context) -> Result<Output> {
     context.announce_device();
-    let options = context.run_options(args.out.clone(), args.force, false);
+    let options = context.run_options(args.out.clone(), args.force, false, &LockArgs::default());
     let results = demo(&options, context.session())?;
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let mut rows = vec![

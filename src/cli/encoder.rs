@@ -16,6 +16,7 @@ use crate::nn::examples::Windows;
 use crate::nn::schedule::Schedule;
 use crate::report::table;
 use crate::reporter::Reporter;
+use crate::results::lock::Locking;
 use crate::results::names::SWEEP;
 use crate::stimuli::read_stories;
 
@@ -49,6 +50,7 @@ fn train_command(args: &TrainArgs, context: &Context, device: &Device) -> Result
         out: &args.out,
         device,
         checkpoint_s: args.hyper.checkpoint_every,
+        locking: Locking::On,
     };
     let trained = train(&job, &context.console, &context.cancel)?;
     if trained.was_done {

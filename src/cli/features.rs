@@ -10,6 +10,7 @@ use super::{Context, Output};
 use crate::commands::features::{FeaturesJob, TrCount, run};
 use crate::commands::simulate::{SimulateJob, run as simulate_run};
 use crate::design::lanczos::Lanczos;
+use crate::design::tr_times::timing_fault;
 use crate::error::Result;
 use crate::features::bow::BowSettings;
 use crate::features::contextual::{Context as WordContext, ContextSettings};
@@ -50,11 +51,12 @@ pub fn features(args: &FeaturesArgs, context: &Context) -> Result<Output> {
         },
     };
     let lanczos = Lanczos { window: args.window, cutoff_mult: args.cutoff_mult };
+    let (tr_s, first_tr_s) = timing(args.tr_s, args.first_tr_s)?;
     let job = FeaturesJob {
         stories: args.stories.clone(),
         kind,
-        tr_s: positive("--tr-s", args.tr_s)?,
-        first_tr_s: finite("--first-tr-s", args.first_tr_s)?,
+        tr_s,
+        first_tr_s,
         n_trs,
         lanczos,
         out: args.out.clone(),
@@ -77,9 +79,10 @@ pub fn features(args: &FeaturesArgs, context: &Context) -> Result<Output> {
 
 /// Writes BOLD with a known truth.
 pub fn simulate(args: &SimulateArgs, context: &Context) -> Result<Output> {
+    let (tr_s, first_tr_s) = timing(args.tr_s, args.first_tr_s)?;
     let settings = SimulateSettings {
         n_voxels: args.voxels,
-        tr_s: positive("--tr-s", args.tr_s)?,
+        tr_s,
         noise_share: args.noise_share,
         noise_ar1: args.noise_ar1,
         r_low: args.r_low,
@@ -97,7 +100,7 @@ pub fn simulate(args: &SimulateArgs, context: &Context) -> Result<Output> {
         kind: kind(&args.kind, args.vectors.as_ref(), BowSettings::default())?,
         n_subjects: args.subjects,
         settings,
-        first_tr_s: finite("--first-tr-s", args.first_tr_s)?,
+        first_tr_s,
         trim: args.trim.parse()?,
         out: args.out.clone(),
     };
@@ -180,9 +183,11 @@ fn positive(flag: &str, value: f64) -> Result<f64> {
     }
 }
 
-fn finite(flag: &str, value: f64) -> Result<f64> {
-    match value.is_finite() {
-        true => Ok(value),
-        false => Err(usage(flag, format!("expected a number, got {value}"), "seconds")),
+/// The repetition time and the middle of the first TR.
+fn timing(tr_s: f64, first_tr_s: f64) -> Result<(f64, f64)> {
+    let tr_s = positive("--tr-s", tr_s)?;
+    match timing_fault(first_tr_s, tr_s) {
+        None => Ok((tr_s, first_tr_s)),
+        Some(fault) => Err(usage("--tr-s and --first-tr-s", fault, "both are in seconds")),
     }
 }

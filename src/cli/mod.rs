@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use heap::give_back_large_blocks;
 
-use args::{Cli, Command};
+use args::{Cli, Command, LockArgs};
 use console::Console;
 use settings::CommonSettings;
 
@@ -53,8 +53,9 @@ struct Context {
 
 impl Context {
     /// How a study is run.
-    fn run_options(&self, out: PathBuf, force: bool, dry_run: bool) -> RunOptions {
+    fn run_options(&self, out: PathBuf, force: bool, dry_run: bool, lock: &LockArgs) -> RunOptions {
         RunOptions {
+            locking: lock.locking(),
             out,
             force,
             dry_run,

@@ -30,7 +30,7 @@ pub fn run_study(args: &RunArgs, context: &Context) -> Result<Output> {
     }
     let out = default_out(args.out.as_ref(), &args.study);
     context.announce_device();
-    let options = context.run_options(out.clone(), args.force, args.dry_run);
+    let options = context.run_options(out.clone(), args.force, args.dry_run, &args.lock);
     finished_output(&out, run(&study, &options, context.session())?, context)
 }
 

@@ -8,12 +8,13 @@ use serde::Serialize;
 
 use crate::design::lanczos::Lanczos;
 use crate::design::tr_rows::{TrRows, tr_rows};
-use crate::design::tr_times::tr_times;
+use crate::design::tr_times::{tr_times, trs_until};
 use crate::design::trim::Trim;
 use crate::error::{Error, Result};
 use crate::io::npy;
 use crate::matrix::Rows;
 use crate::reporter::Reporter;
+use crate::results::lock::Locking;
 use crate::results::names::CACHE;
 use crate::stimuli::{Story, read_stories};
 use crate::study::language::LanguageWork;
@@ -87,8 +88,15 @@ pub fn run(
     let all: Vec<usize> = (0..stories.len()).collect();
     let cache = job.out.join(CACHE);
     let device = &candle_core::Device::Cpu;
-    let work =
-        LanguageWork { cache: &cache, device, encoder: None, is_plan: false, reporter, cancel };
+    let work = LanguageWork {
+        cache: &cache,
+        device,
+        encoder: None,
+        is_plan: false,
+        locking: Locking::On,
+        reporter,
+        cancel,
+    };
     let space = word_space(&job.kind, Path::new(""), &stories, &all, &work)?;
     let Some(space) = space else {
         return Err(Error::Usage {
@@ -98,28 +106,34 @@ pub fn run(
         });
     };
     let dim = space.n_features;
-    let longest = stories.iter().map(|story| story.words.len()).max().unwrap_or(0);
+    let respdict = match &job.n_trs {
+        TrCount::Respdict(path) => Some(read_respdict(path)?),
+        _ => None,
+    };
+    let times = stories
+        .iter()
+        .map(|story| {
+            story_tr_times(job, story, respdict.as_ref()).map_err(|e| e.in_story(&story.name))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let lengths = stories.iter().zip(&times).map(|(story, trs)| story.words.len().max(trs.len()));
+    let longest = lengths.max().unwrap_or(0);
     let needed = (longest as u64).saturating_mul(dim as u64).saturating_mul(16);
     if needed > job.memory_bytes {
         return Err(Error::TooLarge {
-            what: format!("dense rows of a story with {longest} words × {dim} columns"),
+            what: format!("dense rows of a story with {longest} words or TRs × {dim} columns"),
             needed: format!("{} MiB", needed >> 20),
             available: format!("{} MiB", job.memory_bytes >> 20),
             hint: "use --max-words, or raise --memory".into(),
         });
     }
-    let respdict = match &job.n_trs {
-        TrCount::Respdict(path) => Some(read_respdict(path)?),
-        _ => None,
-    };
     std::fs::create_dir_all(&job.out)
         .map_err(|source| Error::Write { path: job.out.clone(), source })?;
     reporter.start("stories", stories.len() as u64);
     let mut sizes = BTreeMap::new();
-    for (index, story) in stories.iter().enumerate() {
+    for (index, (story, times)) in stories.iter().zip(&times).enumerate() {
         let rows = space.story_rows(index, story)?;
-        let times = story_tr_times(job, story, respdict.as_ref())?;
-        let at_trs = tr_rows(&rows, &story.mid_s, &times, &job.lanczos, Trim::NONE)
+        let at_trs = tr_rows(&rows, &story.mid_s, times, &job.lanczos, Trim::NONE)
             .map_err(|error| error.in_story(&story.name))?;
         let words = match rows.as_ref() {
             Rows::Dense(rows) => rows.clone(),
@@ -167,13 +181,14 @@ fn story_tr_times(
             })?;
             raw.saturating_sub(crate::study::RESPDICT_EXTRA)
         }
-        _ => trs_to_last_word(story, job.first_tr_s, job.tr_s),
+        _ => trs_to_last_word(story, job.first_tr_s, job.tr_s)?,
     };
-    Ok(tr_times(job.first_tr_s, job.tr_s, n))
+    tr_times(job.first_tr_s, job.tr_s, n)
 }
 
 /// TRs whose last one is at or after the last word, at least 2.
-pub fn trs_to_last_word(story: &Story, first_tr_s: f64, tr_s: f64) -> usize {
-    let last = story.mid_s.iter().copied().fold(first_tr_s, f64::max);
-    (((last - first_tr_s) / tr_s).ceil() as usize + 1).max(2)
+/// # Errors
+/// As [`trs_until`].
+pub fn trs_to_last_word(story: &Story, first_tr_s: f64, tr_s: f64) -> Result<usize> {
+    trs_until(story.mid_s.iter().copied().fold(first_tr_s, f64::max), first_tr_s, tr_s)
 }

@@ -249,7 +249,8 @@ fn feature_trs(
         }
         _ => match model.story_trs.get(&story.name) {
             Some(&n) => n,
-            None => trs_to_last_word(story, model.first_tr_s, model.tr_s),
+            None => trs_to_last_word(story, model.first_tr_s, model.tr_s)
+                .map_err(|error| error.in_story(&story.name))?,
         },
     })
 }

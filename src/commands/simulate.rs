@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::io::npy;
 use crate::io::output::write_bytes;
 use crate::reporter::Reporter;
+use crate::results::lock::Locking;
 use crate::results::names::{CACHE, STUDY};
 use crate::simulate::bold::{Truth, simulate};
 use crate::simulate::settings::SimulateSettings;
@@ -118,6 +119,7 @@ fn features(
         device: &candle_core::Device::Cpu,
         encoder: None,
         is_plan: false,
+        locking: Locking::On,
         reporter,
         cancel: &AtomicBool::new(false),
     };
@@ -137,8 +139,10 @@ fn features(
                 Some(times) => times.clone(),
                 None => {
                     let (first, step) = (job.first_tr_s, job.settings.tr_s);
-                    let spoken = trs_to_last_word(story, first, step);
-                    tr_times(first, step, spoken + TRS_AFTER + job.trim.tail)
+                    let in_story = |error: Error| error.in_story(&story.name);
+                    let spoken = trs_to_last_word(story, first, step).map_err(in_story)?;
+                    let n_trs = spoken.saturating_add(TRS_AFTER).saturating_add(job.trim.tail);
+                    tr_times(first, step, n_trs).map_err(in_story)?
                 }
             };
             let rows = space.story_rows(index, story)?;

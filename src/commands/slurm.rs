@@ -33,6 +33,8 @@ pub struct JobSettings {
     pub more: Vec<String>,
     /// Language models come first, in a job of their own.
     pub has_language: bool,
+    /// No job locks a folder.
+    pub no_lock: bool,
 }
 
 /// A script of a job.
@@ -77,11 +79,12 @@ pub fn compose(settings: &JobSettings) -> Result<Vec<Script>> {
             format!("cuda:{}", ordinals.join(","))
         }
     };
+    let lock = if settings.no_lock { " --no-lock" } else { "" };
     let shard = format!(
-        "{program} run {study} --out {out} --shard \"$SLURM_ARRAY_TASK_ID/{n}\" --device {device}"
+        "{program} run {study} --out {out} --shard \"$SLURM_ARRAY_TASK_ID/{n}\" --device {device}{lock}"
     );
-    let features = format!("{program} plan {study} --out {out} --shards {n} --features");
-    let merge = format!("{program} merge {study} --out {out}");
+    let features = format!("{program} plan {study} --out {out} --shards {n} --features{lock}");
+    let merge = format!("{program} merge {study} --out {out}{lock}");
     let mut scripts = Vec::new();
     let mut write = |name: &'static str, head: Vec<String>, command: &str| -> Result<()> {
         let path = folder.join(format!("{name}.sh"));

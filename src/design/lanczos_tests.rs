@@ -67,7 +67,12 @@ fn banded_equals_dense_at_every_size() {
             for n_trs in [2, 17, 32, 33] {
                 let rows = random_rows(n_words, n_features);
                 let old: Vec<f64> = noise(n_words, 9).map(|u| -12.0 + 80.0 * u).collect();
-                assert_naive(&rows, &old, &tr_times(-9.0, 2.0, n_trs), &Lanczos::default());
+                assert_naive(
+                    &rows,
+                    &old,
+                    &tr_times(-9.0, 2.0, n_trs).unwrap(),
+                    &Lanczos::default(),
+                );
             }
         }
     }
@@ -77,7 +82,7 @@ fn banded_equals_dense_at_every_size() {
 fn window_and_cutoff_mult_each_change_the_result_as_the_formula_says() {
     let rows = random_rows(40, 3);
     let old: Vec<f64> = noise(40, 1).map(|u| 30.0 * u).collect();
-    let new = tr_times(0.0, 1.5, 20);
+    let new = tr_times(0.0, 1.5, 20).unwrap();
     let by_default = resample(rows.view(), &old, &new, &Lanczos::default()).unwrap();
     for lanczos in [
         Lanczos { window: 1, cutoff_mult: 1.0 },
@@ -92,7 +97,7 @@ fn window_and_cutoff_mult_each_change_the_result_as_the_formula_says() {
 
 #[test]
 fn words_on_a_tr_count_there_once_and_nowhere_else() {
-    let new = tr_times(0.0, 2.0, 9);
+    let new = tr_times(0.0, 2.0, 9).unwrap();
     let rows = array![[5.0], [7.0], [11.0]];
     let got = resample(rows.view(), &[8.0, 2.0, 2.0], &new, &Lanczos::default()).unwrap();
     for tr in 0..9 {
@@ -125,7 +130,7 @@ fn irregular_and_descending_tr_times_follow_the_formula_too() {
 fn rows_in_f32_and_in_column_order_give_the_same_values() {
     let rows = random_rows(33, 7).mapv(|x| x as f32);
     let old: Vec<f64> = noise(33, 2).map(|u| 40.0 * u).collect();
-    let new = tr_times(0.0, 2.0, 20);
+    let new = tr_times(0.0, 2.0, 20).unwrap();
     let expected = resample(rows.mapv(f64::from).view(), &old, &new, &Lanczos::default()).unwrap();
     assert_eq!(resample(rows.view(), &old, &new, &Lanczos::default()).unwrap(), expected);
     let mut columns = Array2::zeros((7, 33));
@@ -174,7 +179,7 @@ proptest! {
         cutoff_mult in 0.3..3.0f64,
     ) {
         let rows = random_rows(old.len(), 3);
-        assert_naive(&rows, &old, &tr_times(first, step, n_trs), &Lanczos { window, cutoff_mult });
+        assert_naive(&rows, &old, &tr_times(first, step, n_trs).unwrap(), &Lanczos { window, cutoff_mult });
     }
 
     #[test]
@@ -182,7 +187,7 @@ proptest! {
         old in prop::collection::vec(0.0..60.0f64, 1..60),
     ) {
         let rows = random_rows(old.len(), 3);
-        let new = tr_times(0.0, 2.0, 30);
+        let new = tr_times(0.0, 2.0, 30).unwrap();
         let mut order: Vec<usize> = (0..old.len()).collect();
         order.sort_by(|&a, &b| old[a].total_cmp(&old[b]));
         let sorted_rows = rows.select(ndarray::Axis(0), &order);
@@ -203,7 +208,7 @@ proptest! {
             rows.push_row([(col, 1.0f32), (col + 2, -0.5)].into_iter().take(i % 3));
         }
         let old: Vec<f64> = words.iter().map(|word| word.0).collect();
-        let new = tr_times(1.0, 2.0, 33);
+        let new = tr_times(1.0, 2.0, 33).unwrap();
         let sparse = resample_sparse(&rows, &old, &new, &Lanczos::default()).unwrap();
         let dense = resample(rows.to_dense().view(), &old, &new, &Lanczos::default()).unwrap();
         prop_assert!(sparse.n_entries() <= dense.len());

@@ -75,7 +75,7 @@ fn what_is_thin_stays_sparse_and_what_is_thick_becomes_dense() {
 fn every_option_changes_the_design() {
     let columns: Vec<u32> = (0..60).map(|i| (i * i) % 5).collect();
     let mid_s: Vec<f64> = (0..60).map(|i| 0.9 * f64::from(i)).collect();
-    let times = tr_times(0.0, 2.0, 28);
+    let times = tr_times(0.0, 2.0, 28).unwrap();
     let by_default = (Lanczos::default(), Trim { head: 2, tail: 3 }, ZScore::Story);
     for rows in [Rows::Sparse(one_hot(&columns, 5)), Rows::Dense(one_hot(&columns, 5).to_dense())] {
         let design = |times: &[f64], (lanczos, trim, how): &(Lanczos, Trim, ZScore)| {
@@ -90,13 +90,13 @@ fn every_option_changes_the_design() {
         assert_ne!(base, design(&times, &(cutoff, trim, how.clone())));
         assert_ne!(base, design(&times, &(lanczos, Trim { head: 3, tail: 2 }, how.clone())));
         assert_ne!(base, design(&times, &(lanczos, trim, ZScore::None)));
-        assert_ne!(base, design(&tr_times(0.5, 2.0, 28), &by_default));
+        assert_ne!(base, design(&tr_times(0.5, 2.0, 28).unwrap(), &by_default));
     }
 }
 
 #[test]
 fn a_story_without_words_is_zeros() {
-    let times = tr_times(-9.0, 2.0, 20);
+    let times = tr_times(-9.0, 2.0, 20).unwrap();
     for rows in [Rows::Sparse(one_hot(&[], 3)), Rows::Dense(Array2::zeros((0, 3)))] {
         let design =
             story_design(&rows, &[], &times, &Lanczos::default(), Trim::HUTH, &ZScore::Story);
@@ -107,7 +107,7 @@ fn a_story_without_words_is_zeros() {
 #[test]
 fn rows_and_words_that_differ_in_number_are_refused() {
     let rows = Rows::Dense(array![[1.0f32], [2.0]]);
-    let times = tr_times(0.0, 2.0, 20);
+    let times = tr_times(0.0, 2.0, 20).unwrap();
     let error =
         story_design(&rows, &[1.0], &times, &Lanczos::default(), Trim::HUTH, &ZScore::Story);
     assert_eq!(error.unwrap_err().exit_code(), 3);
@@ -120,7 +120,7 @@ proptest! {
     ) {
         let (mid_s, columns): (Vec<f64>, Vec<u32>) = words.into_iter().unzip();
         let rows = one_hot(&columns, 23);
-        let times = tr_times(0.0, 2.0, 41);
+        let times = tr_times(0.0, 2.0, 41).unwrap();
         let design = |rows: &Rows| {
             story_design(rows, &mid_s, &times, &Lanczos::default(), Trim::LAB, &ZScore::Story)
                 .unwrap()
@@ -189,7 +189,7 @@ fn golden_bow400_design_is_that_of_numpy() {
 
     for (story, checks) in golden["x_checks"].as_object().unwrap() {
         let (words, mid_s) = &stories[story];
-        let times = tr_times(-9.0, 2.0, n_bold_trs[story.as_str()] + 15);
+        let times = tr_times(-9.0, 2.0, n_bold_trs[story.as_str()] + 15).unwrap();
         let design = |rows: &Rows| {
             story_design(rows, mid_s, &times, &Lanczos::default(), Trim::HUTH, &ZScore::Story)
                 .unwrap()

@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn the_trim_is_a_slice_of_all_trs_on_both_routes() {
         let (rows, mid_s) = rows();
-        let times = tr_times(0.0, 2.0, 14);
+        let times = tr_times(0.0, 2.0, 14).unwrap();
         let lanczos = Lanczos::default();
         let all = resample(rows.to_dense().view(), &mid_s, &times, &lanczos).unwrap();
         let dense = Rows::Dense(rows.to_dense());
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn features_that_are_no_numbers_are_a_data_error() {
         let (mut rows, mid_s) = rows();
-        let times = tr_times(0.0, 2.0, 14);
+        let times = tr_times(0.0, 2.0, 14).unwrap();
         rows.values[7] = f32::NAN;
         for rows in [Rows::Dense(rows.to_dense()), Rows::Sparse(rows)] {
             let error = tr_rows(&rows, &mid_s, &times, &Lanczos::default(), Trim::NONE);
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn a_story_shorter_than_its_trim_is_a_data_error() {
         let (rows, mid_s) = rows();
-        let times = tr_times(0.0, 2.0, 15);
+        let times = tr_times(0.0, 2.0, 15).unwrap();
         let rows = Rows::Sparse(rows);
         let error = tr_rows(&rows, &mid_s, &times, &Lanczos::default(), Trim::HUTH).unwrap_err();
         assert!(matches!(error, Error::NothingLeft { n_trs: 15, .. }), "{error}");

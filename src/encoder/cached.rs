@@ -11,6 +11,7 @@ use super::train::{TrainJob, train};
 use crate::error::Result;
 use crate::nn::TrainSettings;
 use crate::reporter::Reporter;
+use crate::results::lock::Locking;
 
 /// Seconds between two checkpoints.
 const CHECKPOINT_S: f64 = 60.0;
@@ -25,6 +26,7 @@ pub fn train_cached(
     settings: &TrainSettings,
     device: &Device,
     cache: &Path,
+    locking: Locking,
     reporter: &dyn Reporter,
     cancel: &AtomicBool,
 ) -> Result<PathBuf> {
@@ -33,7 +35,8 @@ pub fn train_cached(
     hasher.update(serde_json::Value::Object(settings_json(settings)?).to_string().as_bytes());
     let name = format!("encoder-{}", &hasher.finalize().to_hex()[..16]);
     let out = cache.join(name);
-    let job = TrainJob { texts: stories, settings, out: &out, device, checkpoint_s: CHECKPOINT_S };
+    let checkpoint_s = CHECKPOINT_S;
+    let job = TrainJob { texts: stories, settings, out: &out, device, checkpoint_s, locking };
     reporter.reuses_memory(true);
     let trained = train(&job, reporter, cancel);
     reporter.reuses_memory(false);

@@ -5,6 +5,7 @@ use std::path::Path;
 use candle_core::Device;
 
 use crate::error::{Error, Result};
+use crate::io::input::open_file;
 use crate::io::npy;
 use crate::nn::tokenizer::WordPieces;
 use crate::nn::{Batch, Encoder};
@@ -31,7 +32,8 @@ pub struct EmbedJob<'a> {
 pub fn embed(job: &EmbedJob<'_>) -> Result<(usize, usize)> {
     let encoder = Encoder::load(job.model, job.device)?;
     let tokenizer = WordPieces::read(&job.model.join("tokenizer.json"))?;
-    let text = std::fs::read_to_string(job.text)
+    let text = open_file(job.text)
+        .and_then(std::io::read_to_string)
         .map_err(|source| Error::Read { path: job.text.to_owned(), source })?;
     let mut ids = tokenizer.text(&text)?;
     let longest = encoder.config().max_position_embeddings;

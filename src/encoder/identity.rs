@@ -1,12 +1,12 @@
 //! What a trained encoder depends on, so that its folder is gone on with, returned as it is, or
 //! refused.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::io::input::read_text;
 use crate::nn::TrainSettings;
 use crate::results::hash::hash_file;
 use crate::results::names::TRAIN;
@@ -49,7 +49,7 @@ pub fn finished(
             hint: "give another --out".into(),
         })
     };
-    let Ok(text) = fs::read_to_string(out.join(TRAIN)) else {
+    let Ok(text) = read_text(out.join(TRAIN)) else {
         for name in ["config.json", "model.safetensors", "tokenizer.json"] {
             if out.join(name).exists() {
                 return refuse(format!("holds a {name} and no train.json: another model"));

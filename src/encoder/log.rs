@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::io::input::read_text;
 use crate::nn::events;
 use crate::nn::train::EpochLosses;
 use crate::results::names::TRAIN_LOG;
@@ -164,8 +165,7 @@ fn now_s() -> f64 {
 /// `Error::Read`; `Error::Values` for a line that is none.
 pub fn read_losses(folder: &Path) -> Result<Vec<EpochLosses>> {
     let path = folder.join(TRAIN_LOG);
-    let text =
-        fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+    let text = read_text(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
     let parse = |line: &str| {
         let mut cells = line.split(',');
         let epoch = cells.next()?.parse().ok()?;

@@ -16,7 +16,7 @@ use crate::io::output::write_bytes;
 use crate::nn::TrainSettings;
 use crate::nn::train::EpochLosses;
 use crate::reporter::Reporter;
-use crate::results::lock::lock_folder;
+use crate::results::lock::{Locking, lock_folder};
 use crate::results::names::SWEEP;
 
 /// Columns of sweep.csv.
@@ -70,7 +70,7 @@ pub struct Swept {
 /// # Errors
 /// Those of a training; `Error::Locked`.
 pub fn sweep(job: &SweepJob<'_>, reporter: &dyn Reporter, cancel: &AtomicBool) -> Result<Swept> {
-    let _lock = lock_folder(job.out)?;
+    let _lock = lock_folder(job.out, Locking::On)?;
     let mut swept = Swept { points: Vec::new(), chosen: 0 };
     let mut prepared = None;
     for (i, point) in job.points.iter().enumerate() {
@@ -79,7 +79,9 @@ pub fn sweep(job: &SweepJob<'_>, reporter: &dyn Reporter, cancel: &AtomicBool) -
         let settings = point.settings(job.base);
         let out = job.out.join(&name);
         let (texts, device, checkpoint_s) = (job.texts, job.device, job.checkpoint_s);
-        let training = TrainJob { texts, settings: &settings, out: &out, device, checkpoint_s };
+        let locking = Locking::On;
+        let training =
+            TrainJob { texts, settings: &settings, out: &out, device, checkpoint_s, locking };
         let trained = train_prepared(&training, &mut prepared, reporter, cancel)?;
         let curve = read_losses(&out)?;
         swept.points.push(PointDone { name, point: *point, trained, curve });

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::io::input::read_bytes;
 use crate::nn::TrainSettings;
 use crate::nn::examples::{cut, held_out};
 use crate::nn::tokenizer::WordPieces;
@@ -33,7 +34,7 @@ pub struct Prepared {
 /// # Errors
 /// `Error::Read`; `Error::Values` for a file that is not UTF-8 or has no words.
 pub fn read_text(path: &Path) -> Result<Vec<(String, Vec<String>)>> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let bytes = read_bytes(path).map_err(|source| Error::Read { path: path.into(), source })?;
     let wrong = |problem: &str, hint: &str| Error::Values {
         place: path.display().to_string(),
         problem: problem.into(),

@@ -17,7 +17,7 @@ use crate::nn::TrainSettings;
 use crate::nn::checkpoint::{self, Checkpoint};
 use crate::nn::train::{EpochLosses, State, Trainer};
 use crate::reporter::Reporter;
-use crate::results::lock::lock_folder;
+use crate::results::lock::{Locking, lock_folder};
 use crate::results::names::{BASELINE, TRAIN};
 use crate::ridge::route::duration;
 
@@ -39,6 +39,8 @@ pub struct TrainJob<'a> {
     pub device: &'a Device,
     /// Seconds between two checkpoints; 0: one after every step.
     pub checkpoint_s: f64,
+    /// Whether MODEL is locked.
+    pub locking: Locking,
 }
 
 /// Folder inside MODEL with the weights that the training ended with.
@@ -122,7 +124,7 @@ pub(crate) fn train_prepared(
 ) -> Result<Trained> {
     let settings = settings_json(job.settings)?;
     let hash = sorted_text_hash(job.texts);
-    let _lock = lock_folder(job.out)?;
+    let _lock = lock_folder(job.out, job.locking)?;
     if let Some(document) = finished(job.out, &settings, &hash)? {
         let _ = std::fs::remove_file(job.out.join(CHECKPOINT));
         return result(job.out, &document);

@@ -68,6 +68,51 @@ fn list(members: &[String]) -> String {
     text
 }
 
+/// The most bytes of a small text: settings, a run's JSON files, TR counts, sidecars.
+const MAX_TEXT_BYTES: u64 = 64 << 20;
+
+/// Opens a file for reading. Only regular files are opened: reading a named pipe would wait for
+/// whoever writes into it, and a device such as `/dev/zero` never ends.
+/// # Errors
+/// The system's; `InvalidInput` for anything but a regular file.
+pub fn open_file(path: impl AsRef<Path>) -> io::Result<File> {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = std::fs::metadata(&path)?.file_type();
+    let what = match kind {
+        kind if kind.is_file() => return File::open(path),
+        kind if kind.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        kind if kind.is_fifo() => "a named pipe (FIFO)",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    let message = format!("it is {what}, expected a regular file; write the data to a file first");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+}
+
+/// Reads a small text file whole; one of more than 64 MiB is no such file.
+/// # Errors
+/// As [`open_file`]; `InvalidData` for a larger file and for text that is not UTF-8.
+pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut text = String::new();
+    let mut file = open_file(path)?.take(MAX_TEXT_BYTES + 1);
+    file.read_to_string(&mut text)?;
+    if text.len() as u64 <= MAX_TEXT_BYTES {
+        return Ok(text);
+    }
+    let limit = MAX_TEXT_BYTES >> 20;
+    let message = format!("expected a text of at most {limit} MiB, got more");
+    Err(io::Error::new(io::ErrorKind::InvalidData, message))
+}
+
+/// Reads a file of any size whole.
+/// # Errors
+/// As [`open_file`].
+pub fn read_bytes(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_file(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Opens a file for one sequential read, unpacked.
 ///
 /// gzip is known by its first two bytes, whatever the name, and may have several members; a zip by
@@ -79,8 +124,11 @@ fn list(members: &[String]) -> String {
 /// read; wrap it with [`Error::Read`] and the path.
 pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
     let read_error = |source| Error::Read { path: path.to_owned(), source };
-    let mut file = match File::open(path) {
+    let mut file = match open_file(path) {
         Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            return Err(Error::Input { path: path.to_owned(), source: InputError::Folder });
+        }
         Err(source) => {
             return match split_member(path) {
                 Some((archive, member)) => open_zip(path, &archive, Some(&member)),
@@ -88,9 +136,6 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>> {
             };
         }
     };
-    if file.metadata().map_err(read_error)?.is_dir() {
-        return Err(Error::Input { path: path.to_owned(), source: InputError::Folder });
-    }
     let mut magic = Vec::with_capacity(4);
     file.by_ref().take(4).read_to_end(&mut magic).map_err(read_error)?;
     file.seek(SeekFrom::Start(0)).map_err(read_error)?;
@@ -163,7 +208,7 @@ fn open_zip(path: &Path, archive: &Path, member: Option<&str>) -> Result<Box<dyn
     let zip_error =
         |e: zip::result::ZipError| input_error(InputError::Zip { reason: e.to_string() });
 
-    let file = File::open(archive).map_err(read_error)?;
+    let file = open_file(archive).map_err(read_error)?;
     if let Some(reason) = too_many_members(&file) {
         return Err(input_error(InputError::Zip { reason }));
     }
@@ -364,6 +409,47 @@ mod tests {
             std::fs::write(&path, packed).unwrap();
             assert!(read_all(&path).unwrap() == expected);
         }
+    }
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, mode).unwrap();
+        let socket = dir.path().join("socket");
+        std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
+        for (path, what) in [(&fifo, "named pipe"), (&socket, "socket"), (&link, "device")] {
+            let read = [
+                open(path).err().unwrap(),
+                Error::Read { path: path.clone(), source: read_text(path).unwrap_err() },
+                Error::Read { path: path.clone(), source: read_bytes(path).unwrap_err() },
+            ];
+            for error in read {
+                assert_eq!(error.exit_code(), 3);
+                let text = error.to_string();
+                assert!(text.contains(what) && text.contains("a regular file"), "{text}");
+            }
+        }
+        let folder = read_text(dir.path()).unwrap_err();
+        assert_eq!(folder.kind(), io::ErrorKind::IsADirectory);
+    }
+
+    #[test]
+    fn a_small_text_is_small() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        std::fs::write(&path, "{}").unwrap();
+        assert_eq!(read_text(&path).unwrap(), "{}");
+        assert_eq!(read_bytes(&path).unwrap(), b"{}");
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(MAX_TEXT_BYTES).unwrap();
+        assert_eq!(read_text(&path).unwrap().len() as u64, MAX_TEXT_BYTES);
+        file.set_len(MAX_TEXT_BYTES + 1).unwrap();
+        let error = read_text(&path).unwrap_err();
+        assert!(error.to_string().contains("at most 64 MiB"), "{error}");
     }
 
     #[test]

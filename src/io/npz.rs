@@ -11,6 +11,7 @@ use zip::{CompressionMethod, ZipArchive};
 use super::npy::NpyFile;
 use super::zip_directory::too_many_members;
 use crate::error::{Error, Result};
+use crate::io::input::open_file;
 
 /// Why a `.npz` is refused; `Error::Npz` adds the path.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +81,7 @@ pub fn open(path: &Path, name: &str) -> Result<Found> {
     let read_error = |source| Error::Read { path: path.to_owned(), source };
     let at = |source| Error::Npz { path: path.to_owned(), source };
     let zip_error = |e: zip::result::ZipError| at(NpzError::Zip { reason: e.to_string() });
-    let file = File::open(path).map_err(read_error)?;
+    let file = open_file(path).map_err(read_error)?;
     if let Some(reason) = too_many_members(&file) {
         return Err(at(NpzError::Zip { reason }));
     }
@@ -130,7 +131,7 @@ pub fn open(path: &Path, name: &str) -> Result<Found> {
 impl Deflated {
     fn reader(&self) -> Result<impl Read> {
         let read_error = |source| Error::Read { path: self.path.clone(), source };
-        let mut file = File::open(&self.path).map_err(read_error)?;
+        let mut file = open_file(&self.path).map_err(read_error)?;
         file.seek(SeekFrom::Start(self.start)).map_err(read_error)?;
         let packed = BufReader::with_capacity(512 << 10, file).take(self.n_packed);
         Ok(DeflateDecoder::new(packed))

@@ -1,18 +1,21 @@
-//! Files that are whole or absent: written under a temporary name, renamed at the end.
+//! Files that are whole or absent: written under a temporary name, synced, renamed at the end.
 
 use std::fs::{File, Permissions};
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 
 /// A file being written beside its final name; dropped unfinished, it is removed.
 ///
-/// The rename is atomic, so a reader sees the whole file or none. No `fsync`: after a power cut
-/// the file may be short, which its reader reports.
+/// The data are on the disk before the rename, which is atomic: a file that has its name is whole,
+/// after a power cut too.
 #[derive(Debug)]
 pub struct PartialFile {
     file: File,
@@ -20,6 +23,10 @@ pub struct PartialFile {
     final_path: PathBuf,
     keep_on_drop: bool,
     finished: bool,
+    /// Written to since it was last synced.
+    is_dirty: AtomicBool,
+    /// Held while the file is synced: who finds it clean knows that its data have arrived.
+    syncing: Mutex<()>,
 }
 
 impl PartialFile {
@@ -47,10 +54,13 @@ impl PartialFile {
             final_path: final_path.to_owned(),
             keep_on_drop: false,
             finished: false,
+            is_dirty: AtomicBool::new(true),
+            syncing: Mutex::new(()),
         })
     }
 
-    /// Goes on with a file left by an earlier run; it is kept when dropped.
+    /// Goes on with a file left by an earlier run; it is kept when dropped. Whoever writes to it
+    /// calls [`mark_written`](Self::mark_written) afterwards.
     /// # Errors
     /// `Error::Write` if `partial_path` cannot be opened for reading and writing.
     pub fn reopen(partial_path: &Path, final_path: &Path) -> Result<PartialFile> {
@@ -65,6 +75,8 @@ impl PartialFile {
             final_path: final_path.to_owned(),
             keep_on_drop: true,
             finished: false,
+            is_dirty: AtomicBool::new(false),
+            syncing: Mutex::new(()),
         })
     }
 
@@ -93,13 +105,112 @@ impl PartialFile {
         Error::Write { path: self.final_path.clone(), source }
     }
 
-    /// Gives the file its final name, replacing what was there.
+    /// Something was written, which [`sync`](Self::sync) has to bring to the disk.
+    pub fn mark_written(&self) {
+        self.is_dirty.store(true, Ordering::Release);
+    }
+
+    /// Returns when everything that was written before is on the disk.
     /// # Errors
-    /// `Error::Write` if the rename fails; the temporary file is then removed or kept as on drop.
+    /// `Error::Write` if the disk refuses.
+    pub fn sync(&self) -> Result<()> {
+        let _one = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_dirty.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        sync_data(&self.file).map_err(|source| {
+            self.mark_written();
+            self.write_error(source)
+        })
+    }
+
+    /// Hands `n` pieces of `n_bytes` to `take`, the first from `start`, each `stride` bytes after
+    /// the one before.
+    /// # Errors
+    /// `Error::Read` if the file ends before.
+    pub fn read_pieces(
+        &self,
+        start: u64,
+        (n, stride): (usize, u64),
+        n_bytes: usize,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<()> {
+        let mut bytes = vec![0; n_bytes];
+        for piece in 0..n as u64 {
+            self.file
+                .read_exact_at(&mut bytes, start + piece * stride)
+                .map_err(|source| Error::Read { path: self.path.clone(), source })?;
+            take(&bytes);
+        }
+        Ok(())
+    }
+
+    /// Syncs the file and gives it its final name, replacing what was there.
+    /// # Errors
+    /// `Error::Write` if either fails; the temporary file is then removed or kept as on drop.
     pub fn finish(mut self) -> Result<()> {
+        self.sync()?;
         std::fs::rename(&self.path, &self.final_path).map_err(|e| self.write_error(e))?;
         self.finished = true;
         Ok(())
+    }
+
+    /// As [`finish`](Self::finish), but a file that has the name by now is left alone.
+    /// # Errors
+    /// `Error::Write`, of kind `AlreadyExists` where there is such a file.
+    pub fn finish_new(mut self) -> Result<()> {
+        self.sync()?;
+        // A second name for the file: unlike a rename it never replaces another file.
+        let linked = match std::fs::hard_link(&self.path, &self.final_path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                // A file system without links, or none across these names.
+                match self.final_path.symlink_metadata() {
+                    Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+                    Err(_) => {
+                        let renamed = std::fs::rename(&self.path, &self.final_path);
+                        self.finished = renamed.is_ok();
+                        renamed
+                    }
+                }
+            }
+            other => other,
+        };
+        linked.map_err(|source| self.write_error(source))
+    }
+}
+
+/// Syncs several files, as many at once as there are threads: a file system that has to write its
+/// own journal for each does so once for all that are waiting.
+/// # Errors
+/// As [`PartialFile::sync`].
+pub fn sync_all(files: &[&PartialFile]) -> Result<()> {
+    files.par_iter().try_for_each(|file| file.sync())
+}
+
+/// Brings a file's data to the disk, as far as the file system can.
+/// # Errors
+/// The system's.
+pub fn sync_data(file: &File) -> io::Result<()> {
+    able_to(file.sync_data())
+}
+
+/// Brings the names in a folder to the disk: a rename in it is durable then.
+/// # Errors
+/// `Error::Write`.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    File::open(folder)
+        .and_then(|file| able_to(file.sync_all()))
+        .map_err(|source| Error::Write { path: folder.to_owned(), source })
+}
+
+/// Some network file systems know no sync of folders; there is nothing better to do on them.
+fn able_to(synced: io::Result<()>) -> io::Result<()> {
+    match synced {
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        other => other,
     }
 }
 
@@ -193,6 +304,47 @@ mod tests {
         PartialFile::reopen(&left, &path).unwrap().finish().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"half");
         assert_eq!(names(dir.path()), ["a.csv"]);
+    }
+
+    #[test]
+    fn a_new_file_never_replaces_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.toml");
+        let write = |text: &str| {
+            let partial = PartialFile::create(&path).unwrap();
+            partial.file().write_all(text.as_bytes()).unwrap();
+            partial.finish_new()
+        };
+        write("first").unwrap();
+        assert_eq!(names(dir.path()), ["a.toml"], "no second name is left");
+        let Err(Error::Write { source, .. }) = write("second") else { panic!("it was replaced") };
+        assert_eq!(source.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        assert_eq!(names(dir.path()), ["a.toml"]);
+    }
+
+    #[test]
+    fn files_are_synced_when_they_were_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths: Vec<PathBuf> = (0..9).map(|i| dir.path().join(format!("{i}"))).collect();
+        let files: Vec<PartialFile> =
+            paths.iter().map(|path| PartialFile::create(path).unwrap()).collect();
+        let is_dirty = |file: &PartialFile| file.is_dirty.load(Ordering::Acquire);
+        assert!(files.iter().all(is_dirty));
+        sync_all(&files.iter().collect::<Vec<_>>()).unwrap();
+        assert!(!files.iter().any(is_dirty));
+        files[3].file().write_all_at(b"abcdefgh", 0).unwrap();
+        files[3].mark_written();
+        assert!(is_dirty(&files[3]));
+        let mut read = Vec::new();
+        files[3].read_pieces(1, (2, 4), 3, &mut |bytes| read.push(bytes.to_vec())).unwrap();
+        assert_eq!(read, [b"bcd", b"fgh"]);
+        let beyond = files[3].read_pieces(1, (2, 4), 4, &mut |_| ()).unwrap_err();
+        assert_eq!(beyond.exit_code(), 3);
+        files.into_iter().for_each(|file| file.finish().unwrap());
+        sync_folder(dir.path()).unwrap();
+        assert_eq!(names(dir.path()).len(), 9);
+        assert_eq!(sync_folder(&dir.path().join("none")).unwrap_err().exit_code(), 1);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde_json::{Map, json};
 
 use super::output::PartialFile;
 use crate::error::{Error, Result};
+use crate::io::input::open_file;
 
 /// A header lists a handful of tensors.
 const MAX_HEADER_BYTES: u64 = 1 << 20;
@@ -46,7 +47,7 @@ pub fn read_header(path: &Path) -> Result<Vec<Tensor>> {
         problem,
         hint: "the file is damaged or cut short: run the study again".into(),
     };
-    let file = File::open(path).map_err(fail)?;
+    let file = open_file(path).map_err(fail)?;
     let n_bytes = file.metadata().map_err(fail)?.len();
     let mut length = [0; 8];
     file.read_exact_at(&mut length, 0).map_err(fail)?;
@@ -158,7 +159,30 @@ impl ColumnsWriter {
                 .write_all_at(bytemuck::cast_slice(data), at)
                 .map_err(|source| self.partial.write_error(source))?;
         }
+        self.partial.mark_written();
         Ok(())
+    }
+
+    /// Hands the bytes of some columns of one tensor to `take`, row by row: those that
+    /// `write_columns` was given.
+    /// # Errors
+    /// `Error::Read`.
+    pub fn read_back(
+        &self,
+        tensor: usize,
+        cols: Range<usize>,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<()> {
+        let (start, n_rows) = self.starts[tensor];
+        let bytes_of = |n: usize| n * size_of::<f32>();
+        let start = start + bytes_of(cols.start) as u64;
+        let rows = (n_rows, bytes_of(self.n_cols) as u64);
+        self.partial.read_pieces(start, rows, bytes_of(cols.len()), take)
+    }
+
+    /// The unfinished file.
+    pub fn partial(&self) -> &PartialFile {
+        &self.partial
     }
 
     /// Gives the file its final name.
@@ -184,7 +208,7 @@ impl ColumnsReader {
     pub fn open(path: &Path) -> Result<Self> {
         let tensors = read_header(path)?;
         let fail = |source| Error::Read { path: path.to_owned(), source };
-        Ok(Self { file: File::open(path).map_err(fail)?, path: path.to_owned(), tensors })
+        Ok(Self { file: open_file(path).map_err(fail)?, path: path.to_owned(), tensors })
     }
 
     /// Some columns of a tensor `(n_rows, n_cols)`, `(n_rows, cols.len())` row-major.
@@ -239,6 +263,9 @@ mod tests {
             .write_columns(0, 2..5, &[2.0, 3.0, 4.0, 12.0, 13.0, 14.0, 22.0, 23.0, 24.0])
             .unwrap();
         writer.write_columns(1, 0..5, &[5.0, 6.0, 7.0, 8.0, 9.0]).unwrap();
+        let mut bytes = Vec::new();
+        writer.read_back(0, 1..3, &mut |row| bytes.extend_from_slice(row)).unwrap();
+        assert_eq!(bytes, bytemuck::cast_slice::<f32, u8>(&[1., 2., 11., 12., 21., 22.]));
         assert!(writer.write_columns(1, 4..6, &[0.0; 2]).is_err());
         writer.finish().unwrap();
         let bytes = std::fs::read(&last).unwrap();

@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor};
 
 use super::model::save_tensors;
 use crate::error::{Error, Result};
+use crate::io::input::read_bytes;
 
 /// The tensor that holds the state's JSON.
 const STATE: &str = "state";
@@ -35,7 +36,7 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], state: &str) -> Result<(
 /// # Errors
 /// `Error::Read`; `Error::Values` for a damaged file.
 pub fn read(path: &Path, device: &Device) -> Result<Option<Checkpoint>> {
-    let bytes = match std::fs::read(path) {
+    let bytes = match read_bytes(path) {
         Ok(bytes) => bytes,
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(Error::Read { path: path.to_owned(), source }),

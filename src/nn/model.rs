@@ -16,6 +16,7 @@ use super::batch::{Batch, Targets};
 use super::config::{ConfigFile, EncoderConfig};
 use super::ops::{self, Dropout, Rows};
 use crate::error::{Error, Result};
+use crate::io::input::{read_bytes, read_text};
 use crate::io::output::PartialFile;
 
 /// Standard deviation of matrices and embeddings before training, as in BERT.
@@ -93,8 +94,7 @@ impl Encoder {
     /// damaged, `Error::Shape` for tensors that do not fit the configuration.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         let path = folder.join("config.json");
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| Error::Read { path: path.clone(), source })?;
+        let text = read_text(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
         let wrong = |problem: String| Error::Values {
             place: path.display().to_string(),
             problem,
@@ -118,7 +118,7 @@ impl Encoder {
         file.encoder.check(&path.display().to_string()).map_err(|e| wrong(e.to_string()))?;
         let path = folder.join("model.safetensors");
         let bytes =
-            std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+            read_bytes(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
         let tensors =
             candle_core::safetensors::load_buffer(&bytes, device).map_err(|e| Error::Values {
                 place: path.display().to_string(),

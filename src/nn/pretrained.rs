@@ -16,6 +16,7 @@ use super::batch::Batch;
 use super::model::Encoder;
 use super::ops::{self, Rows};
 use crate::error::{Error, Result};
+use crate::io::input::{read_bytes, read_text};
 
 /// What `model_type` of a config.json may be.
 const MODEL_TYPES: &str = "bert, roberta, xlm-roberta, camembert, distilbert or megatron-bert";
@@ -170,8 +171,7 @@ fn wrong(place: &Path, problem: String) -> Error {
 
 fn read_config<T: serde::de::DeserializeOwned>(folder: &Path) -> Result<T> {
     let path = folder.join("config.json");
-    let text = std::fs::read_to_string(&path)
-        .map_err(|source| Error::Read { path: path.clone(), source })?;
+    let text = read_text(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
     serde_json::from_str(&text).map_err(|error| wrong(&path, error.to_string()))
 }
 
@@ -254,7 +254,7 @@ impl Pretrained {
         let activation = checked(&config).map_err(|problem| wrong(&path, problem))?;
         let path = folder.join("model.safetensors");
         let bytes =
-            std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+            read_bytes(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
         let file =
             SliceSafetensors::new(&bytes).map_err(|error| wrong(&path, error.to_string()))?;
         let tensors = Tensors::new(file, path, device)?;

@@ -17,6 +17,7 @@ use tokenizers::{
 
 use super::vocabulary;
 use crate::error::{Error, Result};
+use crate::io::input;
 use crate::io::output::PartialFile;
 
 /// Special tokens of a trained vocabulary; their ids are 0 to 4.
@@ -243,7 +244,7 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>> {
         let problem = format!("{length} bytes, expected at most {LARGEST_FILE}");
         return Err(unread(path, &problem));
     }
-    std::fs::read(path).map_err(read_error)
+    input::read_bytes(path).map_err(read_error)
 }
 
 /// The tokenizer of a tokenizer.json.
@@ -261,7 +262,7 @@ fn from_json(bytes: &[u8]) -> Result<Tokenizer, String> {
 /// The tokenizer of a vocab.txt.
 fn from_vocabulary(path: &Path, bytes: &[u8]) -> Result<Tokenizer> {
     let config = path.with_file_name("tokenizer_config.json");
-    let is_cased = std::fs::read(config)
+    let is_cased = input::read_bytes(config)
         .ok()
         .and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok())
         .is_some_and(|config| config["do_lower_case"] == false);

@@ -167,6 +167,7 @@ mod unit {
 
     use std::arch::asm;
     use std::arch::x86_64::__cpuid_count;
+    use std::cell::Cell;
     use std::marker::PhantomData;
 
     use super::{Chunk, Digits, SIDE, is_available};
@@ -207,7 +208,13 @@ mod unit {
         Config(bytes)
     };
 
-    /// The tile registers of this thread, set up; released when it goes.
+    thread_local! {
+        /// `Unit`s of this thread.
+        static N_UNITS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// The tile registers of this thread, set up. The last `Unit` of a thread that goes releases
+    /// them, so that a function may take one whether or not its caller has one.
     #[derive(Debug)]
     pub struct Unit {
         /// Registers belong to a thread.
@@ -216,9 +223,12 @@ mod unit {
 
     impl Drop for Unit {
         fn drop(&mut self) {
-            // SAFETY: a `Unit` exists, so the instruction does; it touches tile registers alone,
-            // which nothing but this module uses.
-            unsafe { asm!("tilerelease", options(nomem, nostack)) }
+            N_UNITS.set(N_UNITS.get() - 1);
+            if N_UNITS.get() == 0 {
+                // SAFETY: a `Unit` existed, so the instruction does; it touches tile registers
+                // alone, which nothing but this module uses, and no `Unit` of this thread is left.
+                unsafe { asm!("tilerelease", options(nomem, nostack)) }
+            }
         }
     }
 
@@ -340,9 +350,13 @@ mod unit {
         #[allow(clippy::new_without_default)] // it may panic
         pub fn new() -> Self {
             assert!(is_available(), "there are no tile units to set up");
-            // SAFETY: the units are there and the system lets us use them, as just asserted; the
-            // 64 bytes of the configuration are static and describe palette 1 as documented.
-            unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack)) }
+            if N_UNITS.get() == 0 {
+                // SAFETY: the units are there and the system lets us use them, as just asserted;
+                // the 64 bytes of the configuration are static and describe palette 1 as
+                // documented.
+                unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const CONFIG, options(nostack)) }
+            }
+            N_UNITS.set(N_UNITS.get() + 1);
             Self { _not_send: PhantomData }
         }
 
@@ -360,7 +374,8 @@ mod unit {
         ) {
             assert_eq!(left.len(), right.len(), "chunks of both factors");
             assert!(stride >= SIDE && out.len() >= (SIDE - 1) * stride + SIDE, "room for 32 rows");
-            // SAFETY: a `Unit` exists, so the instructions do, and tiles have 16 rows of 64 bytes.
+            // SAFETY: this thread has a `Unit`, so the instructions exist and its tiles are set up,
+            // with 16 rows of 64 bytes each: they are released with its last `Unit` only.
             // `left` and `right` have as many chunks of six tiles of 1,024 bytes, `bytes` in all;
             // two loops read one of each in every round, from the first to the last. The four tiles
             // at `low` and `high` are rows 0–15 and 16–31 of 32 floats, `row` bytes apart: inside
@@ -481,6 +496,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_unit_outlives_one_made_inside_of_it() {
+        if !is_available() {
+            eprintln!("SKIPPED nested tile units: this machine has none");
+            return;
+        }
+        let left = [left_chunk(|i, k| f32::from(u8::from(i == k)))];
+        let mut right = vec![ZEROS];
+        split_rows(Arch::new(), &[[3.0; SIDE]; SIDE], 0, &mut right);
+        let product = |unit: &Unit| {
+            let mut out = vec![0.0; SIDE * SIDE];
+            unit.multiply(&left, &right, Digits::All, (&mut out, SIDE), false);
+            out
+        };
+        let outer = Unit::new();
+        let inner = product(&Unit::new());
+        // The inner one is gone: without tiles this would be an illegal instruction.
+        assert_eq!(product(&outer), inner);
+        assert_eq!(inner, vec![3.0; SIDE * SIDE]);
+        drop(outer);
+        assert_eq!(product(&Unit::new()), inner);
     }
 
     #[test]

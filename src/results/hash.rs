@@ -1,11 +1,11 @@
 //! Hashes of files: the one place that reads files for them.
 
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use crate::error::{Error, Result};
+use crate::io::input::open_file;
 pub use crate::report::record::InputHash;
 
 /// What of a file is hashed.
@@ -28,7 +28,7 @@ const SAMPLE_BYTES: usize = 1 << 20;
 /// `Error::Read`.
 pub fn hash(path: &Path, extent: Extent) -> Result<(u64, blake3::Hash)> {
     let fail = |source| Error::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(fail)?;
+    let file = open_file(path).map_err(fail)?;
     let about = file.metadata().map_err(fail)?;
     let n_bytes = about.len();
     let mut hasher = blake3::Hasher::new();
@@ -77,6 +77,8 @@ pub fn changed_files(old: &[InputHash], new: &[InputHash]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]

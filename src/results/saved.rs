@@ -9,6 +9,7 @@ use super::hash::{Extent, hash};
 use super::names::{MODEL, ModelId, Name, WEIGHTS, check_story};
 use super::{broken, read_json};
 use crate::design::delays::check_delays;
+use crate::design::tr_times::{MAX_STORY_TRS, timing_fault};
 use crate::design::trim::Trim;
 use crate::design::zscore::{Scaling, ZScoreMode};
 use crate::error::{Error, Result};
@@ -111,9 +112,6 @@ pub struct SavedVectors {
 
 /// Limits of what a model may say; those of STUDY.toml where it has one.
 const MAX_DELAY_TRS: u64 = 1000;
-const MAX_TR_S: f64 = 3600.0;
-const MAX_FIRST_TR_S: f64 = 1e6;
-const MAX_STORY_TRS: usize = 1_000_000;
 
 impl SavedModel {
     /// Which model it is.
@@ -142,10 +140,7 @@ impl SavedModel {
             true => Ok(()),
             false => Err(format!("{name}: expected {range}, got {x}")),
         };
-        let tr_s = self.tr_s;
-        within("tr_s", tr_s, tr_s > 0.0 && tr_s <= MAX_TR_S, "more than 0 and at most 3600 s")?;
-        let first = self.first_tr_s;
-        within("first_tr_s", first, first.abs() <= MAX_FIRST_TR_S, "at most 1e6 s from 0")?;
+        timing_fault(self.first_tr_s, self.tr_s).map_or(Ok(()), Err)?;
         let cutoff = self.cutoff_mult;
         within("cutoff_mult", cutoff, cutoff > 0.0 && cutoff.is_finite(), "a number > 0")?;
         if !(1..=100).contains(&self.lanczos_window) {

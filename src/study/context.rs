@@ -24,6 +24,7 @@ use crate::reporter::Reporter;
 use crate::resources::{Resources, peak_bytes};
 use crate::results::RunFolder;
 use crate::results::earlier::check_place;
+use crate::results::lock::Locking;
 use crate::study_file::Study;
 use crate::warning::Warning;
 
@@ -36,6 +37,8 @@ pub struct RunOptions {
     pub force: bool,
     /// Plan only.
     pub dry_run: bool,
+    /// Whether folders are locked.
+    pub locking: Locking,
     /// Threads and memory of this process.
     pub resources: Resources,
     /// Where tiles are solved.
@@ -135,6 +138,7 @@ impl<'a> OpenStudy<'a> {
             encoder: study.encoder(),
             device,
             is_plan: options.dry_run,
+            locking: options.locking,
             session: *session,
         })
     }
@@ -225,6 +229,7 @@ pub struct Language<'a> {
     encoder: TrainSettings,
     device: candle_core::Device,
     is_plan: bool,
+    locking: Locking,
     session: Session<'a>,
 }
 
@@ -236,6 +241,7 @@ impl Language<'_> {
             device: &self.device,
             encoder: Some(&self.encoder),
             is_plan: self.is_plan,
+            locking: self.locking,
             reporter: self.session.reporter,
             cancel: self.session.cancel,
         }

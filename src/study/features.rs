@@ -179,7 +179,7 @@ fn language_space(
     // Shards of a study share the cache: one trains or computes, the others find what it left.
     let _turn = match work.is_plan {
         true => None,
-        false => Some(wait_for_turn(work.cache, TURN, work.reporter, work.cancel)?),
+        false => Some(wait_for_turn(work.cache, TURN, work.locking, work.reporter, work.cancel)?),
     };
     let model = model_folder(&space.model, folder, stories, train, work)?;
     let stored = stored_vectors(&model, &space.reading, stories, work)?;
@@ -408,7 +408,7 @@ impl Timing {
     pub fn story_rows(&self, story: &Story, rows: &Rows, n_feature_trs: usize) -> Result<TrRows> {
         let times = match &story.tr_times_s {
             Some(times) => Cow::Borrowed(times),
-            None => Cow::Owned(tr_times(self.first_tr_s, self.tr_s, n_feature_trs)),
+            None => Cow::Owned(tr_times(self.first_tr_s, self.tr_s, n_feature_trs)?),
         };
         tr_rows(rows, word_times(story, self.time), &times, &self.lanczos, self.trim)
     }

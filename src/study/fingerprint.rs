@@ -234,3 +234,149 @@ pub fn combined(settings: &str, inputs: &[InputHash]) -> String {
     }
     hasher.finalize().to_hex().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::study::split::split;
+
+    const SPACES: &str = "[[space]]\nname='g'\nkind='glove'\nvectors='g.txt'\n\
+                          [[space]]\nkind='word_rate'\n[[space]]\nname='both'\n\
+                          combine=['g','word_rate']\n";
+
+    /// Everything that a fingerprint is made of.
+    struct Parts {
+        lines: &'static str,
+        spaces: &'static str,
+        names: Vec<&'static str>,
+        n_trs: Vec<Vec<usize>>,
+        model: ModelPlan,
+        hashes: InputHashes,
+    }
+
+    impl Parts {
+        fn new() -> Self {
+            let hash =
+                |name: &str| InputHash { path: name.into(), n_bytes: 1, blake3: name.into() };
+            let hashes = InputHashes {
+                words: vec![hash("words")],
+                spaces: vec![vec![hash("g.txt")], vec![], vec![]],
+                bold: vec![vec![hash("bold0")], vec![hash("bold1")]],
+                beside: vec![vec![hash("flat map")], vec![]],
+            };
+            let n_trs = vec![vec![30, 31, 32, 33], vec![30, 31, 32, 33]];
+            let names = vec!["a", "b", "c", "d"];
+            Self {
+                lines: "",
+                spaces: SPACES,
+                names,
+                n_trs,
+                model: ModelPlan::of_width(0, 50, 4),
+                hashes,
+            }
+        }
+
+        /// Of subject 0.
+        fn fingerprint(&self) -> String {
+            let text = format!(
+                "[stories]\npath='w.tsv'\n[bold.s0]\npath='s0/{{story}}.npy'\n[bold.s1]\n\
+                 path='s1/{{story}}.npy'\n{}\n[ridge]\nfolds=2\n{}",
+                self.spaces, self.lines
+            );
+            let study = crate::study_file::from_text(&text, Path::new("."), "S.toml").unwrap();
+            let story = |name: &&str| Story {
+                name: (*name).to_owned(),
+                words: vec!["w".into()],
+                onset_s: None,
+                mid_s: vec![0.0],
+                tr_times_s: None,
+            };
+            let subject = |(i, n_trs): (usize, &Vec<usize>)| Subject {
+                name: format!("s{i}"),
+                files: vec![],
+                repeats: vec![],
+                n_voxels: 7,
+                n_feature_trs: n_trs.clone(),
+            };
+            let inputs = Inputs {
+                stories: self.names.iter().map(story).collect(),
+                subjects: self.n_trs.iter().enumerate().map(subject).collect(),
+                warnings: vec![],
+            };
+            let split = split(&study, &self.names).unwrap();
+            let extra = ExtraSplits::new(&study, &split).unwrap();
+            model_fingerprint(&study, &inputs, 0, &split, &extra, &self.model, &self.hashes)
+        }
+    }
+
+    #[test]
+    fn what_changes_numbers_changes_the_fingerprint() {
+        let base = Parts::new().fingerprint();
+        assert_eq!(Parts::new().fingerprint(), base);
+        type Change = fn(&mut Parts);
+        let changes: &[(&str, Change)] = &[
+            ("alphas", |p| p.lines = "alphas='logspace(0,3,4)'"),
+            ("scorer", |p| p.lines = "scorer='r2'"),
+            ("trim", |p| p.lines = "[design]\ntrim='0:0'"),
+            ("tr_s", |p| p.lines = "[design]\ntr_s=1.5"),
+            ("seed of the split", |p| p.lines = "[split]\nseed=5"),
+            ("permutations", |p| p.lines = "[statistics]\npermutations=7"),
+            ("weights", |p| p.lines = "[output]\nweights=true"),
+            ("repeated splits", |p| p.lines = "[stability]\nsplits=1"),
+            ("a story's name", |p| p.names[0] = "aa"),
+            ("TRs of the subject", |p| p.n_trs[0][3] = 40),
+            ("delays", |p| p.model.delays = vec![1, 2, 3, 5]),
+            ("route", |p| p.model.route = crate::ridge::Route::Svd),
+            ("words", |p| p.hashes.words[0].blake3.push('x')),
+            ("the space's vectors", |p| p.hashes.spaces[0][0].blake3.push('x')),
+            ("the subject's BOLD", |p| p.hashes.bold[0][0].blake3.push('x')),
+        ];
+        let mut all = vec![base];
+        for (what, change) in changes {
+            let mut parts = Parts::new();
+            change(&mut parts);
+            let now = parts.fingerprint();
+            assert!(!all.contains(&now), "{what} changes the fingerprint");
+            all.push(now);
+        }
+    }
+
+    #[test]
+    fn what_changes_no_number_of_the_model_leaves_it() {
+        let base = Parts::new().fingerprint();
+        type Change = fn(&mut Parts);
+        let changes: &[(&str, Change)] = &[
+            ("the other subject's BOLD", |p| p.hashes.bold[1][0].blake3.push('x')),
+            ("the other subject's TRs", |p| p.n_trs[1][0] = 99),
+            ("the flat map", |p| p.hashes.beside[0][0].blake3.push('x')),
+            ("where vectors are", |p| p.hashes.spaces[0][0].path = "elsewhere".into()),
+            ("another space", |p| {
+                p.spaces = "[[space]]\nname='g'\nkind='glove'\nvectors='x.txt'\n"
+            }),
+            ("resamples", |p| p.lines = "[statistics]\nresamples=77"),
+            ("the alignment check", |p| p.lines = "[design]\nalignment_check=false"),
+            ("an encoder that it does not use", |p| p.lines = "[encoder]\nlayers=1"),
+        ];
+        for (what, change) in changes {
+            let mut parts = Parts::new();
+            change(&mut parts);
+            assert_eq!(parts.fingerprint(), base, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_combination_depends_on_all_of_its_spaces() {
+        let fingerprint = |vectors: &str| {
+            let mut parts = Parts::new();
+            parts.model = ModelPlan::of_width(2, 51, 4);
+            parts.hashes.spaces[0][0].blake3 = vectors.into();
+            parts.fingerprint()
+        };
+        assert_ne!(fingerprint("one"), fingerprint("two"));
+        let mut alone = Parts::new();
+        alone.model = ModelPlan::of_width(1, 1, 4);
+        let before = alone.fingerprint();
+        alone.hashes.spaces[0][0].blake3.push('x');
+        assert_eq!(alone.fingerprint(), before, "word rate has no vectors");
+    }
+}

@@ -13,8 +13,8 @@ use super::plan::StudyPlan;
 use super::problem::build_problem;
 use super::saving::saved_model;
 use super::shards::FinishedShards;
-use super::sink::{ModelJob, Sizes, SubjectSink};
 use super::stability::{OwnFit, stability_fits};
+use super::writer::{ModelJob, Sizes, SubjectWriter};
 use crate::backend::device::Device;
 use crate::backend::{OtherFits, Problem, n_workers};
 use crate::error::{Error, Result};
@@ -187,7 +187,7 @@ impl<'a> SubjectFitter<'a> {
 
     /// Puts together what shards found of a subject's models.
     fn join(&self, index: usize, shards: &FinishedShards, todo: &[bool]) -> Result<()> {
-        let StudyContext { study, options, inputs, plan, .. } = self.context;
+        let StudyContext { study, options, inputs, plan, session, .. } = self.context;
         let subject = &inputs.subjects[index];
         let found = shards.found(&subject.name);
         let fingerprints = self.fingerprints(index);
@@ -213,9 +213,10 @@ impl<'a> SubjectFitter<'a> {
             fs::remove_dir_all(&unfinished)
                 .map_err(|source| Error::Write { path: unfinished, source })?;
         }
-        let sink = SubjectSink::open(&options.out, &subject.name, &jobs, sizes)?;
-        shards.add_to(&sink, &subject.name, todo)?;
-        sink.finish()
+        let writer =
+            SubjectWriter::open(&options.out, &subject.name, &jobs, sizes, session.reporter)?;
+        shards.add_to(&writer, &subject.name, todo)?;
+        writer.finish()
     }
 
     fn sizes(&self, voxels: Range<usize>) -> Sizes<'a> {
@@ -321,7 +322,7 @@ impl<'a> SubjectFitter<'a> {
         }
         let voxels = mode.voxels(index, subject);
         let sizes = self.sizes(voxels.clone());
-        let sink = SubjectSink::open(&options.out, &subject.name, &jobs, sizes)?;
+        let writer = SubjectWriter::open(&options.out, &subject.name, &jobs, sizes, reporter)?;
         let problem = &prepared.problem;
         let budget = prepared.plan.tile_budget(resources.memory_bytes);
         let is_host = prepared.plan.models.iter().any(|model| model.bands.is_some());
@@ -330,7 +331,7 @@ impl<'a> SubjectFitter<'a> {
         let (n_voxels, other) = (voxels.len(), prepared.other.as_ref());
         let width = tile_width(problem, device, n_voxels, n_threads, budget, other)?;
         let block = problem.settings.block_voxels;
-        let missing = sink.missing(n_voxels, width, block, n_workers(device, n_threads));
+        let missing = writer.missing_tiles(n_voxels, width, block, n_workers(device, n_threads));
         let n_missing: usize = missing.iter().map(std::ops::Range::len).sum();
         if n_missing < n_voxels {
             let done = n_voxels - n_missing;
@@ -342,10 +343,10 @@ impl<'a> SubjectFitter<'a> {
         let other = other.map(|other| (other, budget));
         let run = TileRun { device, n_threads, cancel, progress: &progress, note: &note, other };
         let source = SubjectSource { subject, split };
-        let stages = run_tiles(problem, &source, &sink, &missing, &run)?;
+        let stages = run_tiles(problem, &source, &writer, &missing, &run)?;
         reporter.finish();
         if let Some(file) = stamps[index].first_changed(&Stamps::of(subject)) {
-            sink.discard()?;
+            writer.discard()?;
             return Err(Error::Values {
                 place: file.display().to_string(),
                 problem: "was changed while the run was reading it".into(),
@@ -353,7 +354,7 @@ impl<'a> SubjectFitter<'a> {
                     .into(),
             });
         }
-        sink.finish()?;
+        writer.finish()?;
         add_stages(&mut self.stages, stages);
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::design::tr_times::check_pairing;
 use crate::error::{Error, Result};
 use crate::io::hdf5::has_dataset;
+use crate::io::input::read_text;
 use crate::io::matrix_file::{MatrixFile, Which};
 use crate::io::nifti::Mask;
 use crate::results::brain;
@@ -331,8 +332,7 @@ fn has_finite_value(file: &MatrixFile) -> Result<bool> {
 /// # Errors
 /// `Error::Read`; `Error::Values` if it is not a JSON object of whole numbers.
 pub fn read_respdict(path: &Path) -> Result<BTreeMap<String, usize>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let text = read_text(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     serde_json::from_str(&text).map_err(|error| Error::Values {
         place: path.display().to_string(),
         problem: format!("expected a JSON object of story names and TR counts, got: {error}"),

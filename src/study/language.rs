@@ -11,12 +11,14 @@ use crate::features::contextual::{
     BATCH_TOKENS, ContextSettings, Reading, unknown_words, word_vectors,
 };
 use crate::features::coverage::{Coverage, CoverageCounts};
+use crate::io::input::read_bytes;
 use crate::io::npy;
 use crate::io::output::write_bytes;
 use crate::nn::pretrained::{open, shape};
 use crate::nn::{TrainSettings, WordPieces};
 use crate::reporter::Reporter;
 use crate::results::hash::{Extent, hash};
+use crate::results::lock::Locking;
 use crate::results::names::{BASELINE, TRAIN, TRAIN_LOG};
 use crate::stimuli::Story;
 use crate::study_file::{Epoch, ModelSource, SpaceKind, Study};
@@ -31,6 +33,8 @@ pub struct LanguageWork<'a> {
     pub encoder: Option<&'a TrainSettings>,
     /// Shapes only: nothing is computed or written.
     pub is_plan: bool,
+    /// Whether `cache` and what is trained in it are locked.
+    pub locking: Locking,
     /// Told what happens.
     pub reporter: &'a dyn Reporter,
     /// Ends the work.
@@ -81,8 +85,15 @@ pub fn model_folder(
     let Some(epoch) = epoch else {
         return untrained_cached(&texts, settings, work.device, work.cache);
     };
-    let folder =
-        train_cached(&texts, settings, work.device, work.cache, work.reporter, work.cancel)?;
+    let folder = train_cached(
+        &texts,
+        settings,
+        work.device,
+        work.cache,
+        work.locking,
+        work.reporter,
+        work.cancel,
+    )?;
     Ok(match epoch {
         Epoch::Best => folder,
         Epoch::Last => folder.join(LAST_EPOCH),
@@ -126,7 +137,7 @@ pub fn publish_model(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to).map_err(|source| Error::Write { path: to.to_owned(), source })?;
     for path in FILES.map(|name| from.join(name)).iter().filter(|path| path.is_file()) {
         let bytes =
-            std::fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })?;
+            read_bytes(path).map_err(|source| Error::Read { path: path.clone(), source })?;
         write_bytes(&to.join(path.file_name().unwrap_or_default()), &bytes)?;
     }
     Ok(())

@@ -78,3 +78,60 @@ pub(super) fn designs_bytes(model: &ModelPlan, n_rows: usize) -> f64 {
     let columns = if model.is_stacked { model.n_coefs } else { width(model) };
     n_rows as f64 * columns as f64 * size_of::<f32>() as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// f32 rows of a design.
+    fn design(n_columns: f64) -> f64 {
+        1100.0 * n_columns * 4.0
+    }
+
+    #[test]
+    fn one_model_holds_its_design_and_what_its_route_keeps() {
+        let one = ModelPlan::of_width(0, 100, 1);
+        let cost = Cost::of(one.route, one.sizes);
+        let Matrices { setup, held } = Matrices::of(std::slice::from_ref(&one));
+        assert_eq!(held, design(100.0) + cost.kept_bytes);
+        // Two products by difference of delays, five Gram matrices, and the eigenproblems' work
+        // without the Gram matrices that are the space's.
+        let square = 100.0 * 100.0 * 8.0;
+        let work = cost.bytes - cost.kept_bytes - 5.0 * square;
+        assert_eq!(setup, held + 7.0 * square + work);
+        assert_eq!(Matrices::of(&[]), Matrices { setup: 0.0, held: 0.0 });
+    }
+
+    #[test]
+    fn models_of_one_space_share_its_design() {
+        let (lagged, plain, other) = (
+            ModelPlan::of_width(0, 100, 4),
+            ModelPlan::of_width(0, 100, 1),
+            ModelPlan::of_width(1, 100, 1),
+        );
+        let held = |models: &[ModelPlan]| Matrices::of(models).held;
+        let apart = held(std::slice::from_ref(&lagged)) + held(std::slice::from_ref(&plain));
+        assert_eq!(held(&[lagged.clone(), plain]), apart - design(100.0));
+        assert_eq!(held(&[lagged.clone(), other]), apart);
+        // Delays that cross stories are columns of a design of the model's own.
+        let stacked = ModelPlan { is_stacked: true, ..lagged.clone() };
+        assert_eq!(held(&[stacked]), held(&[lagged]) + design(300.0));
+    }
+
+    #[test]
+    fn other_routes_make_no_gram_matrices_of_columns() {
+        let gram = ModelPlan::of_width(0, 2000, 1);
+        let dual = ModelPlan { route: Route::Dual, ..gram.clone() };
+        let cost = Cost::of(Route::Dual, dual.sizes);
+        let Matrices { setup, held } = Matrices::of(&[dual]);
+        assert_eq!(setup, held + cost.bytes - cost.kept_bytes);
+        assert!(setup < Matrices::of(&[gram]).setup);
+    }
+
+    #[test]
+    fn points_of_a_search_are_held_where_they_are_kept() {
+        let model = ModelPlan::of_width(0, 10, 1);
+        let search = ModelPlan { search_bytes: 1e6, ..model.clone() };
+        assert_eq!(Matrices::of(&[search]).held, Matrices::of(&[model]).held + 1e6);
+    }
+}

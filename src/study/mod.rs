@@ -11,6 +11,7 @@ mod fingerprint;
 mod fit;
 mod footprint;
 mod inputs;
+mod journal;
 pub mod language;
 mod memory;
 mod models;
@@ -19,10 +20,10 @@ mod problem;
 mod run;
 mod saving;
 mod shards;
-mod sink;
 mod split;
 mod stability;
 mod tables;
+mod writer;
 
 pub use context::{OpenStudy, RunOptions, Session, StudyContext, open};
 pub use features::{

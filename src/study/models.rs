@@ -140,3 +140,34 @@ impl ModelPlan {
         self.variant == ModelVariant::Lagged
     }
 }
+
+#[cfg(test)]
+impl ModelPlan {
+    /// For tests: a model of a space on the Gram route, with delays 1 to `n_delays`.
+    pub fn of_width(space: usize, width: usize, n_delays: i64) -> Self {
+        let delays: Vec<i64> = (1..=n_delays).collect();
+        let n_coefs = width * delays.len();
+        Self {
+            space,
+            design: space,
+            bands: None,
+            name: format!("space{space}"),
+            variant: if n_delays > 1 { ModelVariant::Lagged } else { ModelVariant::Plain },
+            delays,
+            n_features: width,
+            n_coefs,
+            is_stacked: false,
+            route: Route::Gram,
+            sizes: Sizes {
+                n_rows: 1000,
+                n_test: 100,
+                n_coefs,
+                n_voxels: 5000,
+                n_folds: 5,
+                n_threads: 2,
+            },
+            solver: "gram".into(),
+            search_bytes: 0.0,
+        }
+    }
+}

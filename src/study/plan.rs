@@ -218,3 +218,63 @@ fn label(variant: ModelVariant) -> &'static str {
         ModelVariant::Plain => "plain",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(models: Vec<ModelPlan>) -> StudyPlan {
+        let Matrices { setup, held } = Matrices::of(&models);
+        StudyPlan {
+            n_train: 1000,
+            n_test: 100,
+            n_folds: 5,
+            n_alphas: 10,
+            subjects: vec![("s1".into(), 5000)],
+            models,
+            setup_bytes: setup,
+            held_bytes: held,
+            most_bytes: 0.0,
+            seconds: 0.0,
+        }
+    }
+
+    #[test]
+    fn models_share_a_pass_as_far_as_their_matrices_fit() {
+        let plan = plan((0..4).map(|space| ModelPlan::of_width(space, 800, 1)).collect());
+        let all = [true; 4];
+        let of = |keep: &[bool; 4]| plan.part(keep).setup_bytes;
+        let memory = |matrices: f64| (matrices + LEAST_TILE_BYTES) as u64 + 1;
+        assert_eq!(plan.groups(&all, memory(of(&all))), [all.to_vec()]);
+        let two = of(&[true, true, false, false]);
+        assert!(two < of(&[true, true, true, false]));
+        let pairs = [[true, true, false, false], [false, false, true, true]];
+        assert_eq!(plan.groups(&all, memory(two)), pairs.map(|group| group.to_vec()));
+        // What fits nowhere is a group of its own, and nothing is left out.
+        let alone: Vec<Vec<bool>> = (0..4).map(|i| (0..4).map(|j| i == j).collect()).collect();
+        assert_eq!(plan.groups(&all, 0), alone);
+        // Models that are done take no part.
+        let todo = [false, true, false, true];
+        assert_eq!(plan.groups(&todo, memory(two)), [todo.to_vec()]);
+        assert_eq!(plan.groups(&[false; 4], memory(two)), Vec::<Vec<bool>>::new());
+    }
+
+    #[test]
+    fn a_part_of_a_plan_has_the_memory_of_its_models() {
+        let plan = plan(vec![
+            ModelPlan::of_width(0, 50, 4),
+            ModelPlan::of_width(1, 300, 1),
+            ModelPlan::of_width(2, 20, 4),
+        ]);
+        let part = plan.part(&[true, false, true]);
+        let names: Vec<&str> = part.models.iter().map(|model| model.name.as_str()).collect();
+        assert_eq!(names, ["space0", "space2"]);
+        let Matrices { setup, held } = Matrices::of(&part.models);
+        assert_eq!((part.setup_bytes, part.held_bytes), (setup, held));
+        assert!(part.held_bytes < plan.held_bytes && part.setup_bytes < plan.setup_bytes);
+        // Tiles get what is held by nobody, and always something.
+        let memory = 1u64 << 30;
+        assert_eq!(plan.tile_budget(memory), (memory as f64 - plan.held_bytes) as usize);
+        assert_eq!(plan.tile_budget(0), LEAST_TILE_BYTES as usize);
+    }
+}

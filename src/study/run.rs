@@ -17,7 +17,7 @@ use super::tables::bands::write_band_tables;
 use super::tables::run_json::{Known, keep_study, record};
 use super::tables::scores::read_tables;
 use crate::error::{Error, Result};
-use crate::io::output::write_json;
+use crate::io::output::{sync_folder, write_json};
 use crate::report::ScoreRow;
 use crate::report::record::RunInfo;
 use crate::report::rows::ScoreLine;
@@ -80,7 +80,8 @@ fn run_or_merge(
     clock.step("inputs");
 
     let folder = RunFolder::at(&options.out);
-    let lock = if options.dry_run { None } else { Some(lock_folder(&options.out)?) };
+    let lock =
+        if options.dry_run { None } else { Some(lock_folder(&options.out, options.locking)?) };
     let stamps = opened.stamps();
     let everyone = 0..opened.inputs.subjects.len();
     let by_use = hash_inputs(study, &opened.inputs, &everyone)?;
@@ -189,7 +190,10 @@ fn run_or_merge(
     tables::write(&folder.file(SUMMARY), &lines(&summary))?;
     tables::write(&folder.file(STORIES), &lines(&stories))?;
     write_json(&folder.file(SUMMARY_JSON), &summary)?;
+    // run.json says that all files are there: their names are on the disk before it.
+    sync_folder(folder.path())?;
     results::record::write(&folder, &run)?;
+    sync_folder(folder.path())?;
     let _ = fs::remove_dir_all(folder.partial());
     write_page(&options.out)?;
     drop(lock);

@@ -390,3 +390,78 @@ fn problem_bytes(problem: &Problem) -> usize {
     });
     (designs.map(cells).sum::<usize>() + models.sum::<usize>()) * size_of::<f32>()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::study::split::split;
+
+    const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+
+    fn extra(lines: &str) -> (Split, ExtraSplits) {
+        let text = format!(
+            "[stories]\npath='w.tsv'\n[bold.s]\npath='{{story}}.npy'\n[[space]]\nkind='word_rate'\n\
+             [split]\nn_test = 2\n{lines}"
+        );
+        let study = crate::study_file::from_text(&text, Path::new("."), "S.toml").unwrap();
+        let own = split(&study, &NAMES).unwrap();
+        let found = ExtraSplits::new(&study, &own).unwrap();
+        (own, found)
+    }
+
+    #[test]
+    fn a_random_split_holds_out_as_many_other_stories() {
+        let (own, found) = extra("[stability]\nsplits = 20\n[ridge]\nfolds = 3");
+        assert_eq!((found.n_random, found.splits.len()), (20, 20));
+        for split in &found.splits {
+            let mut all: Vec<usize> = split.train.iter().chain(&split.test).copied().collect();
+            all.sort_unstable();
+            assert_eq!(all, (0..12).collect::<Vec<_>>());
+            assert_eq!((split.test.len(), split.n_folds), (own.test.len(), 3));
+            assert_eq!(split.fold_of_train, [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]);
+        }
+        let tests: std::collections::HashSet<&[usize]> =
+            found.splits.iter().map(|split| split.test.as_slice()).collect();
+        assert!(tests.len() > 10, "the seeds differ");
+        assert_eq!(found.n_rows(), (20 * 3, 0));
+        // One more split leaves those before as they are.
+        let (_, more) = extra("[stability]\nsplits = 21\n[ridge]\nfolds = 3");
+        assert_eq!(more.splits[..20], found.splits);
+    }
+
+    #[test]
+    fn points_of_the_learning_curve_are_the_first_training_stories() {
+        let (own, found) = extra("[stability]\nlearning_curve = 3\n[ridge]\nfolds = 3");
+        let sizes: Vec<usize> = found.splits.iter().map(|split| split.train.len()).collect();
+        // 10 training stories: 2 would be fewer than folds.
+        assert_eq!((sizes.as_slice(), found.n_random), (&[3, 5, 7][..], 0));
+        for split in &found.splits {
+            assert_eq!(split.train, own.train[..split.train.len()]);
+            assert_eq!(split.test, own.test);
+        }
+        assert_eq!(found.n_rows(), (0, 3));
+        // Points that would be equal are one, and none has all stories.
+        let (_, found) = extra("[stability]\nlearning_curve = 40\n[ridge]\nfolds = 9");
+        let sizes: Vec<usize> = found.splits.iter().map(|split| split.train.len()).collect();
+        assert_eq!(sizes, [9]);
+    }
+
+    #[test]
+    fn leave_one_story_out_stays_that_in_every_fit() {
+        let lines = "[stability]\nsplits = 1\nlearning_curve = 1\n[ridge]\nfolds = 'loso'";
+        let (_, found) = extra(lines);
+        for split in &found.splits {
+            assert_eq!(split.n_folds, split.train.len());
+            assert_eq!(split.fold_of_train, (0..split.n_folds).collect::<Vec<_>>());
+        }
+        assert_eq!(found.splits[1].train.len(), 5);
+    }
+
+    #[test]
+    fn nothing_is_fitted_beside_the_study_unless_it_is_asked_for() {
+        let (_, found) = extra("[ridge]\nfolds = 3");
+        assert_eq!((found.n_rows(), found.splits.len()), ((0, 0), 0));
+    }
+}

@@ -14,10 +14,12 @@ use super::settings::{
 };
 use crate::backend::Scorer;
 use crate::design::delays::check_delays;
+use crate::design::tr_times::timing_fault;
 use crate::design::trim::Trim;
 use crate::design::zscore::ZScoreMode;
 use crate::error::{Error, Result};
 use crate::features::bow::BowSettings;
+use crate::io::input::read_text;
 use crate::io::matrix_file::{DATASET, is_hdf5, is_nifti};
 use crate::results::is_free_name;
 use crate::ridge::{AlphaGrid, Solver};
@@ -28,8 +30,7 @@ use crate::ridge::{AlphaGrid, Solver};
 /// `Error::Read` (exit 3) if the file cannot be read; `Error::Usage` (exit 2) for everything
 /// wrong inside it: unknown keys are named, with the nearest known one.
 pub fn read(path: &Path) -> Result<Study> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let text = read_text(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     from_text(&text, folder, &path.display().to_string())
 }
@@ -112,6 +113,11 @@ impl<'a> Parser<'a> {
             [("himalaya", AlphaConvention::Himalaya), ("huth", AlphaConvention::Huth)];
         let alpha_convention =
             ridge.word("alpha_convention", &conventions, AlphaConvention::Himalaya)?;
+        let tr_s = positive(&design, "tr_s")?.unwrap_or(2.0);
+        let first_tr_s = design.number("first_tr_s")?.unwrap_or(-9.0);
+        if let Some(fault) = timing_fault(first_tr_s, tr_s) {
+            return Err(self.error("[design]", fault, "both are in seconds"));
+        }
         let study = Study {
             folder: folder.to_owned(),
             text: self.text.to_owned(),
@@ -124,8 +130,8 @@ impl<'a> Parser<'a> {
             bold_files,
             split: split_how(&split)?,
             seed: split.count("seed")?.unwrap_or(214) as u64,
-            tr_s: positive(&design, "tr_s")?.unwrap_or(2.0),
-            first_tr_s: design.number("first_tr_s")?.unwrap_or(-9.0),
+            tr_s,
+            first_tr_s,
             trim: match design.text("trim")? {
                 Some(text) => {
                     text.parse::<Trim>().map_err(|e| design.error("trim", "HEAD:TAIL", e))?

@@ -15,7 +15,7 @@ use crate::backend::{PathSettings, n_workers};
 use crate::error::Result;
 use crate::product::amx;
 use crate::reporter::Reporter;
-use crate::resources::peak_bytes;
+use crate::resources::{available_bytes, peak_bytes};
 use crate::ridge::route::{Sizes, choose};
 use crate::ridge::{AlphaGrid, ModelSpec, Route, Solver, prepare};
 use crate::solve::tiles::{
@@ -100,8 +100,6 @@ pub struct BenchResults {
 /// `Error::TooLarge` if the route or a tile does not fit.
 pub fn run(job: &BenchJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Result<BenchResults> {
     let (problem, n_threads) = (job.problem, job.n_threads);
-    reporter.step("making the problem");
-    let data = Synthetic::new(problem);
     let sizes = Sizes {
         n_rows: problem.n_trs,
         n_test: 0,
@@ -112,6 +110,9 @@ pub fn run(job: &BenchJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     };
     let (route, solver) =
         choose(job.solver, sizes, n_threads, job.memory_bytes as f64, "the synthetic problem")?;
+    problem.check_memory(available_bytes())?;
+    reporter.step("making the problem");
+    let data = Synthetic::new(problem);
     let mut best: Option<Solved> = None;
     let mut all_seconds = Vec::new();
     for _ in 0..job.n_repeats.max(1) {

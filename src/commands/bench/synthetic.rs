@@ -74,6 +74,33 @@ impl BenchProblem {
         }
     }
 
+    /// Bytes that making the problem takes at most.
+    fn bytes(&self) -> f64 {
+        let (n, p, v) = (self.n_trs as f64, self.n_features as f64, self.n_voxels as f64);
+        let base = (p / self.lags().len() as f64).ceil();
+        let chunk = v.min(CHUNK_VOXELS as f64);
+        (n * p + 2.0 * n * base + base * base + n * v + 2.0 * p * chunk) * size_of::<f32>() as f64
+    }
+
+    /// Refuses a problem that does not fit into `available_bytes`, before any of it is made.
+    /// # Errors
+    /// `Error::TooLarge`.
+    pub fn check_memory(&self, available_bytes: u64) -> Result<()> {
+        let bytes = self.bytes();
+        if bytes <= available_bytes as f64 {
+            return Ok(());
+        }
+        Err(Error::TooLarge {
+            what: format!(
+                "a problem of {} TRs, {} features and {} voxels",
+                self.n_trs, self.n_features, self.n_voxels
+            ),
+            needed: format!("{:.0} MiB", bytes / f64::from(1 << 20)),
+            available: format!("{} MiB", available_bytes >> 20),
+            hint: "lower --trs, --features or --voxels".into(),
+        })
+    }
+
     /// Rows of each story; story i is held out with fold i mod `n_folds`.
     ///
     /// As many stories a fold, about `STORY_TRS` rows each.
@@ -280,6 +307,18 @@ mod tests {
         assert_eq!(made.x, formed.x);
         assert_eq!(made.y, formed.y);
         assert_ne!(made.x, Synthetic::new(problem(DesignKind::White)).x);
+    }
+
+    #[test]
+    fn a_problem_larger_than_the_memory_is_refused() {
+        let fits = problem(DesignKind::Lagged);
+        fits.check_memory(1 << 20).unwrap();
+        // x, the features behind it twice, BOLD, and a chunk of weights.
+        let least = 4 * (700 * 12 + 700 * 3 + 700 * 5);
+        assert_eq!(fits.check_memory(least).unwrap_err().exit_code(), 3);
+        let huge = BenchProblem { n_trs: usize::MAX, n_features: usize::MAX, ..fits };
+        let error = huge.check_memory(u64::MAX).unwrap_err();
+        assert!(error.to_string().contains("--trs"), "{error}");
     }
 
     #[test]

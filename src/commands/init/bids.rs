@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::find::{Files, SubjectFiles, Timing, Vectors, Walked, Words, file_name};
 use crate::error::{Error, Result};
+use crate::io::input::read_text;
 use crate::io::{input, table};
 
 /// Entities that stand behind task and run, in the order of BIDS.
@@ -172,8 +173,7 @@ struct Sidecar {
 fn repetition_time(files: &[PathBuf], not_found: &mut Vec<String>) -> Result<f64> {
     let mut found: Option<f64> = None;
     for path in files.iter().filter(|path| file_name(path).ends_with("_bold.json")) {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::Read { path: path.clone(), source })?;
+        let text = read_text(path).map_err(|source| Error::Read { path: path.clone(), source })?;
         let Ok(Sidecar { repetition_time: Some(tr_s) }) = serde_json::from_str(&text) else {
             continue;
         };
@@ -294,8 +294,7 @@ impl Timing {
 
 /// The onset of an events.tsv with one event.
 fn only_onset(path: &Path) -> Result<Option<f64>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let text = read_text(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let (Some(header), Some(event), None) = (lines.next(), lines.next(), lines.next()) else {
         return Ok(None);

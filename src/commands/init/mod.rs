@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::io::output::PartialFile;
 use crate::stimuli::read_stories;
 use crate::study_file;
 use find::{Words, find_files};
@@ -90,15 +91,17 @@ fn compose_study(
     })
 }
 
-/// Writes a file that is not there yet; never replaces one that comes in between.
+/// Writes a file that is not there yet, whole or not at all; never replaces one that comes in
+/// between.
 fn write_new(path: &Path, text: &str) -> Result<()> {
-    let fail = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::AlreadyExists => already_there(path),
-        _ => Error::Write { path: path.to_owned(), source },
-    };
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(fail)?;
-    file.write_all(text.as_bytes()).map_err(fail)
+    let partial = PartialFile::create(path)?;
+    partial.file().write_all(text.as_bytes()).map_err(|source| partial.write_error(source))?;
+    partial.finish_new().map_err(|error| match error {
+        Error::Write { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
+            already_there(path)
+        }
+        other => other,
+    })
 }
 
 fn already_there(path: &Path) -> Error {

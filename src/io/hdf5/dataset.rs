@@ -1,6 +1,5 @@
 //! Finds a dataset, checks what it says of itself, unpacks chunks.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +7,7 @@ use hdf5_pure::{DType, Dataset, Datatype, DatatypeByteOrder, Layout};
 
 use super::error::Hdf5Error;
 use crate::error::{Error, Result};
+use crate::io::input::open_file;
 use crate::io::npy::{Dtype, Kind, NpyFile};
 
 /// No filter that is read packs better than this (deflate: 1032 to 1).
@@ -66,8 +66,9 @@ pub fn open_slabs(path: &Path, name: &str) -> Result<Vec<Found>> {
 
 /// Whether the root of a file has a dataset of this name; false for files that cannot be read.
 pub fn has_dataset(path: &Path, name: &str) -> bool {
-    let file = hdf5_pure::File::open_streaming(path);
-    file.is_ok_and(|file| file.dataset(name).is_ok_and(|dataset| dataset.shape().is_ok()))
+    open_file(path).is_ok()
+        && hdf5_pure::File::open_streaming(path)
+            .is_ok_and(|file| file.dataset(name).is_ok_and(|dataset| dataset.shape().is_ok()))
 }
 
 struct Opened {
@@ -232,7 +233,7 @@ fn unreadable(error: &hdf5_pure::Error) -> Hdf5Error {
 /// Length of a file that has HDF5's signature, at its start or behind a user block.
 fn check_signature(path: &Path) -> Result<u64> {
     let read_error = |source| Error::Read { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(read_error)?;
+    let mut file = open_file(path).map_err(read_error)?;
     let n_file = file.metadata().map_err(read_error)?.len();
     if hdf5_pure::is_hdf5(path).map_err(read_error)? {
         return Ok(n_file);

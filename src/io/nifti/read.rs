@@ -9,6 +9,7 @@ use super::grid::Grid;
 use super::header::{self, Header, Kind};
 use crate::error::{Error, Result};
 use crate::io::input;
+use crate::io::input::open_file;
 
 /// No deflate stream unpacks to more than this many times its length (1032 by its format).
 const MAX_GZIP_RATIO: u64 = 1100;
@@ -37,7 +38,7 @@ impl NiftiFile {
         let read_error = |source| Error::Read { path: path.to_owned(), source };
         let nifti_error = |source| Error::Nifti { path: path.to_owned(), source };
         let mut start = Vec::with_capacity(2);
-        let file = std::fs::File::open(path).map_err(read_error)?;
+        let file = open_file(path).map_err(read_error)?;
         let n_file = file.metadata().map_err(read_error)?.len();
         file.take(2).read_to_end(&mut start).map_err(read_error)?;
         let is_gzip = start == [0x1f, 0x8b];

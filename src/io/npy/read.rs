@@ -12,6 +12,7 @@ use ndarray::{Array1, Array2, ArrayD, IxDyn, ShapeBuilder};
 use super::error::NpyError;
 use super::header::{self, Dtype, Header, Kind, MAGIC, MAX_HEADER_BYTES};
 use crate::error::{Error, Result};
+use crate::io::input::open_file;
 
 /// Bytes of the scratch through which elements go that cannot be read straight into place.
 const SCRATCH_BYTES: usize = 256 << 10;
@@ -46,7 +47,7 @@ impl NpyFile {
         n_bytes: Option<u64>,
     ) -> Result<NpyFile> {
         let read_error = |source| Error::Read { path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(read_error)?;
+        let mut file = open_file(path).map_err(read_error)?;
         let n_file = file.metadata().map_err(read_error)?.len();
         let n_left = n_file.saturating_sub(start);
         file.seek(SeekFrom::Start(start)).map_err(read_error)?;
@@ -91,7 +92,7 @@ impl NpyFile {
         shape: Vec<usize>,
     ) -> Result<NpyFile> {
         let file =
-            File::open(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+            open_file(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         NpyFile::of_elements(file, path, data_start, dtype, shape)
     }
 

@@ -140,6 +140,11 @@ impl<T: Element> NpyColumnsWriter<T> {
         self
     }
 
+    /// The unfinished file.
+    pub fn partial(&self) -> &PartialFile {
+        &self.partial
+    }
+
     /// Where the unfinished file is.
     pub fn partial_path(&self) -> &Path {
         self.partial.path()
@@ -169,12 +174,24 @@ impl<T: Element> NpyColumnsWriter<T> {
             return Ok(());
         }
         if cols.len() == self.n_cols {
-            return self.write_at(0, data);
+            self.write_at(0, data)?;
+        } else {
+            for (row, data) in data.chunks_exact(cols.len()).enumerate() {
+                self.write_at(row * self.n_cols + cols.start, data)?;
+            }
         }
-        for (row, data) in data.chunks_exact(cols.len()).enumerate() {
-            self.write_at(row * self.n_cols + cols.start, data)?;
-        }
+        self.partial.mark_written();
         Ok(())
+    }
+
+    /// Hands the bytes of a tile to `take`, row by row: those that `write_columns` was given.
+    /// # Errors
+    /// `Error::Read`.
+    pub fn read_back(&self, cols: Range<usize>, take: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let bytes_of = |n: usize| n * size_of::<T>();
+        let start = self.data_start + bytes_of(cols.start) as u64;
+        let rows = (self.n_rows, bytes_of(self.n_cols) as u64);
+        self.partial.read_pieces(start, rows, bytes_of(cols.len()), take)
     }
 
     fn write_at(&self, start: usize, data: &[T]) -> Result<()> {
@@ -307,6 +324,9 @@ mod tests {
         let (part, path) = (dir.path().join("a.partial"), dir.path().join("a.npy"));
         let writer = NpyColumnsWriter::<f32>::resume(&part, &path, 2, 2).unwrap();
         writer.write_columns(0..1, &[1., 3.]).unwrap();
+        let mut bytes = Vec::new();
+        writer.read_back(0..1, &mut |row| bytes.extend_from_slice(row)).unwrap();
+        assert_eq!(bytes, bytemuck::cast_slice::<f32, u8>(&[1., 3.]));
         drop(writer);
         assert!(part.exists());
         let writer = NpyColumnsWriter::<f32>::resume(&part, &path, 2, 2).unwrap();

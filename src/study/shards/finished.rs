@@ -17,7 +17,7 @@ use crate::results::names::{MANIFEST, MODELS};
 use crate::results::{ModelId, Name, RunFolder, read_json};
 use crate::study::context::StudyContext;
 use crate::study::fingerprint::of_voxels;
-use crate::study::sink::SubjectSink;
+use crate::study::writer::SubjectWriter;
 use crate::warning::Warning;
 
 /// Largest manifest that is read.
@@ -275,13 +275,13 @@ impl FinishedShards {
     /// Copies a subject's columns of the models that are `todo`.
     /// # Errors
     /// Those of the files.
-    pub fn add_to(&self, sink: &SubjectSink, subject: &str, todo: &[bool]) -> Result<()> {
+    pub fn add_to(&self, writer: &SubjectWriter, subject: &str, todo: &[bool]) -> Result<()> {
         for (shard, found) in self.parts(subject) {
             let shard = RunFolder::at(&self.out).shard(shard.shard, shard.n_shards);
             let folder = shard.subject(&Name::new(subject)?);
             let models = found.models.iter().zip(todo).filter(|(_, todo)| **todo);
             let models: Vec<&ModelFound> = models.map(|(model, _)| model).collect();
-            sink.add_part(&folder, found.part.start..found.part.end, &models)?;
+            writer.add_part(&folder, found.part.start..found.part.end, &models)?;
         }
         Ok(())
     }

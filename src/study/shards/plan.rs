@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::io::output::write_json;
 use crate::resources::Resources;
 use crate::results::hash::changed_files;
-use crate::results::lock::wait_for_turn;
+use crate::results::lock::{Locking, wait_for_turn};
 use crate::results::names::{LOCK, SHARD_PLAN};
 use crate::results::{RunFolder, read_json};
 use crate::study::context::Session;
@@ -143,6 +143,8 @@ pub struct PlanOptions<'a> {
     pub n_shards: usize,
     /// What every shard chooses its routes by.
     pub resources: Resources,
+    /// Whether the shards' folder is locked meanwhile.
+    pub locking: Locking,
     /// Replace another plan.
     pub force: bool,
 }
@@ -159,9 +161,9 @@ pub fn plan_shards(
     options: &PlanOptions<'_>,
     session: Session<'_>,
 ) -> Result<ShardPlan> {
-    let PlanOptions { out, n_shards, resources, force } = *options;
+    let PlanOptions { out, n_shards, resources, force, .. } = *options;
     let folder = RunFolder::at(out).shards();
-    let _turn = wait_for_turn(&folder, LOCK, session.reporter, session.cancel)?;
+    let _turn = wait_for_turn(&folder, LOCK, options.locking, session.reporter, session.cancel)?;
     let all = 0..inputs.subjects.len();
     if let (Some(plan), false) = (planned(out)?, force) {
         check_number(out, &plan, n_shards)?;

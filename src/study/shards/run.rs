@@ -11,7 +11,7 @@ use super::layout::ShardId;
 use super::plan::{Part, PlanOptions, ShardPlan, check_number, plan_shards, planned};
 use crate::backend::device::cpu_kind;
 use crate::error::{Error, Result};
-use crate::io::output::write_json;
+use crate::io::output::{sync_folder, write_json};
 use crate::resources::peak_bytes;
 use crate::results::lock::lock_folder;
 use crate::results::names::MANIFEST;
@@ -63,7 +63,7 @@ pub fn run_shard(
     let shards = agreed_plan(&opened, id, session)?;
     let run_folder = RunFolder::at(&options.out).shard(id.i, id.n);
     let folder = run_folder.path().to_owned();
-    let _lock = lock_folder(&folder)?;
+    let _lock = lock_folder(&folder, options.locking)?;
     let voxels = shards.voxels(id.i, &opened.inputs);
     let own = subjects_of(&voxels);
     // The clock of every file is read before its bytes.
@@ -133,7 +133,9 @@ pub fn run_shard(
         parts: found,
         files,
     };
+    sync_folder(&folder)?;
     write_json(&folder.join(MANIFEST), &manifest)?;
+    sync_folder(&folder)?;
     let _ = fs::remove_dir_all(&scratch);
     Ok(results(&clock, &manifest.files, false))
 }
@@ -149,6 +151,7 @@ fn agreed_plan(opened: &OpenStudy<'_>, id: ShardId, session: Session<'_>) -> Res
         out: &options.out,
         n_shards: id.n,
         resources: options.resources,
+        locking: options.locking,
         force: false,
     };
     plan_shards(opened.study, &opened.inputs, &how, session)

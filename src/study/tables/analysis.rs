@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::ceiling::write_ceiling;
+use super::scores::read_scores;
 use super::stability::write_other_tables;
 use crate::error::Result;
 use crate::io::npy;
@@ -25,7 +26,6 @@ use crate::study::alignment::Checked;
 use crate::study::inputs::Inputs;
 use crate::study::models::ModelPlan;
 use crate::study::plan::StudyPlan;
-use crate::study::sink::read_scores;
 use crate::study::split::Split;
 use crate::study::stability::ExtraSplits;
 use crate::study_file::Study;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
+use super::scores::read_scores;
 use crate::error::Result;
 use crate::io::npy;
 use crate::report::rows::{BandScores, PartitionScores};
@@ -15,7 +16,6 @@ use crate::scoring::partition::parts;
 use crate::stats::mean;
 use crate::study::models::ModelPlan;
 use crate::study::plan::StudyPlan;
-use crate::study::sink::read_scores;
 use crate::study_file::ModelVariant;
 
 /// Writes both tables, each where it applies, and the parts of every voxel into the folder of the

@@ -3,13 +3,26 @@
 use std::path::Path;
 
 use crate::error::Result;
+use crate::io::npy::{self, NpyFile};
 use crate::report::ScoreRow;
 use crate::results::RunFolder;
+use crate::results::names::{STORY_CORRELATION, TEST_CORRELATION};
 use crate::scoring::Summary;
 use crate::study::inputs::Inputs;
 use crate::study::plan::StudyPlan;
-use crate::study::sink::read_scores;
 use crate::study::split::Split;
+
+/// A finished model's test scores: over all test TRs, and story by story.
+/// # Errors
+/// Those of the files.
+pub fn read_scores(folder: &Path) -> Result<(Vec<f32>, Vec<Vec<f32>>)> {
+    let total = NpyFile::open(&folder.join(TEST_CORRELATION))?;
+    let mut all = vec![0f32; total.n_elements()];
+    let n = all.len();
+    total.read_columns(0..n, 0..1, &mut all)?;
+    let stories = npy::read_matrix_f32(&folder.join(STORY_CORRELATION))?;
+    Ok((all, stories.rows().into_iter().map(|row| row.to_vec()).collect()))
+}
 
 /// Rows of both tables, from the files of every model.
 /// # Errors

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::scores::read_scores;
 use crate::error::Result;
 use crate::io::npy;
 use crate::report::rows::{Learning, Overlap, SplitScores};
@@ -15,7 +16,6 @@ use crate::scoring::overlap::{jaccard, top5};
 use crate::study::inputs::Inputs;
 use crate::study::models::ModelPlan;
 use crate::study::plan::StudyPlan;
-use crate::study::sink::read_scores;
 use crate::study::split::Split;
 use crate::study::stability::ExtraSplits;
 use crate::study_file::Study;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::{Line, ModelLine, SubjectSink, npy};
+use super::{SubjectWriter, Tile, TileModel, npy};
 use crate::error::Result;
 use crate::io::npy::{NpyColumnsWriter, NpyFile};
 use crate::io::safetensors::ColumnsReader;
@@ -15,7 +15,7 @@ use crate::results::names::{
 /// Voxels that are copied at a time.
 const WIDTH: usize = 4096;
 
-impl SubjectSink {
+impl SubjectWriter {
     /// Copies the files of a shard's part of this subject.
     ///
     /// `part`: its models' folders; `voxels`: of the whole subject; `found`: one a model.
@@ -58,15 +58,16 @@ impl SubjectSink {
                 }
             }
             let ModelFound { edges, basis_rank, basis_error, .. } = **found;
-            models.push(ModelLine { edges, basis_rank, basis_error });
+            models.push(TileModel { edges, basis_rank, basis_error });
         }
         let count = |of: fn(&ModelFound) -> usize| found.first().map_or(0, |found| of(found));
-        self.add_line(Line {
+        self.journal.add(Tile {
             start: voxels.start,
             end: voxels.end,
             n_constant: count(|found| found.n_constant),
             n_not_finite: count(|found| found.n_not_finite),
             models,
+            data: String::new(),
         })
     }
 }
