@@ -302,6 +302,7 @@ mod tests {
                 stories: self.names.iter().map(story).collect(),
                 subjects: self.n_trs.iter().enumerate().map(subject).collect(),
                 warnings: vec![],
+                notes: vec![],
             };
             let split = split(&study, &self.names).unwrap();
             let extra = ExtraSplits::new(&study, &split).unwrap();

@@ -204,18 +204,19 @@ mod tests {
         Tile { start, end, n_constant: 1, n_not_finite: 2, models, data: "ab12".into() }
     }
 
-    const N: usize = 40;
+    const N: usize = 50;
 
     fn open(path: &Path, owner: &str) -> (Vec<Tile>, Damage) {
         let (journal, damage) = Journal::open(path, owner, N, &|_| true).unwrap();
         (journal.into_tiles(), damage)
     }
 
-    /// A journal of four tiles of 10 voxels, and its path.
+    /// A journal of four tiles of 10 voxels, the first at voxel 10 so that all lines are of one
+    /// length, and its path.
     fn written() -> (tempfile::TempDir, PathBuf, Vec<Tile>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiles.jsonl");
-        let tiles: Vec<Tile> = (0..4).map(|i| tile(10 * i, 10 * i + 10)).collect();
+        let tiles: Vec<Tile> = (1..5).map(|i| tile(10 * i, 10 * i + 10)).collect();
         let (journal, damage) = Journal::open(&path, "me", N, &|_| true).unwrap();
         assert_eq!(damage, Damage::default());
         tiles.iter().for_each(|tile| journal.add(tile.clone()).unwrap());
@@ -275,7 +276,7 @@ mod tests {
             "{\"start\":0,\"end\":10}\n".to_owned(),
             "\0\0\0\0\n".to_owned(),
             line(&key, &tile(30, 30)),
-            line(&key, &tile(30, 41)),
+            line(&key, &tile(30, 51)),
             line(&key, &tile(25, 35)),
             whole.clone(),
         ] {
@@ -291,9 +292,9 @@ mod tests {
     #[test]
     fn tiles_whose_data_changed_are_missing_again() {
         let (_folder, path, _) = written();
-        let (journal, damage) = Journal::open(&path, "me", N, &|tile| tile.start != 10).unwrap();
+        let (journal, damage) = Journal::open(&path, "me", N, &|tile| tile.start != 20).unwrap();
         assert_eq!(damage, Damage { n_lines: 0, n_voxels: 10 });
-        assert_eq!(journal.missing_tiles(N, |n| tiles(n, N, 1, 1)), [10..20]);
+        assert_eq!(journal.missing_tiles(N, |n| tiles(n, N, 1, 1)), [0..10, 20..30]);
         let note = damage.note().unwrap();
         assert_eq!(
             note,

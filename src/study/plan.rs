@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn models_share_a_pass_as_far_as_their_matrices_fit() {
-        let plan = plan((0..4).map(|space| ModelPlan::of_width(space, 800, 1)).collect());
+        let plan = plan((0..4).map(|space| ModelPlan::of_width(space, 2000, 1)).collect());
         let all = [true; 4];
         let of = |keep: &[bool; 4]| plan.part(keep).setup_bytes;
         let memory = |matrices: f64| (matrices + LEAST_TILE_BYTES) as u64 + 1;
