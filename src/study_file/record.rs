@@ -49,6 +49,7 @@ struct Bold<'a> {
     mask: Option<&'a Path>,
     pixels: Option<&'a Path>,
     dataset: &'a str,
+    transpose: bool,
     repeats: Option<&'a str>,
 }
 
@@ -176,8 +177,9 @@ impl<'a> Record<'a> {
         let subjects = bold.iter().zip(repeats).zip(bold_files);
         let bold = subjects.map(|(((subject, path), repeats), files)| {
             let (mask, pixels) = (files.mask.as_deref(), files.pixels.as_deref());
-            let (dataset, repeats) = (files.dataset.as_str(), repeats.as_deref());
-            (subject.as_str(), Bold { path, mask, pixels, dataset, repeats })
+            let dataset = files.dataset.as_deref().unwrap_or(DATASET);
+            let (transpose, repeats) = (files.transpose, repeats.as_deref());
+            (subject.as_str(), Bold { path, mask, pixels, dataset, transpose, repeats })
         });
         let (test_fraction, n_test, test) = match split {
             SplitHow::Fraction(share) => (Some(*share), None, None),
