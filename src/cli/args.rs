@@ -295,6 +295,9 @@ pub struct InitArgs {
     /// or bids (sub-*/func/*_desc-preproc_bold.nii.gz, words in stimuli/ or events.tsv)
     #[arg(long, value_name = "DATASET")]
     pub dataset: String,
+    /// A folder that is a subject; several times for several [default: sub-*, subject*, S1, UTS*]
+    #[arg(long, value_name = "NAME")]
+    pub subject: Vec<String>,
     /// The new file; never overwritten
     #[arg(long, value_name = "STUDY.toml", default_value = "STUDY.toml")]
     pub out: PathBuf,

@@ -242,7 +242,10 @@ fn feature_trs(
     Ok(match (&job.n_trs, respdict) {
         (NewTrs::Fixed(n), _) => *n,
         (NewTrs::Bold(_), _) => {
-            let rows = bold.map_or(Ok(0), |bold| Ok(bold.open(&story.name)?.n_rows()))?;
+            let rows = match bold {
+                Some(bold) => bold.open(&story.name)?.n_rows(),
+                None => 0,
+            };
             rows.saturating_add(timing(model)?.trim.n_cut())
         }
         (NewTrs::Respdict(path), Some(counts)) => {

@@ -19,7 +19,6 @@ use crate::io::matrix_file::MatrixFile;
 use crate::nn::TrainSettings;
 use crate::results::hash::{InputHash, hash_file};
 use crate::ridge::BandSampling;
-use crate::stimuli::Story;
 use crate::study_file::{BoldFiles, ModelSource, SpaceKind, Statistics, Study, settings_of_rows};
 
 /// Hashes of everything the study reads, by what depends on it.

@@ -13,6 +13,7 @@ use super::settings::{
 use crate::backend::Scorer;
 use crate::design::zscore::ZScoreMode;
 use crate::features::contextual::ContextSettings;
+use crate::io::matrix_file::DATASET;
 use crate::nn::TrainSettings;
 use crate::report::record::ByName;
 use crate::ridge::{BandSampling, Solver};
