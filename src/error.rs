@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+pub use crate::io::gifti::GiftiError;
 pub use crate::io::hdf5::Hdf5Error;
 pub use crate::io::input::InputError;
 pub use crate::io::nifti::NiftiError;
@@ -75,6 +76,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         source: Hdf5Error,
+    },
+    /// A GIFTI file that is damaged, or no time series.
+    #[error("{path}: {source}")]
+    Gifti {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: GiftiError,
     },
     /// A NIfTI image that lies, is cut short, or does not fit its mask.
     #[error("{path}: {source}")]
@@ -296,6 +305,7 @@ impl Error {
             | Error::Npy { .. }
             | Error::Npz { .. }
             | Error::Hdf5 { .. }
+            | Error::Gifti { .. }
             | Error::Nifti { .. }
             | Error::Pickle { .. }
             | Error::Table { .. }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use voxelcast::io::matrix_file::{MatrixFile, Which};
+use voxelcast::io::matrix_file::{MatrixFile, OpenedFiles, Which, array_names};
 use voxelcast::io::nifti::{self, Mask, MaskedBold, NiftiFile};
 use voxelcast::io::npy::{self, NpyFile};
 
@@ -74,7 +74,7 @@ pub fn hdf5(data: &[u8]) -> bool {
 fn matrix(name: &str, data: &[u8], dataset: &str, factor: usize) -> bool {
     let path = file(name, data);
     bounded(data.len(), factor, || {
-        let which = Which { dataset, mask: None };
+        let which = Which { dataset, may_repeat: true, ..Which::default() };
         answer(MatrixFile::open(&path, &which)).is_some_and(|mut matrix| unpack(&mut matrix))
     })
 }
@@ -85,9 +85,59 @@ fn unpack(matrix: &mut MatrixFile) -> bool {
         return false;
     }
     assert_eq!(shape, (matrix.n_rows(), matrix.n_cols()), "as the header said");
-    let tiles = matrix.tiles().expect("it is unpacked");
-    columns_are_parts_of_the_whole(tiles);
+    match matrix.tiles() {
+        Some(tiles) => columns_are_parts_of_the_whole(tiles),
+        None => repeats_have_one_shape(matrix),
+    }
     true
+}
+
+/// The mean of repeats is a matrix, and each of them is one of its shape.
+fn repeats_have_one_shape(matrix: &MatrixFile) {
+    let shape = (matrix.n_rows(), matrix.n_cols());
+    let repeats = answer(matrix.repeats()).expect("there are files");
+    assert_eq!(Some(repeats.len()), matrix.n_repeats());
+    assert!(repeats.iter().all(|repeat| (repeat.n_rows(), repeat.n_cols()) == shape));
+    if shape.0 > 0 && shape.1 > 0 {
+        answer(matrix.read_columns(0..1, 0..1, &mut [0f32]));
+    }
+}
+
+/// One value per vertex and TR.
+pub fn gifti(data: &[u8]) -> bool {
+    // A row of zlib inside base64 unpacks to 1,100 times its length, on disk.
+    matrix("input.func.gii", data, "data", 64)
+}
+
+/// Time series of grayordinates or parcels.
+pub fn cifti(data: &[u8]) -> bool {
+    matrix("input.dtseries.nii", data, "data", 64)
+}
+
+/// Dictionaries of arrays by pickle and `numpy.save`.
+pub fn dicts(data: &[u8]) -> bool {
+    named_arrays("input.pkl", data, 300)
+}
+
+/// The same by joblib, plain or packed: a packed one is run through at its unpacked length.
+pub fn joblib(data: &[u8]) -> bool {
+    named_arrays("input.jbl", data, 300 * 1100)
+}
+
+fn named_arrays(name: &str, data: &[u8], factor: usize) -> bool {
+    let path = file(name, data);
+    bounded(data.len(), factor, || {
+        let opened = OpenedFiles::default();
+        let Some(Some(names)) = answer(array_names(&path, &opened)) else { return false };
+        let mut is_read = false;
+        for dataset in names.iter().take(4) {
+            let opened = Some(&opened);
+            let which = Which { dataset, may_repeat: true, opened, ..Which::default() };
+            let matrix = answer(MatrixFile::open(&path, &which));
+            is_read |= matrix.is_some_and(|mut matrix| unpack(&mut matrix));
+        }
+        is_read
+    })
 }
 
 /// As a mask, as one volume, as BOLD through itself; a volume is written and read again.

@@ -34,9 +34,13 @@ pub struct Target {
 /// All of them.
 pub const TARGETS: &[Target] = &[
     target("npy", arrays::npy, &[("numpy_files", "npy"), ("lanczos", "npy")]),
-    target("npz", arrays::npz, &[("hdf5", "npz")]),
+    target("npz", arrays::npz, &[("hdf5", "npz"), ("bold_files", "npz")]),
     target("hdf5", arrays::hdf5, &[("hdf5", "h5"), ("hdf5", "hf5"), ("hdf5", "hdf5")]),
     target("nifti", arrays::nifti, &[("nibabel", "nii"), ("nibabel", "gz")]),
+    target("gifti", arrays::gifti, &[("bold_files", "gii")]),
+    target("cifti", arrays::cifti, &[("bold_files", "nii"), ("bold_files", "gz")]),
+    target("dicts", arrays::dicts, &[("bold_files", "pkl"), ("bold_files", "npy")]),
+    target("joblib", arrays::joblib, &[("bold_files", "jbl"), ("bold_files", "joblib")]),
     target("archive", words::archive, &[("gensim", "zip"), ("gensim", "gz")]),
     target("pickle", words::pickle, &[]),
     target("textgrid", words::textgrid, &[("textgrids", "TextGrid")]),

@@ -94,10 +94,11 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("which rows").args(["fold_ids", "groups"]).required(true)))]
 pub struct RidgeArgs {
-    /// Design, (n, p) .npy, .npz or HDF5 (dataset data), f32 or f64
+    /// Design, (n, p): .npy, .npz (scipy's sparse ones too), HDF5, pickle; FILE:DATASET names one
+    /// of several arrays
     #[arg(long, value_name = "X.npy")]
     pub x: PathBuf,
-    /// BOLD, (n, V) .npy, .npz or HDF5 (dataset data), f32 or f64
+    /// BOLD, (n, V), in the same formats
     #[arg(long, value_name = "Y.npy")]
     pub y: PathBuf,
     /// Fold of each row, (n) .npy, any integers
@@ -226,6 +227,9 @@ pub struct PredictArgs {
     /// [default: the study's, for its stories; up to the last word, for others]
     #[arg(long, value_name = "N|FILE|PATTERN")]
     pub n_trs: Option<String>,
+    /// How BOLD of --n-trs is read
+    #[command(flatten)]
+    pub bold: BoldArgs,
     /// Leave the intercepts out: what is written varies about 0, and keeps digits where the BOLD's
     /// mean is large
     #[arg(long)]
@@ -238,6 +242,21 @@ pub struct PredictArgs {
     pub out: PathBuf,
 }
 
+/// What `[bold.SUBJECT]` says in a study.
+#[derive(Debug, Args)]
+pub struct BoldArgs {
+    /// Dataset of HDF5, array of .npz, pickle or joblib; with {story} where one file holds all
+    /// stories
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Option<String>,
+    /// Mask of NIfTI images, may hold {subject}
+    #[arg(long, value_name = "MASK.nii")]
+    pub mask: Option<PathBuf>,
+    /// The BOLD's files are (voxels, TRs)
+    #[arg(long)]
+    pub transpose: bool,
+}
+
 /// `voxelcast score`.
 #[derive(Debug, Args)]
 pub struct ScoreArgs {
@@ -247,6 +266,9 @@ pub struct ScoreArgs {
     /// Measured BOLD: a path with {story}, and {subject} where there are several
     #[arg(long, value_name = "PATTERN")]
     pub bold: String,
+    /// How it is read
+    #[command(flatten)]
+    pub reading: BoldArgs,
     /// A story to score; several times for several [default: all that were predicted]
     #[arg(long, value_name = "NAME")]
     pub story: Vec<String>,
@@ -273,6 +295,9 @@ pub struct InitArgs {
     /// or bids (sub-*/func/*_desc-preproc_bold.nii.gz, words in stimuli/ or events.tsv)
     #[arg(long, value_name = "DATASET")]
     pub dataset: String,
+    /// A folder that is a subject; several times for several [default: sub-*, subject*, S1, UTS*]
+    #[arg(long, value_name = "NAME")]
+    pub subject: Vec<String>,
     /// The new file; never overwritten
     #[arg(long, value_name = "STUDY.toml", default_value = "STUDY.toml")]
     pub out: PathBuf,

@@ -23,7 +23,7 @@ pub fn init_study(args: &InitArgs) -> Result<Output> {
             ));
         }
     };
-    let made = init(dataset, &args.path, &args.out)?;
+    let made = init(dataset, &args.path, &args.out, &args.subject)?;
     let mut text = String::new();
     for line in &made.found {
         text += &format!("found: {line}\n");

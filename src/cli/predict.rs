@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::args::{PredictArgs, ScoreArgs};
+use super::args::{BoldArgs, PredictArgs, ScoreArgs};
 use super::settings::usage;
 use super::{Context, Output};
 use crate::commands::predict::{NewTrs, PredictJob, run};
 use crate::commands::score::{ScoreJob, run as run_score};
 use crate::error::Result;
 use crate::report::table;
+use crate::study::BoldFlags;
 
 /// Writes predicted BOLD.
 pub fn predict(args: &PredictArgs, context: &Context) -> Result<Output> {
@@ -20,7 +21,7 @@ pub fn predict(args: &PredictArgs, context: &Context) -> Result<Output> {
         wanted: args.story.clone(),
         subjects: args.subject.clone(),
         spaces: args.space.clone(),
-        n_trs: new_trs(args.n_trs.as_deref())?,
+        n_trs: new_trs(args.n_trs.as_deref(), &args.bold)?,
         intercept: !args.no_intercept,
         vectors: args.vectors.iter().map(|text| vectors(text)).collect(),
         out: args.out.clone(),
@@ -48,13 +49,15 @@ pub fn predict(args: &PredictArgs, context: &Context) -> Result<Output> {
 
 /// Scores predicted BOLD.
 pub fn score(args: &ScoreArgs, context: &Context) -> Result<Output> {
-    if !args.bold.contains("{story}") {
-        let problem = format!("expected {{story}} in the path, got {:?}", args.bold);
+    let bold = flags(&args.bold, &args.reading);
+    if !bold.has_story() {
+        let problem =
+            format!("expected {{story}} in the path, or in --dataset, got {:?}", args.bold);
         return Err(usage("--bold", problem, "such as 'subject1/{story}.npy'"));
     }
     let job = ScoreJob {
         predictions: args.predictions.clone(),
-        bold: args.bold.clone(),
+        bold,
         wanted: args.story.clone(),
         out: args.out.clone(),
     };
@@ -67,10 +70,21 @@ pub fn score(args: &ScoreArgs, context: &Context) -> Result<Output> {
     Ok(Output { document, text })
 }
 
-fn new_trs(text: Option<&str>) -> Result<NewTrs> {
+/// What a command is told of BOLD.
+fn flags(path: &str, args: &BoldArgs) -> BoldFlags {
+    BoldFlags {
+        path: path.to_owned(),
+        dataset: args.dataset.as_ref().map(|name| name.trim_start_matches('/').to_owned()),
+        mask: args.mask.clone(),
+        transpose: args.transpose,
+    }
+}
+
+fn new_trs(text: Option<&str>, args: &BoldArgs) -> Result<NewTrs> {
     let Some(text) = text else { return Ok(NewTrs::Known) };
-    if text.contains("{story}") {
-        return Ok(NewTrs::Bold(text.to_owned()));
+    let bold = flags(text, args);
+    if bold.has_story() {
+        return Ok(NewTrs::Bold(bold));
     }
     match text.parse::<usize>() {
         Ok(n @ 2..) => Ok(NewTrs::Fixed(n)),

@@ -10,7 +10,7 @@ use super::Context;
 use super::args::RidgeArgs;
 use super::settings::{parse_convention, parse_folds, parse_scorer, usage};
 use crate::backend::device::Device;
-use crate::commands::ridge::{RidgeJob, RowFolds, run};
+use crate::commands::ridge::{RidgeJob, RowFolds, file_and_dataset, run};
 use crate::error::Result;
 use crate::io::output::PartialFile;
 use crate::reporter::Reporter;
@@ -135,7 +135,7 @@ fn write_run_json(args: &RidgeArgs, context: &Context, summary: &RidgeSummary) -
     paths.extend(args.x_test.iter().chain(&args.y_test));
     let bands = bands(args)?;
     paths.extend(bands.iter().flat_map(BandJob::files));
-    let hash = |path: &PathBuf| hash_file(path, &path.display().to_string());
+    let hash = |path: &PathBuf| hash_file(&file_and_dataset(path).0, &path.display().to_string());
     let document = json!({
         "schema": "voxelcast.ridge-run/1",
         "version": env!("CARGO_PKG_VERSION"),

@@ -15,7 +15,7 @@ use crate::design::zscore::{ZScore, ZScoreMode};
 use crate::error::{Error, Result};
 use crate::features::bow::Vocabulary;
 use crate::features::static_vectors::VectorFormat;
-use crate::io::npy::{NpyColumnsWriter, NpyFile};
+use crate::io::npy::NpyColumnsWriter;
 use crate::io::safetensors::ColumnsReader;
 use crate::matrix::StoryDesign;
 use crate::reporter::Reporter;
@@ -25,8 +25,8 @@ use crate::results::saved::{self, SavedFeatures, SavedModel, SavedPart};
 use crate::results::{RunFolder, record};
 use crate::stimuli::{Story, read_stories};
 use crate::study::{
-    RESPDICT_EXTRA, Timing, WordSpace, rate_space, read_respdict, side_by_side, stack,
-    standardised, vector_space, vocabulary_space,
+    BoldFinder, BoldFlags, RESPDICT_EXTRA, Timing, WordSpace, rate_space, read_respdict,
+    side_by_side, stack, standardised, vector_space, vocabulary_space,
 };
 use crate::study_file::WordTime;
 
@@ -39,8 +39,8 @@ pub enum NewTrs {
     Fixed(usize),
     /// respdict.json: raw count − 5.
     Respdict(PathBuf),
-    /// Rows of each story's BOLD, `{story}` in the path, and the trim.
-    Bold(String),
+    /// Rows of each story's BOLD, and the trim.
+    Bold(BoldFlags),
 }
 
 /// What was asked for.
@@ -91,6 +91,7 @@ pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Re
         _ => None,
     };
     let mut known = HashMap::new();
+    let mut finder: Option<(&str, BoldFinder<'_>)> = None;
     let mut found = Predictions {
         schema: SCHEMA.into(),
         intercept: job.intercept,
@@ -99,9 +100,16 @@ pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Re
     };
     reporter.start("models", models.len() as u64);
     for (folder, model) in &models {
+        if let NewTrs::Bold(bold) = &job.n_trs
+            && finder.as_ref().is_none_or(|(subject, _)| *subject != model.subject)
+        {
+            let names = stories.iter().map(|story| story.name.clone()).collect();
+            finder = Some((&model.subject, bold.finder("--n-trs", &model.subject, names)?));
+        }
+        let bold = finder.as_ref().map(|(_, finder)| finder);
         let n_trs = stories
             .iter()
-            .map(|story| feature_trs(job, model, story, respdict.as_ref()))
+            .map(|story| feature_trs(job, model, story, (respdict.as_ref(), bold)))
             .collect::<Result<Vec<_>>>()?;
         for part in &model.parts {
             let key = serde_json::to_string(&part.features).unwrap_or_default();
@@ -226,17 +234,18 @@ fn feature_trs(
     job: &PredictJob,
     model: &SavedModel,
     story: &Story,
-    respdict: Option<&BTreeMap<String, usize>>,
+    (respdict, bold): (Option<&BTreeMap<String, usize>>, Option<&BoldFinder<'_>>),
 ) -> Result<usize> {
     if let Some(times) = &story.tr_times_s {
         return Ok(times.len());
     }
     Ok(match (&job.n_trs, respdict) {
         (NewTrs::Fixed(n), _) => *n,
-        (NewTrs::Bold(pattern), _) => {
-            let path = pattern.replace("{story}", &story.name);
-            let path = path.replace("{subject}", model.subject.as_str());
-            let rows = NpyFile::open(Path::new(&path))?.n_rows();
+        (NewTrs::Bold(_), _) => {
+            let rows = match bold {
+                Some(bold) => bold.open(&story.name)?.n_rows(),
+                None => 0,
+            };
             rows.saturating_add(timing(model)?.trim.n_cut())
         }
         (NewTrs::Respdict(path), Some(counts)) => {

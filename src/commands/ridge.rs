@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use crate::error::{Error, Result};
-use crate::io::matrix_file::{MatrixFile, Which};
+use crate::io::matrix_file::{DATASET, MatrixFile, Which};
 use crate::io::npy;
 use crate::reporter::Reporter;
 use crate::ridge::folds::{self, Dealt};
@@ -99,15 +99,30 @@ fn tiles(file: &MatrixFile) -> Result<&dyn MatrixTiles> {
     Ok(file.expect_tiles()?)
 }
 
+/// `FILE:DATASET` as a file and the array of it; a name that is a file is one.
+pub fn file_and_dataset(path: &Path) -> (PathBuf, Option<String>) {
+    let whole = path.to_string_lossy();
+    if !path.exists()
+        && let Some((file, dataset)) = whole.rsplit_once(':')
+        && !dataset.is_empty()
+        && Path::new(file).exists()
+    {
+        return (file.into(), Some(dataset.trim_start_matches('/').to_owned()));
+    }
+    (path.to_owned(), None)
+}
+
 fn open_matrix(path: &Path) -> Result<MatrixFile> {
-    let file = MatrixFile::open(path, &Which::default())?;
+    let (path, dataset) = file_and_dataset(path);
+    let dataset = dataset.as_deref().unwrap_or(DATASET);
+    let file = MatrixFile::open(&path, &Which { dataset, ..Which::default() })?;
     check_not_empty(&file)?;
     Ok(file)
 }
 
 /// Unpacks compressed files beside the results, into files without a name.
 fn unpack<'a>(files: impl Iterator<Item = &'a mut MatrixFile>, out: &Path) -> Result<()> {
-    for file in files.filter(|file| file.tiles().is_none()) {
+    for file in files.filter(|file| file.is_packed()) {
         std::fs::create_dir_all(out)
             .map_err(|source| Error::Write { path: out.to_owned(), source })?;
         file.unpack(out, true)?;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::io::matrix_file::MatrixFile;
 use crate::io::npy::{self, NpyFile};
 use crate::io::output::write_json;
 use crate::report::ScoreRow;
@@ -20,14 +21,15 @@ use crate::results::tables;
 use crate::scoring::Summary;
 use crate::solve::matrix_tiles::MatrixTiles;
 use crate::stats::pearson_from_sums;
+use crate::study::BoldFlags;
 
 /// What was asked for.
 #[derive(Debug, Clone)]
 pub struct ScoreJob {
     /// What `voxelcast predict` wrote.
     pub predictions: PathBuf,
-    /// Measured BOLD, `{story}` and `{subject}` in the path.
-    pub bold: String,
+    /// Measured BOLD.
+    pub bold: BoldFlags,
     /// Stories that are scored, in this order; all of them if empty.
     pub wanted: Vec<String>,
     /// Where arrays and tables go, if anywhere.
@@ -68,7 +70,7 @@ pub fn run(job: &ScoreJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         names.dedup();
         names.len()
     };
-    if n_subjects > 1 && !job.bold.contains("{subject}") {
+    if n_subjects > 1 && !job.bold.path.contains("{subject}") {
         return Err(Error::Usage {
             place: "--bold".into(),
             problem: format!("expected {{subject}} in the path, there are {n_subjects} subjects"),
@@ -77,13 +79,20 @@ pub fn run(job: &ScoreJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     }
     let stories = chosen(&found, &job.wanted)?;
     let (mut summary, mut by_story) = (Vec::new(), Vec::new());
+    let mut measured: Option<(&str, Vec<MatrixFile>)> = None;
     reporter.start("models", found.models.len() as u64);
     for model in &found.models {
         if cancel.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
-        let pairs = open_pairs(job, model, &stories)?;
-        let tiles = pairs.iter().map(|(predicted, bold)| -> Pair<'_> { (predicted, bold) });
+        // Models of one subject follow each other.
+        if measured.as_ref().is_none_or(|(subject, _)| *subject != model.subject) {
+            measured = Some((model.subject.as_str(), open_bold(job, &model.subject, &stories)?));
+        }
+        let bold = measured.as_ref().map_or(&[][..], |(_, files)| files);
+        let predicted = open_predicted(job, model, &stories, bold)?;
+        let pairs = predicted.iter().zip(bold);
+        let tiles = pairs.map(|(predicted, bold)| -> Pair<'_> { (predicted, bold) });
         let (total, within) = correlations(&tiles.collect::<Vec<_>>(), model.n_voxels)?;
         let row = |story: Option<&str>, scores: &[f32]| ScoreRow {
             subject: model.subject.to_string(),
@@ -130,32 +139,58 @@ fn chosen<'a>(found: &'a Predictions, wanted: &[String]) -> Result<Vec<&'a str>>
     wanted.iter().map(find).collect()
 }
 
-/// A story's predicted and measured BOLD, of one shape.
-fn open_pairs(
+/// A subject's measured BOLD of every story; what is packed is unpacked, where results go or else
+/// where the system keeps temporary files.
+fn open_bold(job: &ScoreJob, subject: &str, stories: &[&str]) -> Result<Vec<MatrixFile>> {
+    let names = stories.iter().map(|&story| story.to_owned()).collect();
+    let finder = job.bold.finder("--bold", subject, names)?;
+    let scratch = job.out.clone().unwrap_or_else(std::env::temp_dir);
+    let open = |story: &&str| {
+        let mut file = finder.open(story)?;
+        if file.is_packed() {
+            fs::create_dir_all(&scratch)
+                .map_err(|source| Error::Write { path: scratch.clone(), source })?;
+            file.unpack(&scratch, false)?;
+        }
+        Ok(file)
+    };
+    stories.iter().map(open).collect()
+}
+
+/// A model's predictions, of the shapes of the measured BOLD.
+fn open_predicted(
     job: &ScoreJob,
     model: &PredictedModel,
     stories: &[&str],
-) -> Result<Vec<(NpyFile, NpyFile)>> {
-    let open = |story: &&str| {
+    bold: &[MatrixFile],
+) -> Result<Vec<NpyFile>> {
+    let open = |(story, bold): (&&str, &MatrixFile)| {
         let path = story_file(&job.predictions, &model.id()?, story);
         let predicted = NpyFile::open(&path)?;
-        let path = job.bold.replace("{story}", story).replace("{subject}", model.subject.as_str());
-        let bold = NpyFile::open(Path::new(&path))?;
         predicted.check_matrix()?;
-        bold.check_matrix()?;
-        let shape = |file: &NpyFile| (file.n_rows(), file.n_cols());
-        if shape(&predicted) != shape(&bold) || bold.n_cols() != model.n_voxels {
+        let (wanted, got) =
+            ((predicted.n_rows(), predicted.n_cols()), (bold.n_rows(), bold.n_cols()));
+        if wanted != got || got.1 != model.n_voxels {
+            let is_turned = (got.1, got.0) == wanted;
             return Err(Error::Shape {
-                what: format!("BOLD of {}, story {story:?} ({path})", model.subject),
-                expected: format!("{:?} as predicted", shape(&predicted)),
-                got: format!("{:?}", shape(&bold)),
-                hint: "predict with --n-trs and the path of the BOLD, or check the model's trim"
-                    .into(),
+                what: format!(
+                    "BOLD of {}, story {story:?} ({})",
+                    model.subject,
+                    bold.path().display()
+                ),
+                expected: format!("{wanted:?} as predicted"),
+                got: format!("{got:?}"),
+                hint: match is_turned {
+                    true => "the file is (voxels, TRs): give --transpose".into(),
+                    false => "predict with --n-trs and the path of the BOLD, or check the model's \
+                              trim"
+                        .into(),
+                },
             });
         }
-        Ok((predicted, bold))
+        Ok(predicted)
     };
-    stories.iter().map(open).collect()
+    stories.iter().zip(bold).map(open).collect()
 }
 
 /// Sums of a voxel: n, Σp, Σp², Σy, Σy², Σpy, both sides shifted by their first value.

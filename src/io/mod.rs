@@ -6,19 +6,23 @@
 //!
 //! | module | reads | writes |
 //! |---|---|---|
+//! | [`file_kind`] | what a file is, by its first bytes | |
+//! | [`gifti`] | one value per vertex and TR | |
 //! | [`input`] | plain, gzip, one member of a zip | |
 //! | [`hdf5`] | one matrix of an HDF5 file | |
 //! | [`matrix_file`] | a matrix in any of these formats, in column tiles | |
 //! | [`output`] | | any file, under a temporary name first |
 //! | [`npy`] | NumPy arrays, whole or in column tiles | the same |
-//! | [`nifti`] | NIfTI-1 and -2, plain or gzip: masks, 4-D BOLD through a mask | one volume |
-//! | [`npz`] | one array of a `.npz` | |
+//! | [`nifti`] | NIfTI-1 and -2, plain or gzip: masks, 4-D BOLD through a mask; CIFTI time series | one volume |
+//! | [`npz`] | one array of a `.npz`; with [`sparse`] one of SciPy's sparse matrices | |
 //! | [`safetensors`] | | f32 matrices in column tiles |
-//! | [`pickle`] | the lab's `raw_text.pkl`, nothing executed | |
+//! | [`pickle`] | the lab's `raw_text.pkl`, dicts of arrays by pickle and joblib, nothing executed | |
 //! | [`table`] | TSV and CSV of timed words | |
 //! | [`textgrid`] | Praat's TextGrid text files | |
 //! | [`word_vectors`] | word2vec binary and text, GloVe text | |
 
+pub mod file_kind;
+pub mod gifti;
 pub mod hdf5;
 pub mod input;
 pub mod matrix_file;
@@ -28,9 +32,11 @@ pub mod npz;
 pub mod output;
 pub mod pickle;
 pub mod safetensors;
+pub mod sparse;
 pub mod table;
 pub mod textgrid;
 pub mod word_vectors;
+mod xml;
 mod zip_directory;
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::DeflateDecoder;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::npy::NpyFile;
+use super::npy::{NpyFile, start_of_stream};
+use super::pickle::listed;
 use super::zip_directory::too_many_members;
 use crate::error::{Error, Result};
 use crate::io::input::open_file;
@@ -26,7 +27,8 @@ pub enum NpzError {
     /// The array is not there, or it is not said which one is meant.
     #[error(
         "no array {name:?}, the file holds {}; name the one that is meant (key dataset in \
-         [bold.SUBJECT])", if members.is_empty() { "none".to_owned() } else { members.join(", ") }
+         [bold.SUBJECT])",
+        listed(members)
     )]
     NoArray {
         /// As wanted.
@@ -41,6 +43,14 @@ pub enum NpzError {
         name: String,
         /// Why it cannot be read.
         how: String,
+    },
+    /// A sparse matrix that is damaged, or of a form that is not read.
+    #[error(
+        "the sparse matrix {problem}; save it with scipy.sparse.save_npz(\"x.npz\", x.tocsr())"
+    )]
+    Sparse {
+        /// What is wrong.
+        problem: String,
     },
     /// The unpacked array has not the length or the CRC that the zip says.
     #[error("array {name:?} is damaged ({what}); copy the file again")]
@@ -70,62 +80,96 @@ pub struct Deflated {
     n_packed: u64,
     n_bytes: u64,
     crc: u32,
-    /// Rows and columns, as its header says.
-    pub shape: (usize, usize),
+    /// The sizes, outermost first, as its header says.
+    pub shape: Vec<usize>,
 }
 
 /// Opens the array `name`; `data` also means the only array of a file, whatever its name.
 /// # Errors
 /// `Error::Read`, `Error::Npz`, and `Error::Npy` for the array itself.
 pub fn open(path: &Path, name: &str) -> Result<Found> {
-    let read_error = |source| Error::Read { path: path.to_owned(), source };
     let at = |source| Error::Npz { path: path.to_owned(), source };
-    let zip_error = |e: zip::result::ZipError| at(NpzError::Zip { reason: e.to_string() });
-    let file = open_file(path).map_err(read_error)?;
-    if let Some(reason) = too_many_members(&file) {
-        return Err(at(NpzError::Zip { reason }));
-    }
-    let file = BufReader::new(file);
-    let mut zip = ZipArchive::new(file).map_err(zip_error)?;
-    let mut members: Vec<String> =
-        zip.file_names().filter_map(|file| file.strip_suffix(".npy")).map(str::to_owned).collect();
-    members.sort();
+    let mut zip = archive(path)?;
+    let members = arrays(&zip);
     let name = match &members[..] {
         [only] if name == "data" => only.clone(),
         _ if members.iter().any(|member| member == name) => name.to_owned(),
         _ => return Err(at(NpzError::NoArray { name: name.to_owned(), members })),
     };
+    let found = locate(path, &mut zip, &name)?;
+    if found.method == CompressionMethod::Stored {
+        return NpyFile::open_part(path, found.start, Some(found.n_bytes)).map(Found::Stored);
+    }
+    let Member { start, n_packed, n_bytes, crc, .. } = found;
+    let shape = Vec::new();
+    let mut found = Deflated { path: path.to_owned(), name, start, n_packed, n_bytes, crc, shape };
+    found.shape = found.peek()?;
+    Ok(Found::Deflated(found))
+}
+
+/// Where an array lies in the archive.
+struct Member {
+    method: CompressionMethod,
+    start: u64,
+    n_packed: u64,
+    n_bytes: u64,
+    crc: u32,
+}
+
+fn locate(path: &Path, zip: &mut ZipArchive<BufReader<File>>, name: &str) -> Result<Member> {
+    let at = |source| Error::Npz { path: path.to_owned(), source };
     // A damaged directory can list a name and not find it.
     let index = zip.index_for_name(&format!("{name}.npy")).ok_or_else(|| {
         at(NpzError::Zip { reason: format!("its directory does not find {name:?}") })
     })?;
-    let entry = zip.by_index_raw(index).map_err(zip_error)?;
-    let (n_packed, n_bytes, crc) = (entry.compressed_size(), entry.size(), entry.crc32());
-    let (method, is_encrypted, start) =
-        (entry.compression(), entry.encrypted(), entry.data_start());
-    drop(entry);
-    let member = |how: String| at(NpzError::Member { name: name.clone(), how });
-    let start = start.ok_or_else(|| member("without data".into()))?;
-    match method {
-        _ if is_encrypted => Err(member("encrypted".into())),
-        CompressionMethod::Stored => {
-            NpyFile::open_part(path, start, Some(n_bytes)).map(Found::Stored)
-        }
-        CompressionMethod::Deflated => {
-            let mut found = Deflated {
-                path: path.to_owned(),
-                name,
-                start,
-                n_packed,
-                n_bytes,
-                crc,
-                shape: (0, 0),
-            };
-            found.shape = found.peek()?;
-            Ok(Found::Deflated(found))
-        }
-        other => Err(member(format!("compressed with {other}"))),
+    let entry = zip.by_index_raw(index).map_err(|e| at(NpzError::Zip { reason: e.to_string() }))?;
+    let member = |how: String| at(NpzError::Member { name: name.to_owned(), how });
+    let method = entry.compression();
+    if entry.encrypted() {
+        return Err(member("encrypted".into()));
     }
+    if !matches!(method, CompressionMethod::Stored | CompressionMethod::Deflated) {
+        return Err(member(format!("compressed with {method}")));
+    }
+    let start = entry.data_start().ok_or_else(|| member("without data".into()))?;
+    let (n_packed, n_bytes, crc) = (entry.compressed_size(), entry.size(), entry.crc32());
+    Ok(Member { method, start, n_packed, n_bytes, crc })
+}
+
+/// dtype and the first bytes of an array's data, whatever its dtype: of texts and short vectors.
+pub(in crate::io) fn start_of(path: &Path, name: &str, most: u64) -> Result<(String, Vec<u8>)> {
+    let found = locate(path, &mut archive(path)?, name)?;
+    let read_error = |source| Error::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(read_error)?;
+    file.seek(SeekFrom::Start(found.start)).map_err(read_error)?;
+    let packed = BufReader::new(file).take(found.n_packed);
+    match found.method {
+        CompressionMethod::Stored => start_of_stream(path, &mut { packed }, most),
+        _ => start_of_stream(path, &mut DeflateDecoder::new(packed), most),
+    }
+}
+
+/// The arrays of a file, sorted.
+/// # Errors
+/// `Error::Read`, `NpzError::Zip`.
+pub fn names(path: &Path) -> Result<Vec<String>> {
+    Ok(arrays(&archive(path)?))
+}
+
+fn archive(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
+    let at = |reason| Error::Npz { path: path.to_owned(), source: NpzError::Zip { reason } };
+    let file = open_file(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    if let Some(reason) = too_many_members(&file) {
+        return Err(at(reason));
+    }
+    ZipArchive::new(BufReader::new(file)).map_err(|error| at(error.to_string()))
+}
+
+fn arrays(zip: &ZipArchive<BufReader<File>>) -> Vec<String> {
+    let mut members: Vec<String> =
+        zip.file_names().filter_map(|file| file.strip_suffix(".npy")).map(str::to_owned).collect();
+    members.sort();
+    members
 }
 
 impl Deflated {
@@ -147,8 +191,8 @@ impl Deflated {
         &self.path
     }
 
-    /// Rows and columns that the header says, after its length was compared with the zip's.
-    fn peek(&self) -> Result<(usize, usize)> {
+    /// The shape that the header says, after its length was compared with the zip's.
+    fn peek(&self) -> Result<Vec<usize>> {
         NpyFile::peek(&self.path, self.n_bytes, &mut self.reader()?)
     }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
 use crate::error::{Error, Result};
+use crate::io::matrix_file::MatrixFile;
 use crate::io::npy::{Kind, NpyFile};
 
 /// Something that gives any rows × columns of a matrix.
@@ -55,6 +56,33 @@ impl MatrixTiles for NpyFile {
         let shape = (NpyFile::n_rows(self), NpyFile::n_cols(self));
         let values = NpyFile::read_f64(self)?;
         Ok(Some(values.into_shape_with_order(shape).expect("rows times columns in C order")))
+    }
+}
+
+/// Unpacked before, where it is packed.
+impl MatrixTiles for MatrixFile {
+    fn place(&self) -> String {
+        self.path().display().to_string()
+    }
+
+    fn n_rows(&self) -> usize {
+        MatrixFile::n_rows(self)
+    }
+
+    fn n_cols(&self) -> usize {
+        MatrixFile::n_cols(self)
+    }
+
+    fn read_columns(&self, rows: Range<usize>, cols: Range<usize>, out: &mut [f32]) -> Result<()> {
+        MatrixFile::read_columns(self, rows, cols, out)
+    }
+
+    fn expect_columns(&self, rows: Range<usize>, cols: Range<usize>) {
+        MatrixFile::expect_columns(self, rows, cols);
+    }
+
+    fn read_f64(&self) -> Result<Option<Array2<f64>>> {
+        self.tiles().map_or(Ok(None), MatrixTiles::read_f64)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a result depends on: settings and inputs, hashed, so that a resumed or repeated run knows
 //! whether it is the same.
 
+use std::collections::HashSet;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,6 @@ use crate::io::matrix_file::MatrixFile;
 use crate::nn::TrainSettings;
 use crate::results::hash::{InputHash, hash_file};
 use crate::ridge::BandSampling;
-use crate::stimuli::Story;
 use crate::study_file::{BoldFiles, ModelSource, SpaceKind, Statistics, Study, settings_of_rows};
 
 /// Hashes of everything the study reads, by what depends on it.
@@ -80,18 +80,22 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs, wanted: &Range<usize>) -> Res
             SpaceKind::Bow(_) | SpaceKind::WordRate | SpaceKind::Combine(_) => Vec::new(),
         });
     }
-    let files = study.bold.iter().zip(&study.bold_files);
-    for (at, (subject, ((_, pattern), files))) in inputs.subjects.iter().zip(files).enumerate() {
+    for (at, (subject, files)) in inputs.subjects.iter().zip(&study.bold_files).enumerate() {
         if !wanted.contains(&at) {
             hashes.bold.push(Vec::new());
             hashes.beside.push(Vec::new());
             continue;
         }
-        let stories = inputs.stories.iter().zip(&subject.files);
-        let hash = |(story, file): (&Story, &MatrixFile)| {
-            hash_file(file.path(), &pattern.replace("{story}", &story.name))
+        // One file may hold many stories.
+        let mut paths: Vec<&Path> = Vec::new();
+        let all = subject.files.iter().flat_map(MatrixFile::paths);
+        let mut seen = HashSet::new();
+        paths.extend(all.filter(|path| seen.insert(*path)));
+        let hash = |path: &Path| {
+            let label = path.strip_prefix(&study.folder).unwrap_or(path).display().to_string();
+            hash_file(path, &label)
         };
-        let mut bold: Vec<InputHash> = stories.map(hash).collect::<Result<_>>()?;
+        let mut bold: Vec<InputHash> = paths.into_iter().map(hash).collect::<Result<_>>()?;
         if let Some(mask) = &files.mask {
             bold.extend(hash_path(study, mask)?);
         }
@@ -99,11 +103,7 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs, wanted: &Range<usize>) -> Res
         let repeats = subject.repeats.iter().zip(&subject.files);
         let own = repeats
             .flat_map(|(repeats, mean)| repeats.iter().filter(|file| file.path() != mean.path()));
-        let hash = |file: &MatrixFile| {
-            let path = file.path();
-            let label = path.strip_prefix(&study.folder).unwrap_or(path).display().to_string();
-            hash_file(path, &label)
-        };
+        let own = own.flat_map(MatrixFile::paths);
         let mut beside: Vec<InputHash> = own.map(hash).collect::<Result<_>>()?;
         if let Some(pixels) = &files.pixels {
             beside.extend(hash_path(study, pixels)?);
@@ -149,6 +149,7 @@ pub fn model_fingerprint(
         repeats: vec![None],
         bold_files: vec![BoldFiles {
             dataset: study.bold_files[subject].dataset.clone(),
+            transpose: study.bold_files[subject].transpose,
             mask: None,
             pixels: None,
         }],
@@ -205,7 +206,8 @@ impl Stamps {
             let about = fs::metadata(path).ok()?;
             Some((about.len(), about.modified().ok()?))
         };
-        Self(subject.files.iter().map(|f| (f.path().to_owned(), stamp(f.path()))).collect())
+        let paths = subject.files.iter().flat_map(MatrixFile::paths);
+        Self(paths.map(|path| (path.to_owned(), stamp(path))).collect())
     }
 
     /// The first file that looks otherwise now.

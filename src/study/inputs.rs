@@ -1,17 +1,19 @@
 //! What a study reads: every header is opened and every count checked, nothing is computed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::design::tr_times::check_pairing;
 use crate::error::{Error, Result};
 use crate::io::hdf5::has_dataset;
 use crate::io::input::read_text;
-use crate::io::matrix_file::{MatrixFile, Which};
+use crate::io::matrix_file::MatrixFile;
 use crate::io::nifti::Mask;
 use crate::results::brain;
 use crate::stimuli::{Story, read_stories};
+use crate::study::bold::checks::{Expected, check_direction, check_tr};
+use crate::study::bold::files::{BoldFinder, BoldSettings};
 use crate::study_file::Study;
 use crate::warning::Warning;
 
@@ -71,7 +73,9 @@ pub fn read_inputs(study: &Study) -> Result<Inputs> {
     stories.retain(|story| !study.exclude.contains(&story.name));
     let respdict =
         study.respdict.as_ref().map(|path| read_respdict(&study.path(path))).transpose()?;
-    drop_unpaired(study, &mut stories, &mut warnings)?;
+    let names: Vec<String> = stories.iter().map(|story| story.name.clone()).collect();
+    let (finders, mut notes) = finders(study, &names)?;
+    drop_unpaired(study, &finders, &mut stories, &mut warnings)?;
     if stories.len() < 3 {
         return Err(Error::Values {
             place: study.stories.display().to_string(),
@@ -79,50 +83,81 @@ pub fn read_inputs(study: &Study) -> Result<Inputs> {
             hint: "two folds to train on and one story to test".into(),
         });
     }
-    let open = |index: usize| {
-        let files = &study.bold_files[index];
-        let mask = files.mask.as_ref().map(|path| Mask::read(&study.path(path))).transpose()?;
-        let mask = mask.map(Arc::new);
-        let which = Which { dataset: &files.dataset, mask: mask.as_ref() };
-        let mut subject = open_subject(study, index, &which, &stories, respdict.as_ref())?;
+    let open = |(index, finder): (usize, &BoldFinder<'_>)| {
+        let (mut subject, note) = open_subject(study, index, finder, &stories, respdict.as_ref())?;
         match &study.repeats[index] {
             Some(pattern) if pattern.contains("{story}") => {
-                subject.repeats = open_repeats(study, &subject, pattern, &which, &stories)?;
+                subject.repeats = open_repeats(study, &subject, pattern, finder, &stories)?;
             }
             Some(dataset) => subject.repeats = open_repeat_dataset(&subject, dataset, &stories)?,
             None => {}
         }
-        Ok(subject)
+        Ok((subject, note))
     };
-    let subjects: Vec<Subject> = (0..study.bold.len()).map(open).collect::<Result<_>>()?;
+    let opened = finders.iter().enumerate().map(open).collect::<Result<Vec<_>>>()?;
+    let (subjects, guessed): (Vec<Subject>, Vec<_>) = opened.into_iter().unzip();
+    notes.extend(guessed.into_iter().flatten());
     for (subject, files) in subjects.iter().zip(study.place_files()) {
         brain::check(&files, subject.n_voxels)?;
     }
-    Ok(Inputs { stories, subjects, warnings, notes: Vec::new() })
+    Ok(Inputs { stories, subjects, warnings, notes })
+}
+
+/// Each subject's files, and notes about their masks.
+fn finders<'a>(study: &'a Study, stories: &[String]) -> Result<(Vec<BoldFinder<'a>>, Vec<String>)> {
+    let mut notes = Vec::new();
+    let mut found = Vec::with_capacity(study.bold.len());
+    for ((subject, path), files) in study.bold.iter().zip(&study.bold_files) {
+        let mask = files.mask.as_ref().map(|path| Mask::read(&study.path(path))).transpose()?;
+        if let Some(mask) = mask.as_ref().filter(|mask| mask.n_other() > 0) {
+            notes.push(format!(
+                "{subject}: {} of the {} voxels of the mask {} are neither 0 nor 1: all that are not \
+                 0 are taken",
+                mask.n_other(),
+                mask.n_voxels(),
+                mask.path().display()
+            ));
+        }
+        let settings = BoldSettings {
+            place: format!("[bold.{subject}]"),
+            path: study.folder.join(path),
+            dataset: files.dataset.as_deref(),
+            mask: mask.map(Arc::new),
+            transpose: files.transpose,
+        };
+        found.push(BoldFinder::new(settings, stories.to_vec())?);
+    }
+    Ok((found, notes))
 }
 
 /// Stories without BOLD of every subject, and BOLD without words: an error, or left out.
 fn drop_unpaired(
     study: &Study,
+    finders: &[BoldFinder<'_>],
     stories: &mut Vec<Story>,
     warnings: &mut Vec<Warning>,
 ) -> Result<()> {
     let names: BTreeSet<&str> = stories.iter().map(|story| story.name.as_str()).collect();
     let mut without_bold: BTreeSet<String> = BTreeSet::new();
-    let mut first_missing: Option<(String, PathBuf)> = None;
+    let mut first_missing: Option<(String, String)> = None;
     let mut without_words: BTreeSet<String> = BTreeSet::new();
-    for (subject, pattern) in &study.bold {
+    for ((subject, _), finder) in study.bold.iter().zip(finders) {
         for name in &names {
-            let path = study.bold_path(pattern, name);
-            if !path.is_file() {
+            if !finder.has(name, study.skip_missing)? {
                 without_bold.insert((*name).to_owned());
-                first_missing.get_or_insert((subject.clone(), path));
+                first_missing.get_or_insert((subject.clone(), finder.expected(name)));
             }
         }
-        let found = stories_on_disk(&study.folder.join(pattern));
-        without_words.extend(
-            found.into_iter().filter(|n| !names.contains(n.as_str()) && !study.exclude.contains(n)),
-        );
+        let mut found = finder.stories_on_disk()?;
+        found.retain(|name| !names.contains(name.as_str()) && !study.exclude.contains(name));
+        if finder.is_one_file() && !found.is_empty() {
+            // What is no story there (voxels' numbers, masks) has other columns, or is no matrix.
+            let a_story = names.iter().find(|name| !without_bold.contains(**name));
+            let columns = |name: &str| finder.open(name).map(|file| file.n_cols()).ok();
+            let wanted = a_story.and_then(|name| columns(name));
+            found.retain(|name| wanted.is_some() && columns(name) == wanted);
+        }
+        without_words.extend(found);
     }
     if let (Some((subject, path)), false) = (first_missing, study.skip_missing) {
         let n = without_bold.len();
@@ -130,7 +165,7 @@ fn drop_unpaired(
             place: format!("story {:?}", without_bold.first().map_or("", |n| n)),
             problem: format!(
                 "expected BOLD of {subject} at {}, found no file ({n} of {} stories have words but no BOLD)",
-                path.display(),
+                path,
                 names.len()
             ),
             hint: "check the path in [bold], name the stories in [stories] exclude, or set missing = \"skip\"".into(),
@@ -157,35 +192,33 @@ fn drop_unpaired(
     Ok(())
 }
 
-/// Names that `{story}` stands for in the files of a pattern's folder.
-fn stories_on_disk(pattern: &Path) -> Vec<String> {
-    let file = pattern.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
-    let Some((before, after)) = file.split_once("{story}") else { return Vec::new() };
-    let folder = pattern.parent().unwrap_or(Path::new("."));
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    entries
-        .flatten()
-        .filter_map(|entry| {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let story = name.strip_prefix(before)?.strip_suffix(after)?;
-            (!story.is_empty()).then(|| story.to_owned())
-        })
-        .collect()
-}
-
+/// Opens a subject's files; a note says what was guessed about them.
 fn open_subject(
     study: &Study,
     index: usize,
-    which: &Which<'_>,
+    finder: &BoldFinder<'_>,
     stories: &[Story],
     respdict: Option<&BTreeMap<String, usize>>,
-) -> Result<Subject> {
-    let (name, pattern) = &study.bold[index];
+) -> Result<(Subject, Option<String>)> {
+    let name = &study.bold[index].0;
+    let open = |story: &Story| finder.open(&story.name);
+    let mut opened = stories.iter().map(open).collect::<Result<Vec<_>>>()?;
+    let expected = |story: &Story| {
+        let counts = respdict.and_then(|counts| counts.get(&story.name));
+        let counts = counts.map(|raw| raw.saturating_sub(RESPDICT_EXTRA));
+        let n_trs = story.tr_times_s.as_ref().map(Vec::len).or(counts);
+        let n_cut = study.trim.n_cut();
+        let n_rows = n_trs.map(|n| n.saturating_sub(n_cut));
+        Expected::of(story, n_rows, (study.tr_s, study.first_tr_s), n_cut)
+    };
+    let expected: Vec<Expected> = stories.iter().map(expected).collect();
+    let transpose = study.bold_files[index].transpose;
+    let note = check_direction(name, &mut opened, &expected, transpose)?;
     let mut files: Vec<MatrixFile> = Vec::with_capacity(stories.len());
     let mut n_feature_trs = Vec::with_capacity(stories.len());
-    for story in stories {
-        let path = study.bold_path(pattern, &story.name);
-        let file = MatrixFile::open(&path, which)?;
+    for (story, file) in stories.iter().zip(opened) {
+        let path = file.path().to_owned();
+        check_tr(&file, story_tr_s(story, study.tr_s), &story.name)?;
         let first = files.first().map_or(file.n_cols(), MatrixFile::n_cols);
         if file.n_cols() != first || first == 0 || file.n_rows() == 0 {
             return Err(Error::Shape {
@@ -215,7 +248,15 @@ fn open_subject(
     }
     let n_voxels = files.first().map_or(0, MatrixFile::n_cols);
     let repeats = files.iter().map(|_| Vec::new()).collect();
-    Ok(Subject { name: name.to_owned(), files, repeats, n_voxels, n_feature_trs })
+    Ok((Subject { name: name.to_owned(), files, repeats, n_voxels, n_feature_trs }, note))
+}
+
+/// The repetition time that counts for a story: the spacing of its own TR times, else the design's.
+fn story_tr_s(story: &Story, design_s: f64) -> f64 {
+    match story.tr_times_s.as_deref() {
+        Some(times @ [first, .., last]) => (last - first) / (times.len() - 1) as f64,
+        _ => design_s,
+    }
 }
 
 /// The single measurements of every story that has them: repeats 1, 2, … as far as there are files.
@@ -223,7 +264,7 @@ fn open_repeats(
     study: &Study,
     subject: &Subject,
     pattern: &str,
-    which: &Which<'_>,
+    finder: &BoldFinder<'_>,
     stories: &[Story],
 ) -> Result<Vec<Vec<MatrixFile>>> {
     let mut all = Vec::with_capacity(stories.len());
@@ -235,7 +276,7 @@ fn open_repeats(
             if !path.is_file() {
                 break;
             }
-            let file = MatrixFile::open(&path, which)?;
+            let file = finder.open_path(&path, &story.name)?;
             check_repeat(&file, mean, repeat, &story.name)?;
             files.push(file);
         }
@@ -297,7 +338,7 @@ fn check_repeat(file: &MatrixFile, mean: &MatrixFile, repeat: usize, story: &str
 /// # Errors
 /// `Error::Values`; those of reading.
 pub fn check_has_values(file: &MatrixFile, subject: &str, story: &str) -> Result<()> {
-    if file.tiles().is_none() || has_finite_value(file)? {
+    if file.is_packed() || has_finite_value(file)? {
         return Ok(());
     }
     Err(Error::Values {

@@ -25,6 +25,7 @@ mod stability;
 mod tables;
 mod writer;
 
+pub use bold::files::{BoldFinder, BoldFlags};
 pub use context::{OpenStudy, RunOptions, Session, StudyContext, open};
 pub use features::{
     Timing, WordSpace, rate_space, side_by_side, standardised, vector_space, vocabulary_space,

@@ -54,8 +54,8 @@ pub const KEYS: &[Key] = &[
         "bold",
         "path",
         "required",
-        "path with {story}",
-        "this subject's BOLD, one file a story, (n_trs, n_voxels): .npy, .npz, HDF5 (.hf5, .h5, .hdf5), or 4-D NIfTI (.nii, .nii.gz) with mask",
+        "path with {story}, {session}, {hemi}",
+        "this subject's BOLD, (n_trs, n_voxels) per story: .npy, .npz, HDF5 (.hf5, .h5, .hdf, MATLAB 7.3), pickle or joblib, 4-D NIfTI with mask, GIFTI (.func.gii), CIFTI (.dtseries.nii, .ptseries.nii); {session} is any text, {hemi} L then R (or lh, rh), side by side; {story} may stand in dataset instead",
     ),
     key(
         "bold",
@@ -71,7 +71,14 @@ pub const KEYS: &[Key] = &[
         ".npy, (n_pixels, 3)",
         "row, column and voxel of each pixel of a flat map, counted from 0; drawn in place of the mask's slices",
     ),
-    key("bold", "dataset", "\"data\"", "name", "dataset of HDF5 files, array of .npz files"),
+    key(
+        "bold",
+        "dataset",
+        "\"data\"",
+        "name, may hold {story}, {session}",
+        "dataset of HDF5 files, array of .npz files and of pickled dicts; with {story} in it one file holds all stories (ses-01/{story} in groups); (n_repeats, n_trs, n_voxels) is averaged and gives the noise ceiling",
+    ),
+    key("bold", "transpose", "false", "true, false", "files are (n_voxels, n_trs)"),
     key(
         "bold",
         "repeats",

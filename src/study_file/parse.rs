@@ -20,7 +20,7 @@ use crate::design::zscore::ZScoreMode;
 use crate::error::{Error, Result};
 use crate::features::bow::BowSettings;
 use crate::io::input::read_text;
-use crate::io::matrix_file::{DATASET, is_hdf5, is_nifti};
+use crate::io::matrix_file::{is_cifti, is_hdf5, is_nifti};
 use crate::results::is_free_name;
 use crate::ridge::{AlphaGrid, Solver};
 
@@ -219,13 +219,6 @@ impl<'a> Parser<'a> {
             let place = format!("{}: [bold.{subject}]", self.name);
             let section = Section::new("bold", place, Some(table))?;
             let path = section.required_text("path")?;
-            if !path.contains("{story}") {
-                return Err(section.error(
-                    "path",
-                    "a path with {story} in it",
-                    format!("{path:?}"),
-                ));
-            }
             let more = (repeats(&section, path)?, bold_files(&section, path)?);
             subjects.push(((subject.clone(), path.to_owned()), more));
         }
@@ -543,13 +536,14 @@ fn repeats(section: &Section<'_>, path: &str) -> Result<Option<String>> {
 
 fn bold_files(section: &Section<'_>, path: &str) -> Result<BoldFiles> {
     let mask = section.text("mask")?.map(PathBuf::from);
-    if mask.is_none() && is_nifti(Path::new(path)) {
+    if mask.is_none() && is_nifti(Path::new(path)) && !is_cifti(Path::new(path)) {
         return Err(section.error("mask", "a NIfTI mask for NIfTI images", "nothing"));
     }
-    let dataset = section.text("dataset")?.unwrap_or(DATASET).to_owned();
-    if dataset.is_empty() {
+    let dataset = section.text("dataset")?.map(|name| name.trim_start_matches('/').to_owned());
+    if dataset.as_ref().is_some_and(String::is_empty) {
         return Err(section.error("dataset", "the name of a dataset or array", "nothing"));
     }
+    let transpose = section.flag("transpose", false)?;
     let pixels = section.text("pixels")?.map(PathBuf::from);
-    Ok(BoldFiles { dataset, mask, pixels })
+    Ok(BoldFiles { dataset, transpose, mask, pixels })
 }

@@ -13,6 +13,7 @@ use super::settings::{
 use crate::backend::Scorer;
 use crate::design::zscore::ZScoreMode;
 use crate::features::contextual::ContextSettings;
+use crate::io::matrix_file::DATASET;
 use crate::nn::TrainSettings;
 use crate::report::record::ByName;
 use crate::ridge::{BandSampling, Solver};
@@ -49,6 +50,7 @@ struct Bold<'a> {
     mask: Option<&'a Path>,
     pixels: Option<&'a Path>,
     dataset: &'a str,
+    transpose: bool,
     repeats: Option<&'a str>,
 }
 
@@ -176,8 +178,9 @@ impl<'a> Record<'a> {
         let subjects = bold.iter().zip(repeats).zip(bold_files);
         let bold = subjects.map(|(((subject, path), repeats), files)| {
             let (mask, pixels) = (files.mask.as_deref(), files.pixels.as_deref());
-            let (dataset, repeats) = (files.dataset.as_str(), repeats.as_deref());
-            (subject.as_str(), Bold { path, mask, pixels, dataset, repeats })
+            let dataset = files.dataset.as_deref().unwrap_or(DATASET);
+            let (transpose, repeats) = (files.transpose, repeats.as_deref());
+            (subject.as_str(), Bold { path, mask, pixels, dataset, transpose, repeats })
         });
         let (test_fraction, n_test, test) = match split {
             SplitHow::Fraction(share) => (Some(*share), None, None),

@@ -96,8 +96,11 @@ pub struct Study {
 /// What to take of a subject's BOLD files, and where its voxels are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoldFiles {
-    /// Dataset of HDF5, array of `.npz`.
-    pub dataset: String,
+    /// Dataset of HDF5, array of `.npz` or of a pickled dictionary; `{story}` in it where a file
+    /// holds several stories. `None`: the usual one.
+    pub dataset: Option<String>,
+    /// Files are (voxels, TRs).
+    pub transpose: bool,
     /// NIfTI image whose voxels that are not 0 are the BOLD's, in C order over (x, y, z).
     pub mask: Option<PathBuf>,
     /// `.npy` table of row, column and voxel of a flat map.

@@ -399,7 +399,7 @@ fn export_copies_every_array_of_a_run() {
     assert_eq!(document["schema"], "voxelcast.export/1");
     use voxelcast::io::matrix_file::{MatrixFile, Which};
     let array = |name: &str| {
-        let which = Which { dataset: name, mask: None };
+        let which = Which { dataset: name, ..Which::default() };
         let file = MatrixFile::open(&npz, &which).unwrap_or_else(|e| panic!("{e}"));
         file.expect_tiles().expect("stored").read_f64().expect("whole")
     };

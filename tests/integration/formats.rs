@@ -135,7 +135,7 @@ fn hdf5_and_npz_hold_the_values_that_their_writers_read() {
             assert_eq!(slabs.len(), 4);
             slabs.into_iter().flat_map(|slab| all_values(slab, folder.path())).collect()
         } else {
-            let which = Which { dataset, mask: None };
+            let which = Which { dataset, ..Which::default() };
             let matrix = MatrixFile::open(&path, &which).unwrap_or_else(|e| panic!("{e}"));
             assert_eq!([matrix.n_rows(), matrix.n_cols()], shape[..], "{name}");
             let is_packed = matrix.tiles().is_none();

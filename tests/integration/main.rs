@@ -11,6 +11,7 @@
 //! | `brain` | masks and flat maps: pictures in the report, NIfTI files, refusals |
 //! | `bench_command` | `voxelcast bench`: what it prints, its flags |
 //! | `bids` | `init` on a BIDS derivative |
+//! | `bold_files` | BOLD of pickle, joblib, SciPy, h5py and nibabel: values, one study in every form |
 //! | `datasets` | studies on HDF5, NIfTI, `.npz`, TextGrids; `init` and `export` |
 //! | `docs` | README and docs/: commands, flags, keys and links that exist |
 //! | `formats` | files of other programs: nibabel, h5py, PyTables, NumPy, TextGrid writers |
@@ -46,6 +47,7 @@ mod banded;
 mod bench_command;
 mod bert_family;
 mod bids;
+mod bold_files;
 mod brain;
 mod changed_inputs;
 mod datasets;

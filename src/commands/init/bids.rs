@@ -11,11 +11,15 @@ use serde::Deserialize;
 use super::find::{Files, SubjectFiles, Timing, Vectors, Walked, Words, file_name};
 use crate::error::{Error, Result};
 use crate::io::input::read_text;
+use crate::io::matrix_file::{MatrixFile, Which};
+use crate::io::nifti::NiftiFile;
 use crate::io::{input, table};
 
 /// Entities that stand behind task and run, in the order of BIDS.
-const AFTER_RUN: [&str; 9] =
-    ["_echo-", "_part-", "_chunk-", "_space-", "_cohort-", "_res-", "_den-", "_label-", "_desc-"];
+const AFTER_RUN: [&str; 10] = [
+    "_hemi-", "_echo-", "_part-", "_chunk-", "_space-", "_cohort-", "_res-", "_den-", "_label-",
+    "_desc-",
+];
 const MASK: &str = "_desc-brain_mask";
 
 /// Everything of a derivative; `walked`: all files below `folder`.
@@ -25,9 +29,12 @@ pub fn find_bids(folder: &Path, walked: &Walked, mut not_found: Vec<String>) -> 
     let subjects = subjects(folder, &walked.files, &mut not_found)?;
     let stories: BTreeSet<String> =
         subjects.iter().flat_map(|subject| subject.stories.iter().cloned()).collect();
-    let tr_s = repetition_time(&walked.files, &mut not_found)?;
+    let sidecars = sidecars(&subjects, &walked.files)?;
+    let tr_s = repetition_time(&sidecars, &subjects, &mut not_found)?;
     let events = events(&subjects, &walked.files, &stories);
-    let mut timing = Timing { tr_s, first_tr_s: tr_s / 2.0, trim: "0:0", note: String::new() };
+    let start_s = start_time(&sidecars, &mut not_found);
+    let first_tr_s = start_s.unwrap_or(tr_s / 2.0);
+    let mut timing = Timing { tr_s, first_tr_s, trim: "0:0", note: String::new() };
     let words = match stimuli(&walked.files, &stories) {
         Some(words) => {
             timing.of_stimuli(&events, &mut not_found)?;
@@ -61,6 +68,12 @@ fn no_words(folder: &Path, stories: &BTreeSet<String>) -> Error {
 /// `sub-01_task-{story}_space-S_desc-preproc_bold.nii.gz`, cut at the story: what stands between
 /// `task-` and the entities behind the run.
 fn cut(name: &str) -> Option<(&str, &str, &str)> {
+    if is_surface(name) {
+        let start = name.find("_task-")? + "_task-".len();
+        let ends = AFTER_RUN.iter().chain(&["_bold."]).filter_map(|end| name[start..].find(end));
+        let end = ends.min()?;
+        return Some((&name[..start], &name[start..start + end], &name[start + end..]));
+    }
     let stem = name.strip_suffix(".gz").unwrap_or(name).strip_suffix(".nii")?;
     if !stem.ends_with("_bold") || !stem.contains("_desc-") {
         return None;
@@ -68,6 +81,11 @@ fn cut(name: &str) -> Option<(&str, &str, &str)> {
     let start = name.find("_task-")? + "_task-".len();
     let end = AFTER_RUN.iter().filter_map(|entity| name[start..].find(entity)).min()?;
     Some((&name[..start], &name[start..start + end], &name[start + end..]))
+}
+
+/// GIFTI, a file per hemisphere, or CIFTI.
+fn is_surface(name: &str) -> bool {
+    name.ends_with(".func.gii") || name.ends_with(".dtseries.nii")
 }
 
 /// One group of files a subject: of one folder, space and description.
@@ -82,12 +100,18 @@ fn subjects(
         let (Some((before, story, after)), Some(parent)) = (cut(&name), path.parent()) else {
             continue;
         };
-        let key = (parent.to_owned(), before.to_owned(), after.to_owned());
+        // Both hemispheres are one file of the study's.
+        let after = after.replace("_hemi-L", "_hemi-{hemi}").replace("_hemi-R", "_hemi-{hemi}");
+        let key = (parent.to_owned(), before.to_owned(), after);
         groups.entry(key).or_default().insert(story.to_owned());
     }
-    // Preprocessed before other descriptions, then the most stories, then the first by name.
-    let rank =
-        |after: &str, stories: &BTreeSet<String>| (after.contains("_desc-preproc_"), stories.len());
+    // Volumes before surfaces, cleaned before preprocessed before other descriptions, then the most
+    // stories, then the first by name.
+    let rank = |after: &str, stories: &BTreeSet<String>| {
+        let is_clean = ["_desc-clean", "_desc-denoised"].iter().any(|desc| after.contains(desc));
+        let is_preproc = after.contains("_desc-preproc_");
+        (!is_surface(after), u8::from(is_preproc) + 2 * u8::from(is_clean), stories.len())
+    };
     let mut best: BTreeMap<String, SubjectFiles> = BTreeMap::new();
     let mut n_of_subject: BTreeMap<String, usize> = BTreeMap::new();
     for ((parent, before, after), stories) in groups {
@@ -110,11 +134,11 @@ fn subjects(
         if left > 0 {
             not_found.push(format!(
                 "a place for {left} more images of {name}: a study takes one folder, space and \
-                 description a subject, here {}; link files of other sessions into it",
+                 description per subject, here {}; write {{session}} into path for other sessions",
                 subject.folder.join(subject.pattern()).display()
             ));
         }
-        if subject.mask.is_none() {
+        if subject.mask.is_none() && !is_surface(&subject.after) {
             return Err(Error::Values {
                 place: subject.folder.display().to_string(),
                 problem: format!("found no {}*{MASK}.nii.gz", subject.before),
@@ -131,8 +155,6 @@ fn no_images(folder: &Path, files: &[PathBuf]) -> Error {
     let is = |end: &str| files.iter().any(|path| file_name(path).ends_with(end));
     let what = if is("_bold.nii.gz") || is("_bold.nii") {
         " (there are raw ones, without desc- in their names)"
-    } else if is("_bold.func.gii") || is("_bold.dtseries.nii") {
-        " (surfaces, .func.gii and .dtseries.nii, are not read)"
     } else {
         ""
     };
@@ -167,14 +189,47 @@ fn mask(
 struct Sidecar {
     #[serde(rename = "RepetitionTime")]
     repetition_time: Option<f64>,
+    #[serde(rename = "StartTime")]
+    start_time: Option<f64>,
 }
 
-/// RepetitionTime of the images' JSON files, which must agree.
-fn repetition_time(files: &[PathBuf], not_found: &mut Vec<String>) -> Result<f64> {
+/// The JSON files of the images that the study reads, and of no others: a run at rest may have another
+/// repetition time.
+fn sidecars(subjects: &[SubjectFiles], files: &[PathBuf]) -> Result<Vec<(PathBuf, Sidecar)>> {
+    let mut found = Vec::new();
+    for subject in subjects {
+        for story in &subject.stories {
+            // Of both hemispheres the left one's; of its own description, else of the image's raw
+            // name.
+            let after = subject.after.replace("{hemi}", "L");
+            let stem = after.split(".func.gii").next().unwrap_or_default();
+            let stem = stem.split(".dtseries").next().and_then(|s| s.split(".nii").next());
+            let own = format!("{}{story}{}.json", subject.before, stem.unwrap_or_default());
+            let raw = format!("{}{story}_bold.json", subject.before);
+            let is = |path: &&PathBuf, name: &str| file_name(path) == name;
+            let beside = files.iter().find(|path| is(path, &own));
+            let Some(path) = beside.or_else(|| files.iter().find(|path| is(path, &raw))) else {
+                continue;
+            };
+            let text = read_text(path)
+                .map_err(|source| Error::Read { path: path.clone(), source })?;
+            if let Ok(sidecar) = serde_json::from_str(&text) {
+                found.push((path.clone(), sidecar));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// RepetitionTime of the images' JSON files, which must agree; else that of a header.
+fn repetition_time(
+    sidecars: &[(PathBuf, Sidecar)],
+    subjects: &[SubjectFiles],
+    not_found: &mut Vec<String>,
+) -> Result<f64> {
     let mut found: Option<f64> = None;
-    for path in files.iter().filter(|path| file_name(path).ends_with("_bold.json")) {
-        let text = read_text(path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        let Ok(Sidecar { repetition_time: Some(tr_s) }) = serde_json::from_str(&text) else {
+    for (path, sidecar) in sidecars {
+        let Some(tr_s) = sidecar.repetition_time else {
             continue;
         };
         if !tr_s.is_finite() || tr_s <= 0.0 || found.is_some_and(|f| (f - tr_s).abs() > 1e-6) {
@@ -190,11 +245,36 @@ fn repetition_time(files: &[PathBuf], not_found: &mut Vec<String>) -> Result<f64
         }
         found = Some(tr_s);
     }
+    let found = found.or_else(|| subjects.iter().find_map(tr_of_header));
     if found.is_none() {
-        let what = "RepetitionTime in any *_bold.json: tr_s = 2.0 in STUDY.toml is a guess";
+        let what = "RepetitionTime in the images' JSON files or headers: tr_s = 2.0 in STUDY.toml is \
+                    a guess";
         not_found.push(what.into());
     }
     Ok(found.unwrap_or(2.0))
+}
+
+fn tr_of_header(subject: &SubjectFiles) -> Option<f64> {
+    let story = subject.stories.first()?;
+    let path = subject.folder.join(format!("{}{story}{}", subject.before, subject.after));
+    match is_surface(&subject.after) {
+        true => MatrixFile::open(&path, &Which::default()).ok()?.tr_s(),
+        false => NiftiFile::open(&path).ok()?.tr_s(),
+    }
+}
+
+/// StartTime of the images' JSON files: the moment of each volume that its values belong to.
+fn start_time(sidecars: &[(PathBuf, Sidecar)], not_found: &mut Vec<String>) -> Option<f64> {
+    let times = sidecars.iter().filter_map(|(_, sidecar)| sidecar.start_time);
+    let mut times: Vec<f64> = times.filter(|time| time.is_finite()).collect();
+    times.sort_by(f64::total_cmp);
+    let (first, last) = (times.first().copied()?, times.last().copied()?);
+    if last - first > 0.05 {
+        not_found.push(format!(
+            "one StartTime: the images' JSON files say {first} to {last} s; first_tr_s takes the first"
+        ));
+    }
+    Some(first)
 }
 
 /// The folder, or the table words.tsv, with words of most stories.
@@ -292,14 +372,26 @@ impl Timing {
     }
 }
 
-/// The onset of an events.tsv with one event.
+/// When the sound starts: the onset of the first event that names a file (`stim_file`), else of the
+/// only event.
 fn only_onset(path: &Path) -> Result<Option<f64>> {
     let text = read_text(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
-    let (Some(header), Some(event), None) = (lines.next(), lines.next(), lines.next()) else {
+    let Some(header) = lines.next() else {
         return Ok(None);
     };
-    let column = header.split('\t').position(|name| name.trim() == "onset");
-    let onset = column.and_then(|column| event.split('\t').nth(column));
-    Ok(onset.and_then(|onset| onset.trim().parse().ok()).filter(|onset: &f64| onset.is_finite()))
+    let column = |wanted: &str| header.split('\t').position(|name| name.trim() == wanted);
+    let cell = |line: &str, column: Option<usize>| {
+        column.and_then(|column| line.split('\t').nth(column)).map(|cell| cell.trim().to_owned())
+    };
+    let events: Vec<&str> = lines.collect();
+    let sound = column("stim_file");
+    let names_a_file =
+        |line: &&&str| cell(line, sound).is_some_and(|file| !file.is_empty() && file != "n/a");
+    let event = events.iter().find(names_a_file).or(match &events[..] {
+        [only] => Some(only),
+        _ => None,
+    });
+    let onset = event.and_then(|line| cell(line, column("onset"))?.parse().ok());
+    Ok(onset.filter(|onset: &f64| onset.is_finite()))
 }

@@ -8,7 +8,7 @@ use super::bids::find_bids;
 use crate::error::{Error, Result};
 use crate::io::hdf5::has_dataset;
 use crate::io::input;
-use crate::io::matrix_file::is_hdf5;
+use crate::io::matrix_file::{MatrixFile, Which, is_hdf5};
 
 /// Folders below the given one that are looked into.
 const MAX_DEPTH: usize = 6;
@@ -128,7 +128,7 @@ impl Vectors {
 /// Looks for everything a study of this kind of dataset needs.
 /// # Errors
 /// `Error::Read` for a folder that cannot be read; `Error::Values` without words or BOLD.
-pub fn find_files(dataset: Dataset, folder: &Path) -> Result<Files> {
+pub fn find_files(dataset: Dataset, folder: &Path, named: &[String]) -> Result<Files> {
     let walked = walk(folder)?;
     let mut not_found = Vec::new();
     if walked.n_dangling > 0 {
@@ -143,8 +143,9 @@ pub fn find_files(dataset: Dataset, folder: &Path) -> Result<Files> {
         Dataset::Ds003020 => textgrids(&walked.files),
         Dataset::Lab => lab_words(folder, &walked.files)?,
     };
+    let links: Option<String> = not_found.first().cloned();
     let missing = |what: &str, hint: &str| {
-        let links = not_found.first().map_or(String::new(), |links| format!(" ({links})"));
+        let links = links.as_ref().map_or(String::new(), |links| format!(" ({links})"));
         Error::Values {
             place: folder.display().to_string(),
             problem: format!("found no {what}{links}"),
@@ -158,7 +159,21 @@ pub fn find_files(dataset: Dataset, folder: &Path) -> Result<Files> {
             "give the folder that holds it and the subjects' folders",
         ),
     })?;
-    let subjects = subjects(dataset, &walked.files);
+    let mut subjects = subjects(dataset, &walked.files);
+    let others = keep_subjects(&mut subjects, named);
+    if subjects.is_empty() && !others.is_empty() {
+        return Err(missing(
+            &format!("folder that is called as a subject (there are {})", named_of(&others)),
+            "subjects are called sub-*, subject*, S1, UTS*; name others: --subject NAME",
+        ));
+    }
+    if !others.is_empty() {
+        not_found.push(format!(
+            "a subject in {}: subjects are called sub-*, subject*, S1, UTS*, and the files of one have \
+             as many columns each; others are named by --subject",
+            named_of(&others)
+        ));
+    }
     if subjects.is_empty() {
         return Err(match dataset {
             Dataset::Ds003020 => missing(
@@ -209,7 +224,10 @@ fn walk(folder: &Path) -> Result<Walked> {
                 continue;
             }
             if path.is_file() {
-                walked.files.push(path);
+                match is_pointer(&path) {
+                    true => walked.n_dangling += 1,
+                    false => walked.files.push(path),
+                }
             } else if path.is_dir() {
                 // Links to folders could lead round in circles.
                 if depth < MAX_DEPTH && (depth == 0 || !path.is_symlink()) {
@@ -222,6 +240,13 @@ fn walk(folder: &Path) -> Result<Walked> {
     }
     walked.files.sort();
     Ok(walked)
+}
+
+/// Whether a file stands for data of git-annex that were not fetched (an unlocked annex).
+fn is_pointer(path: &Path) -> bool {
+    const LONGEST: u64 = 4096;
+    let is_short = path.metadata().is_ok_and(|about| about.len() < LONGEST);
+    is_short && std::fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"/annex/objects/"))
 }
 
 /// The last part of a path.
@@ -271,7 +296,9 @@ fn subjects(dataset: Dataset, files: &[PathBuf]) -> Vec<SubjectFiles> {
     };
     let mut of_folder: BTreeMap<(PathBuf, String), SubjectFiles> = BTreeMap::new();
     for path in files.iter().filter(is_bold) {
-        let (Some(folder), Some(extension)) = (path.parent(), path.extension()) else { continue };
+        let (Some(folder), Some(extension)) = (path.parent(), path.extension()) else {
+            continue;
+        };
         let extension = format!(".{}", extension.to_string_lossy());
         let subject =
             of_folder.entry((folder.to_owned(), extension.clone())).or_insert_with(|| {
@@ -285,4 +312,71 @@ fn subjects(dataset: Dataset, files: &[PathBuf]) -> Vec<SubjectFiles> {
         subject.stories.insert(story);
     }
     of_folder.into_values().collect()
+}
+
+/// Keeps folders that are subjects by their names, or that are `named`, and whose files have as many
+/// columns each. Hands back the others' names.
+fn keep_subjects(subjects: &mut Vec<SubjectFiles>, named: &[String]) -> Vec<String> {
+    let mut others = Vec::new();
+    subjects.retain(|subject| {
+        let is_named = named.contains(&subject.name);
+        let is_one = match named.is_empty() {
+            true => looks_like_a_subject(&subject.name) && has_equal_columns(subject),
+            false => is_named,
+        };
+        if !is_one {
+            others.push(subject.name.clone());
+        }
+        is_one
+    });
+    others.sort();
+    others.dedup();
+    others
+}
+
+fn named_of(names: &[String]) -> String {
+    crate::warning::named(names)
+}
+
+/// `sub-*`, `subject*`, `S` and a number, `UTS*`, in any case.
+fn looks_like_a_subject(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let is_number = |rest: &str| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit());
+    name.starts_with("sub-")
+        || name.starts_with("subject")
+        || name.starts_with("uts")
+        || name.strip_prefix('s').is_some_and(is_number)
+}
+
+/// Whether the headers of a subject's files say one number of columns; files that cannot be read are
+/// left to `check`.
+fn has_equal_columns(subject: &SubjectFiles) -> bool {
+    let columns = |story: &String| {
+        let path = subject.folder.join(subject.pattern().replace("{story}", story));
+        MatrixFile::open(&path, &Which { may_repeat: true, ..Which::default() })
+            .ok()
+            .map(|file| file.n_cols())
+    };
+    let mut found: Vec<usize> = subject.stories.iter().filter_map(columns).collect();
+    found.sort_unstable();
+    // A stray file or two does not make a folder of BOLD another one.
+    let Some(&middle) = found.get(found.len() / 2) else {
+        return true;
+    };
+    10 * found.iter().filter(|&&n| n == middle).count() >= 9 * found.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_subjects_by_their_names() {
+        for name in ["sub-01", "subject2", "Subject3", "S1", "s12", "UTS03"] {
+            assert!(looks_like_a_subject(name), "{name}");
+        }
+        for name in ["glove", "embeddings", "results", "s", "stories", "S1_old", "bert"] {
+            assert!(!looks_like_a_subject(name), "{name}");
+        }
+    }
 }

@@ -44,14 +44,20 @@ pub struct InitSummary {
 
 /// Looks through `folder` and writes a commented STUDY.toml to `out`, which must not exist.
 ///
+/// `subjects`: folders that are subjects, whatever they are called; those that are called so if none.
 /// # Errors
 /// `Error::Usage` if `out` exists; `Error::Values` (exit 3) if there are no words, no BOLD, or no
 /// three stories with both; those of the words' files.
-pub fn init(dataset: Dataset, folder: &Path, out: &Path) -> Result<InitSummary> {
+pub fn init(
+    dataset: Dataset,
+    folder: &Path,
+    out: &Path,
+    subjects: &[String],
+) -> Result<InitSummary> {
     if out.exists() {
         return Err(already_there(out));
     }
-    let files = find_files(dataset, folder)?;
+    let files = find_files(dataset, folder, subjects)?;
     match &files.words {
         Words::There(words) => compose_study(dataset, words.clone(), files, out),
         Words::Made(text) => {

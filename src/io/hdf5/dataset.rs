@@ -3,9 +3,10 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use hdf5_pure::{DType, Dataset, Datatype, DatatypeByteOrder, Layout};
+use hdf5_pure::{ChunkIndex, DType, Dataset, Datatype, DatatypeByteOrder, Layout};
 
 use super::error::Hdf5Error;
+use super::names::{names, soft_link};
 use crate::error::{Error, Result};
 use crate::io::input::open_file;
 use crate::io::npy::{Dtype, Kind, NpyFile};
@@ -14,6 +15,7 @@ use crate::io::npy::{Dtype, Kind, NpyFile};
 const MAX_RATIO: u64 = 1100;
 /// Chunks that are unpacked together: each call of the reader looks through the chunk index again.
 const BAND_BYTES: usize = 32 << 20;
+const REPACK: &str = "h5repack OLD.h5 NEW.h5";
 /// Filters that are undone: deflate, shuffle, fletcher32, scale-offset, lzf.
 const FILTERS: [u16; 5] = [1, 2, 3, 6, 32000];
 
@@ -32,36 +34,37 @@ pub struct Packed {
     path: PathBuf,
     dataset: String,
     dtype: Dtype,
-    n_rows: usize,
-    n_cols: usize,
+    /// Of what is unpacked: two or three axes.
+    shape: Vec<usize>,
     /// Rows of the first axis that are unpacked together: whole chunks.
     band_rows: usize,
     /// One entry of the first of three axes, or the whole of two.
     slab: Option<usize>,
 }
 
-/// Opens a dataset of one or two axes; a vector is one column.
+/// Opens a dataset of one to three axes; a vector is one column.
 /// # Errors
 /// `Error::Read`; `Error::Hdf5` for everything that [`Hdf5Error`] lists.
-pub fn open_matrix(path: &Path, name: &str) -> Result<Found> {
+pub fn open_array(path: &Path, name: &str) -> Result<Found> {
     let opened = Opened::open(path, name)?;
-    let (n_rows, n_cols) = match opened.shape[..] {
-        [n_rows] => (n_rows, 1),
-        [n_rows, n_cols] => (n_rows, n_cols),
-        _ => return Err(opened.dims("1 or 2 axes (rows, columns)")),
+    let shape = match opened.shape[..] {
+        [n_rows] => vec![n_rows, 1],
+        [_, _] | [_, _, _] => opened.shape.clone(),
+        _ => return Err(opened.dims("1 or 2 axes (rows, columns), or 3 (repeats, rows, columns)")),
     };
-    opened.found(0, n_rows, n_cols, None)
+    opened.found(0, shape, None)
 }
 
 /// Opens a dataset of three axes as so many matrices: `individual_repeats` of ds003020.
 /// # Errors
-/// As [`open_matrix`].
+/// As [`open_array`].
 pub fn open_slabs(path: &Path, name: &str) -> Result<Vec<Found>> {
     let opened = Opened::open(path, name)?;
     let [n, n_rows, n_cols] = opened.shape[..] else {
         return Err(opened.dims("3 axes (repeats, rows, columns)"));
     };
-    (0..n).map(|slab| opened.found(slab * n_rows * n_cols, n_rows, n_cols, Some(slab))).collect()
+    let shape = vec![n_rows, n_cols];
+    (0..n).map(|slab| opened.found(slab * n_rows * n_cols, shape.clone(), Some(slab))).collect()
 }
 
 /// Whether the root of a file has a dataset of this name; false for files that cannot be read.
@@ -88,7 +91,7 @@ impl Opened {
         let file = hdf5_pure::File::open_streaming(path).map_err(|e| at(unreadable(&e)))?;
         let dataset = match file.dataset(name) {
             Ok(dataset) => dataset,
-            Err(error) => return Err(at(no_dataset(&file, name, &error))),
+            Err(error) => return Err(at(no_dataset(path, name, &error))),
         };
         let fail = |error: hdf5_pure::Error| at(unreadable(&error));
         let shape = dataset.shape().map_err(fail)?;
@@ -111,7 +114,16 @@ impl Opened {
         match dataset.layout().map_err(fail)? {
             Layout::Contiguous { address: Some(address), .. } => start = Some(address),
             Layout::Contiguous { address: None, .. } => {
-                return Err(storage("was never written", "write its values"));
+                let error = dataset.read_raw_rows(0, 1).err().map(|error| error.to_string());
+                return Err(match error.is_some_and(|error| error.contains("external")) {
+                    true => storage("lies in other files (external storage)", REPACK),
+                    false => storage("was never written", "write its values"),
+                });
+            }
+            Layout::Chunked { index: ChunkIndex::BTreeV2, .. } => {
+                const WHAT: &str = "finds its chunks by a B-tree of version 2 (two axes that may \
+                                    grow, libver \"latest\"), which is not read";
+                return Err(storage(WHAT, REPACK));
             }
             Layout::Chunked { chunk_shape, .. } => {
                 check_filters(&dataset, name).map_err(at)?;
@@ -125,7 +137,11 @@ impl Opened {
                 check_chunks(&dataset, &chunk_shape, n_file).map_err(at)?;
             }
             Layout::Compact { .. } => {}
-            _ => return Err(storage("is virtual or of an unknown layout", "h5repack -l CONTI")),
+            Layout::Virtual => {
+                const WHAT: &str = "is virtual: its values are in other files";
+                return Err(storage(WHAT, "in Python: read it with h5py and save it"));
+            }
+            _ => return Err(storage("has an unknown layout", "h5repack -l CONTI")),
         }
         let expected = product(&shape);
         if expected > most {
@@ -135,33 +151,23 @@ impl Opened {
         Ok(Opened { path: path.into(), name: name.into(), shape, dtype, start, chunk_rows })
     }
 
-    fn found(
-        &self,
-        first: usize,
-        n_rows: usize,
-        n_cols: usize,
-        slab: Option<usize>,
-    ) -> Result<Found> {
+    fn found(&self, first: usize, shape: Vec<usize>, slab: Option<usize>) -> Result<Found> {
         if let Some(start) = self.start {
             // Past the end of any file if it overflows, which is refused.
             let start = start.saturating_add((first * self.dtype.kind.n_bytes()) as u64);
-            let file = NpyFile::at(&self.path, start, self.dtype, vec![n_rows, n_cols])?;
-            return Ok(Found::Contiguous(file));
+            return NpyFile::at(&self.path, start, self.dtype, shape).map(Found::Contiguous);
         }
-        let row_bytes = (n_cols * self.dtype.kind.n_bytes()).max(1);
+        let row_bytes = row_elements(&shape).saturating_mul(self.dtype.kind.n_bytes()).max(1);
         let n_chunks = (BAND_BYTES / row_bytes / self.chunk_rows.max(1)).max(1);
-        // Data inside a header (no chunks) are a few rows at most.
-        let band_rows =
-            if self.chunk_rows == 0 { n_rows.max(1) } else { self.chunk_rows * n_chunks };
-        Ok(Found::Packed(Packed {
-            path: self.path.clone(),
-            dataset: self.name.clone(),
-            dtype: self.dtype,
-            n_rows,
-            n_cols,
-            band_rows,
-            slab,
-        }))
+        let band_rows = match (self.chunk_rows, shape.len()) {
+            // Data inside a header (no chunks) are a few rows at most.
+            (0, _) => shape[0].max(1),
+            // A repeat at a time: a chunk may span all of them.
+            (_, 3) => 1,
+            (chunk_rows, _) => chunk_rows * n_chunks,
+        };
+        let (path, dataset, dtype) = (self.path.clone(), self.name.clone(), self.dtype);
+        Ok(Found::Packed(Packed { path, dataset, dtype, shape, band_rows, slab }))
     }
 
     fn dims(&self, expected: &'static str) -> Error {
@@ -177,14 +183,9 @@ impl Packed {
         &self.path
     }
 
-    /// Rows.
-    pub fn n_rows(&self) -> usize {
-        self.n_rows
-    }
-
-    /// Columns.
-    pub fn n_cols(&self) -> usize {
-        self.n_cols
+    /// The sizes, outermost first: two, or three with the repeats in front.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
     }
 
     /// The element type in the file.
@@ -202,7 +203,7 @@ impl Packed {
         let fail = |error: hdf5_pure::Error| self.error(unreadable(&error));
         let file = hdf5_pure::File::open_streaming(&self.path).map_err(fail)?;
         let dataset = file.dataset(&self.dataset).map_err(fail)?;
-        let row_bytes = self.n_cols * self.dtype.kind.n_bytes();
+        let row_bytes = row_elements(&self.shape) * self.dtype.kind.n_bytes();
         let mut read = |first: usize, n: usize, expected: usize| -> Result<()> {
             let bytes = dataset.read_raw_rows(first as u64, n as u64).map_err(fail)?;
             if bytes.len() != expected {
@@ -212,10 +213,10 @@ impl Packed {
             take(&bytes)
         };
         if let Some(slab) = self.slab {
-            return read(slab, 1, self.n_rows * row_bytes);
+            return read(slab, 1, self.shape[0] * row_bytes);
         }
-        for first in (0..self.n_rows).step_by(self.band_rows) {
-            let n = self.band_rows.min(self.n_rows - first);
+        for first in (0..self.shape[0]).step_by(self.band_rows) {
+            let n = self.band_rows.min(self.shape[0] - first);
             read(first, n, n * row_bytes)?;
         }
         Ok(())
@@ -224,6 +225,11 @@ impl Packed {
     fn error(&self, source: Hdf5Error) -> Error {
         Error::Hdf5 { path: self.path.clone(), source }
     }
+}
+
+/// Elements of one entry of the first axis.
+fn row_elements(shape: &[usize]) -> usize {
+    shape[1..].iter().product()
 }
 
 fn unreadable(error: &hdf5_pure::Error) -> Hdf5Error {
@@ -245,17 +251,25 @@ fn check_signature(path: &Path) -> Result<u64> {
     Err(Error::Hdf5 { path: path.to_owned(), source: Hdf5Error::NotHdf5 { found } })
 }
 
-fn no_dataset(file: &hdf5_pure::File, name: &str, error: &hdf5_pure::Error) -> Hdf5Error {
-    match file.root().datasets() {
-        Ok(names) if !names.iter().any(|found| found == name) => {
-            let found = match names.is_empty() {
-                true => "none at its root".to_owned(),
-                false => names.iter().take(8).cloned().collect::<Vec<_>>().join(", "),
-            };
-            Hdf5Error::NoDataset { name: name.to_owned(), found }
+fn no_dataset(path: &Path, name: &str, error: &hdf5_pure::Error) -> Hdf5Error {
+    if let Some(target) = soft_link(path, name) {
+        return Hdf5Error::SoftLink { name: name.to_owned(), target };
+    }
+    match names(path) {
+        Ok(names) if !names.iter().any(|found| found == name.trim_start_matches('/')) => {
+            Hdf5Error::NoDataset { name: name.to_owned(), names }
         }
         _ => unreadable(error),
     }
+}
+
+/// IEEE's half, and not another float of two bytes (bfloat16).
+fn is_half(datatype: &Datatype) -> bool {
+    matches!(
+        datatype,
+        Datatype::FloatingPoint { size: 2, layout, .. }
+            if layout.exponent_size == 5 && layout.mantissa_size == 10 && layout.exponent_bias == 15
+    )
 }
 
 fn dtype_of(dataset: &Dataset, name: &str) -> Result<Dtype, Hdf5Error> {
@@ -271,6 +285,7 @@ fn dtype_of(dataset: &Dataset, name: &str) -> Result<Dtype, Hdf5Error> {
         DType::U16 => Kind::U16,
         DType::U32 => Kind::U32,
         DType::U64 => Kind::U64,
+        DType::Other(ref other) if is_half(other) => Kind::F16,
         other => {
             let dtype = other.to_string().chars().take(80).collect();
             return Err(Hdf5Error::Dtype { name: name.to_owned(), dtype });
@@ -314,8 +329,29 @@ fn check_filters(dataset: &Dataset, name: &str) -> Result<(), Hdf5Error> {
         None => Ok(()),
         Some(id) => Err(Hdf5Error::Storage {
             name: name.to_owned(),
-            problem: format!("is packed by filter {id}, gzip, lzf and shuffle are read"),
+            problem: format!(
+                "is packed by {} (filter {id}); gzip, lzf and shuffle are read",
+                filter_name(id)
+            ),
             hint: "h5repack -f GZIP=4 OLD.h5 NEW.h5",
         }),
+    }
+}
+
+/// Source: the HDF Group's list of registered filters.
+fn filter_name(id: u16) -> &'static str {
+    match id {
+        4 => "szip",
+        5 => "n-bit",
+        305 => "LZO",
+        307 => "bzip2",
+        32001 => "Blosc",
+        32004 => "LZ4",
+        32008 => "bitshuffle",
+        32013 => "ZFP",
+        32015 => "Zstandard",
+        32017 => "SZ",
+        32026 => "Blosc2",
+        _ => "a filter that is not known here",
     }
 }

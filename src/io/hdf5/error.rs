@@ -1,5 +1,7 @@
 //! Every way in which an HDF5 file can be wrong.
 
+use crate::io::pickle::listed;
+
 /// Why an HDF5 file is refused; `Error::Hdf5` adds the path.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,17 +23,31 @@ pub enum Hdf5Error {
     },
     /// There is no dataset of that name.
     #[error(
-        "no dataset {name:?}, the file holds {found}; name the one with BOLD (key dataset in \
-         [bold.SUBJECT])"
+        "no dataset {name:?}, the file holds {}; name the one with BOLD (key dataset in \
+         [bold.SUBJECT])",
+        listed(names)
     )]
     NoDataset {
         /// As wanted.
         name: String,
-        /// The datasets of the root, or that there are none.
-        found: String,
+        /// Datasets of the file, with the groups they are in.
+        names: Vec<String>,
+    },
+    /// The name leads to another name.
+    #[error(
+        "{name:?} is a soft link to {target:?}, links are not followed; name the dataset itself: \
+         dataset = {target:?}"
+    )]
+    SoftLink {
+        /// As wanted.
+        name: String,
+        /// What the link says.
+        target: String,
     },
     /// Text, complex, compound or bool elements.
-    #[error("dataset {name:?} holds {dtype}, expected integers, f32 or f64; save it as float32")]
+    #[error(
+        "dataset {name:?} holds {dtype}, expected integers, f16, f32 or f64; save it as float32"
+    )]
     Dtype {
         /// The dataset.
         name: String,

@@ -20,7 +20,7 @@ fn contiguous() -> Vec<u8> {
 fn files_that_are_none_or_cut_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let said = |bytes: &[u8]| {
-        let error = open_matrix(&file(&dir, bytes), "data").unwrap_err();
+        let error = open_array(&file(&dir, bytes), "data").unwrap_err();
         assert_eq!(error.exit_code(), 3);
         error.to_string()
     };
@@ -30,7 +30,7 @@ fn files_that_are_none_or_cut_are_refused() {
     assert!(said(&whole[..100]).contains("cannot be read"));
     let cut = said(&whole[..whole.len() - 8]);
     assert!(cut.contains("truncated") || cut.contains("cannot be read"), "{cut}");
-    assert!(matches!(open_matrix(&dir.path().join("none"), "data"), Err(Error::Read { .. })));
+    assert!(matches!(open_array(&dir.path().join("none"), "data"), Err(Error::Read { .. })));
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn no_damaged_byte_ends_in_a_panic_or_in_values_beyond_the_file() {
         for value in [0x00, 0x7f, 0xff] {
             let mut bytes = whole.clone();
             bytes[at] = value;
-            match open_matrix(&file(&dir, &bytes), "data") {
+            match open_array(&file(&dir, &bytes), "data") {
                 Ok(Found::Contiguous(matrix)) => {
                     assert!(matrix.n_elements() * matrix.dtype().kind.n_bytes() <= bytes.len());
                     let mut out = vec![0f32; matrix.n_elements()];
@@ -71,7 +71,7 @@ fn seed(name: &str) -> std::path::PathBuf {
 #[test]
 fn issue_8_a_side_of_0_does_not_hide_sides_that_no_file_has() {
     for name in ["no_rows.h5", "no_columns.h5"] {
-        let error = open_matrix(&seed(name), "data").unwrap_err();
+        let error = open_array(&seed(name), "data").unwrap_err();
         assert_eq!(error.exit_code(), 3);
         assert!(error.to_string().contains("can hold"), "{error}");
     }
@@ -81,10 +81,10 @@ fn issue_8_a_side_of_0_does_not_hide_sides_that_no_file_has() {
 
 #[test]
 fn issue_8_a_chunk_behind_the_end_of_the_file_is_refused_before_there_is_room_for_it() {
-    let error = open_matrix(&seed("found_chunk_behind_the_end.h5"), "data").unwrap_err();
+    let error = open_array(&seed("found_chunk_behind_the_end.h5"), "data").unwrap_err();
     assert_eq!(error.exit_code(), 3);
     assert!(error.to_string().contains("a chunk of"), "{error}");
-    let error = open_matrix(&seed("found_chunk_behind_all_rows.h5"), "data").unwrap_err();
+    let error = open_array(&seed("found_chunk_behind_all_rows.h5"), "data").unwrap_err();
     assert_eq!(error.exit_code(), 3);
     assert!(error.to_string().contains("a chunk that begins at"), "{error}");
 }

@@ -141,4 +141,10 @@ pub enum NiftiError {
         /// The mask.
         mask: PathBuf,
     },
+    /// A CIFTI file of something else than time series, or with axes that do not fit.
+    #[error("CIFTI: {problem}; give the .dtseries.nii or .ptseries.nii of the story")]
+    Cifti {
+        /// What is wrong: expected and got.
+        problem: String,
+    },
 }

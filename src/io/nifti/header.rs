@@ -86,6 +86,9 @@ pub(super) struct Header {
     /// Value = slope · stored + inter.
     pub slope: f64,
     pub inter: f64,
+    /// Repetition time, where the header says one.
+    pub tr_s: Option<f64>,
+    pub intent: i32,
 }
 
 impl Header {
@@ -156,6 +159,8 @@ fn parse_1(bytes: &[u8]) -> Result<Header, NiftiError> {
         dim: std::array::from_fn(|i| i64::from(f.i16(40 + 2 * i))),
         datatype: f.i16(70),
         pixdim: f.f32s(76),
+        pixdim_4: f64::from(f.f32(92)),
+        intent: i32::from(f.i16(68)),
         offset: f64::from(f.f32(108)),
         slope: f64::from(f.f32(112)),
         inter: f64::from(f.f32(116)),
@@ -176,6 +181,8 @@ fn parse_2(bytes: &[u8]) -> Result<Header, NiftiError> {
         dim: std::array::from_fn(|i| f.i64(16 + 8 * i)),
         datatype: f.i16(12),
         pixdim: f.f64s(104),
+        pixdim_4: f.f64(136),
+        intent: f.i32(504),
         offset: f.i64(168) as f64,
         slope: f.f64(176),
         inter: f.f64(184),
@@ -205,6 +212,8 @@ struct Raw {
     dim: [i64; 8],
     datatype: i16,
     pixdim: [f64; 4],
+    pixdim_4: f64,
+    intent: i32,
     offset: f64,
     slope: f64,
     inter: f64,
@@ -249,7 +258,24 @@ impl Raw {
             units: self.units,
         };
         grid.affine()?;
-        Ok(Header { grid, shape, kind, big_endian, data_start, slope, inter })
+        let (tr_s, intent) = (self.tr_s(), self.intent);
+        Ok(Header { grid, shape, kind, big_endian, data_start, slope, inter, tr_s, intent })
+    }
+
+    /// pixdim[4] in seconds. A number without a unit is seconds, or milliseconds where no scanner is
+    /// that slow; 0, and a 1 without a unit, are what programs write that do not know.
+    fn tr_s(&self) -> Option<f64> {
+        const LONGEST_S: f64 = 100.0;
+        let value = self.pixdim_4;
+        let seconds = match self.units & 0x38 {
+            0 if value == 1.0 => return None,
+            0 if value > LONGEST_S => value * 1e-3,
+            0 | 8 => value,
+            16 => value * 1e-3,
+            24 => value * 1e-6,
+            _ => return None, // hertz, parts per million, radians
+        };
+        (seconds.is_finite() && seconds > 0.0).then_some(seconds)
     }
 
     fn shape(&self) -> Result<Vec<usize>, NiftiError> {
@@ -264,6 +290,10 @@ impl Raw {
             shape.pop();
         }
         shape.resize(shape.len().max(3), 1);
+        // (x, y, z, 1, time): images of vectors of one, as ANTs and older SPM write them.
+        if shape.len() == 5 && shape[3] == 1 {
+            shape.remove(3);
+        }
         Ok(shape)
     }
 

@@ -20,6 +20,8 @@ pub struct Mask {
     grid: Grid,
     /// Places in a volume, x fastest.
     offsets: Vec<u32>,
+    /// Voxels inside whose value is not 1.
+    n_other: usize,
 }
 
 impl Mask {
@@ -31,9 +33,10 @@ impl Mask {
         file.check_dims(false)?;
         let grid = file.grid().clone();
         let everywhere: Vec<u32> = c_order(&grid).collect();
-        let (mut offsets, mut n_nan) = (Vec::new(), 0);
+        let (mut offsets, mut n_nan, mut n_other) = (Vec::new(), 0, 0);
         file.each_volume(0..1, &everywhere, &mut |_, values| {
             n_nan = values.iter().filter(|value| value.is_nan()).count();
+            n_other = values.iter().filter(|value| **value != 0.0 && **value != 1.0).count();
             let inside = everywhere.iter().zip(values).filter(|(_, value)| **value != 0.0);
             offsets = inside.map(|(&at, _)| at).collect();
             Ok(())
@@ -44,7 +47,7 @@ impl Mask {
         if offsets.is_empty() {
             return Err(file.error(NiftiError::EmptyMask));
         }
-        Ok(Mask { path: path.to_owned(), grid, offsets })
+        Ok(Mask { path: path.to_owned(), grid, offsets, n_other })
     }
 
     /// As it was given to `read`.
@@ -60,6 +63,11 @@ impl Mask {
     /// Voxels inside.
     pub fn n_voxels(&self) -> usize {
         self.offsets.len()
+    }
+
+    /// Voxels inside whose value is not 1: probabilities, or labels of regions.
+    pub fn n_other(&self) -> usize {
+        self.n_other
     }
 
     /// Places inside a volume (x fastest) of the voxels, in the order of the columns.
@@ -113,6 +121,11 @@ impl MaskedBold {
     /// The image, as it was given to `open`.
     pub fn path(&self) -> &Path {
         self.file.path()
+    }
+
+    /// Repetition time that the header says, if it says one.
+    pub fn tr_s(&self) -> Option<f64> {
+        self.file.tr_s()
     }
 
     /// Volumes.

@@ -1,10 +1,12 @@
 //! NIfTI-1 and NIfTI-2 in one file: `.nii` and `.nii.gz`, either byte order.
 //!
 //! `header` checks the 348 or 540 bytes in front, `grid` says where voxels are, `read` goes over
-//! volumes, `mask` picks voxels, `write` puts values per voxel back into a volume. Only one volume
+//! volumes, `mask` picks voxels, `write` puts values per voxel back into a volume, `cifti` reads time series of
+//! grayordinates and parcels. Only one volume
 //! is in memory at a time. The order of voxels is C order over (x, y, z), that of `data[mask]` with
 //! nibabel and of nilearn's `NiftiMasker`; files hold x fastest.
 
+mod cifti;
 mod error;
 mod grid;
 mod header;
@@ -12,6 +14,7 @@ mod mask;
 mod read;
 mod write;
 
+pub use cifti::CiftiFile;
 pub use error::NiftiError;
 pub use grid::Grid;
 pub use mask::{Mask, MaskedBold};

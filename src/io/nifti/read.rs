@@ -79,6 +79,11 @@ impl NiftiFile {
         self.header.n_volumes()
     }
 
+    /// Repetition time that the header says, if it says one.
+    pub fn tr_s(&self) -> Option<f64> {
+        self.header.tr_s
+    }
+
     /// Asks for 3-D, or 4-D with time last.
     /// # Errors
     /// `NiftiError::Shape`.
@@ -171,12 +176,12 @@ pub(super) fn c_order(grid: &Grid) -> impl Iterator<Item = u32> + use<> {
     (0..n_x).flat_map(move |x| (0..n_y).flat_map(move |y| (0..n_z).map(move |z| place(x, y, z))))
 }
 
-enum Fault {
+pub(super) enum Fault {
     Io(std::io::Error),
     Nifti(NiftiError),
 }
 
-fn read_header(reader: &mut dyn BufRead) -> std::result::Result<Header, Fault> {
+pub(super) fn read_header(reader: &mut dyn BufRead) -> std::result::Result<Header, Fault> {
     let mut bytes = vec![0; 4];
     let n_read = fill(reader, &mut bytes).map_err(Fault::Io)?;
     let short = |n_bytes, expected| Fault::Nifti(NiftiError::TruncatedHeader { n_bytes, expected });

@@ -23,6 +23,7 @@ pub enum Kind {
     U16,
     U32,
     U64,
+    F16,
     F32,
     F64,
 }
@@ -41,15 +42,15 @@ impl Kind {
     pub fn n_bytes(self) -> usize {
         match self {
             Kind::Bool | Kind::I8 | Kind::U8 => 1,
-            Kind::I16 | Kind::U16 => 2,
+            Kind::I16 | Kind::U16 | Kind::F16 => 2,
             Kind::I32 | Kind::U32 | Kind::F32 => 4,
             Kind::I64 | Kind::U64 | Kind::F64 => 8,
         }
     }
 
-    /// True for f32 and f64.
+    /// True for f16, f32 and f64.
     pub fn is_float(self) -> bool {
-        matches!(self, Kind::F32 | Kind::F64)
+        matches!(self, Kind::F16 | Kind::F32 | Kind::F64)
     }
 
     pub(super) fn code(self) -> &'static str {
@@ -63,6 +64,7 @@ impl Kind {
             Kind::U16 => "u2",
             Kind::U32 => "u4",
             Kind::U64 => "u8",
+            Kind::F16 => "f2",
             Kind::F32 => "f4",
             Kind::F64 => "f8",
         }
@@ -82,7 +84,7 @@ impl Dtype {
 
     /// Reads NumPy's short form, such as `<f4`; no byte order means this machine's.
     /// # Errors
-    /// `NpyError::Dtype` for everything that is no plain integer, bool, f32 or f64.
+    /// `NpyError::Dtype` for everything that is no plain integer, bool, f16, f32 or f64.
     pub fn parse(descr: &str) -> Result<Dtype, NpyError> {
         let (big_endian, code) = match descr.as_bytes().first() {
             Some(b'<' | b'|') => (false, &descr[1..]),
@@ -90,7 +92,7 @@ impl Dtype {
             Some(b'=') => (cfg!(target_endian = "big"), &descr[1..]),
             _ => (cfg!(target_endian = "big"), descr),
         };
-        const KINDS: [Kind; 11] = [
+        const KINDS: [Kind; 12] = [
             Kind::Bool,
             Kind::I8,
             Kind::I16,
@@ -100,6 +102,7 @@ impl Dtype {
             Kind::U16,
             Kind::U32,
             Kind::U64,
+            Kind::F16,
             Kind::F32,
             Kind::F64,
         ];
@@ -109,7 +112,7 @@ impl Dtype {
         const AS_FLOAT: &str = "save it with .astype(\"float32\")";
         let (what, hint) = match code.as_bytes().first() {
             Some(b'O') => ("Python objects", "they would have to be executed; save plain numbers"),
-            Some(b'f' | b'e' | b'g') => ("half, long or other floats", AS_FLOAT),
+            Some(b'f' | b'e' | b'g') => ("long or other floats", AS_FLOAT),
             Some(b'c') => ("complex numbers", "save their real part or magnitude"),
             Some(b'S' | b'U' | b'a') => ("text", "save labels as whole numbers"),
             Some(b'V') => ("structured or raw bytes", "save one plain array a file"),
@@ -203,6 +206,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Header, NpyError> {
         return Err(NpyError::TooManyDims { n_dims: shape.len(), limit: MAX_DIMS });
     }
     Ok(Header { dtype: Dtype::parse(&descr)?, is_fortran, shape })
+}
+
+/// Whether the dictionary says that the elements are Python objects.
+pub(super) fn is_object(bytes: &[u8]) -> bool {
+    const OBJECT: &str = "|O";
+    matches!(parse(bytes), Err(NpyError::Dtype { descr, .. }) if descr == OBJECT || descr == "O")
 }
 
 struct Parser<'a> {

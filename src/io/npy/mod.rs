@@ -11,10 +11,10 @@ mod write;
 
 pub use error::NpyError;
 pub use header::{Dtype, Kind};
-pub(in crate::io) use read::decode;
 pub use read::{
     NpyFile, read_array_f64, read_labels, read_matrix_f32, read_matrix_f64, read_vector_f64,
 };
+pub(in crate::io) use read::{decode, f16_to_f32, start_of_stream};
 pub use write::{Element, NpyColumnsWriter, write};
 #[doc(inline)]
 pub use write::{header, header_of};

@@ -62,15 +62,13 @@ impl NpyFile {
         Ok(NpyFile { file, path: path.to_owned(), header, data_start: start + n_header })
     }
 
-    /// Rows and columns of a `.npy` file of `n_bytes` that comes as a stream, from its header.
+    /// The shape of a `.npy` file of `n_bytes` that comes as a stream, from its header.
     pub(in crate::io) fn peek(
         path: &Path,
         n_bytes: u64,
         stream: &mut dyn Read,
-    ) -> Result<(usize, usize)> {
-        let (header, _) = read_header(path, n_bytes, stream)?;
-        let n_cols = header.shape.iter().skip(1).product();
-        Ok((header.shape.first().copied().unwrap_or(1), n_cols))
+    ) -> Result<Vec<usize>> {
+        Ok(read_header(path, n_bytes, stream)?.0.shape)
     }
 
     /// A whole `.npy` file without a name of its own; errors name `path`, where it came from.
@@ -104,9 +102,20 @@ impl NpyFile {
         dtype: Dtype,
         shape: Vec<usize>,
     ) -> Result<NpyFile> {
+        NpyFile::of_ordered_elements(file, path, data_start, dtype, (shape, false))
+    }
+
+    /// The same in C or Fortran order: `(shape, is_fortran)`.
+    pub(in crate::io) fn of_ordered_elements(
+        file: File,
+        path: &Path,
+        data_start: u64,
+        dtype: Dtype,
+        (shape, is_fortran): (Vec<usize>, bool),
+    ) -> Result<NpyFile> {
         let n_file =
             file.metadata().map_err(|source| Error::Read { path: path.to_owned(), source })?.len();
-        let header = Header { dtype, is_fortran: false, shape };
+        let header = Header { dtype, is_fortran, shape };
         let at = |source| Error::Npy { path: path.to_owned(), source };
         let expected = header.n_data_bytes().map_err(at)?;
         let got = n_file.saturating_sub(data_start);
@@ -115,6 +124,61 @@ impl NpyFile {
             return Err(at(NpyError::Truncated { shape, dtype, expected, got }));
         }
         Ok(NpyFile { file, path: path.to_owned(), header, data_start })
+    }
+
+    /// A `.npy` header whose array holds Python objects: where the pickle behind it starts.
+    /// `None` for any other array.
+    /// # Errors
+    /// As [`NpyFile::open`], for the header alone.
+    pub(in crate::io) fn object_start(path: &Path) -> Result<Option<u64>> {
+        let read_error = |source| Error::Read { path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(read_error)?;
+        let n_file = file.metadata().map_err(read_error)?.len();
+        let (text, data_start) = read_header_text(path, n_file, &mut file)?;
+        Ok(header::is_object(&text).then_some(data_start))
+    }
+
+    /// Another handle on the same array.
+    /// # Errors
+    /// `Error::Read` where the system has no more files.
+    pub fn try_clone(&self) -> Result<NpyFile> {
+        let file = self
+            .file
+            .try_clone()
+            .map_err(|source| Error::Read { path: self.path.clone(), source })?;
+        let (path, header) = (self.path.clone(), self.header.clone());
+        Ok(NpyFile { file, path, header, data_start: self.data_start })
+    }
+
+    /// The array with its axes in the opposite order; nothing is moved on disk.
+    pub fn transposed(mut self) -> NpyFile {
+        if self.header.shape.len() > 1 {
+            self.header.shape.reverse();
+            self.header.is_fortran = !self.header.is_fortran;
+        }
+        self
+    }
+
+    /// The entries along the first of three axes as matrices of their own.
+    /// # Errors
+    /// `NpyError::Dims` unless 3-D and in C order: in Fortran order an entry is no run of elements.
+    pub fn slabs(&self) -> Result<Vec<NpyFile>> {
+        const EXPECTED: &str = "3 (repeats, rows, columns) in C order";
+        const HINT: &str = "save it with numpy.ascontiguousarray";
+        self.check_dims(3..=3, EXPECTED, HINT)?;
+        if self.header.is_fortran {
+            let shape = self.header.shape.clone();
+            return Err(self.error(NpyError::Dims { shape, expected: EXPECTED, hint: HINT }));
+        }
+        let [n, n_rows, n_cols] = self.header.shape[..] else { return Ok(Vec::new()) };
+        let n_bytes = (n_rows * n_cols * self.dtype().kind.n_bytes()) as u64;
+        let slab = |index: usize| {
+            let mut slab = self.try_clone()?;
+            slab.header.shape = vec![n_rows, n_cols];
+            slab.data_start += index as u64 * n_bytes;
+            Ok(slab)
+        };
+        (0..n).map(slab).collect()
     }
 
     /// As it was given to `open`.
@@ -341,33 +405,48 @@ impl NpyFile {
     /// `Error::Read` if the file got shorter since it was opened.
     pub fn read_f64(&self) -> Result<ArrayD<f64>> {
         let mut values = vec![0f64; self.n_elements()];
-        let bytes = self.read_all()?;
-        let dtype = self.dtype();
-        macro_rules! convert {
-            ($type:ty) => {
-                for (value, bytes) in values.iter_mut().zip(bytes.chunks_exact(size_of::<$type>()))
-                {
-                    *value = element::<$type>(bytes, dtype.big_endian) as f64;
-                }
-            };
-        }
-        match dtype.kind {
-            Kind::Bool => values.iter_mut().zip(&bytes).for_each(|(v, &b)| *v = f64::from(b != 0)),
-            Kind::I8 => convert!(i8),
-            Kind::I16 => convert!(i16),
-            Kind::I32 => convert!(i32),
-            Kind::I64 => convert!(i64),
-            Kind::U8 => convert!(u8),
-            Kind::U16 => convert!(u16),
-            Kind::U32 => convert!(u32),
-            Kind::U64 => convert!(u64),
-            Kind::F32 => convert!(f32),
-            Kind::F64 => convert!(f64),
-        }
+        decode_f64(self.dtype(), &self.read_all()?, &mut values);
         let shape = IxDyn(&self.header.shape).set_f(self.header.is_fortran);
         let array = ArrayD::from_shape_vec(shape, values)
             .expect("as many values as the shape has elements");
         Ok(if self.header.is_fortran { array.as_standard_layout().into_owned() } else { array })
+    }
+
+    /// Elements of a vector as f64.
+    /// # Errors
+    /// `Error::Read` if the file got shorter since it was opened; `Error::Shape` past its end.
+    pub(in crate::io) fn read_range_f64(&self, range: Range<usize>) -> Result<Vec<f64>> {
+        let bytes = self.read_range(range.clone())?;
+        let mut values = vec![0f64; range.len()];
+        decode_f64(self.dtype(), &bytes, &mut values);
+        Ok(values)
+    }
+
+    /// Elements of a vector of signed integers.
+    /// # Errors
+    /// As [`NpyFile::read_range_f64`]; `NpyError::LabelDtype` for other dtypes.
+    pub(in crate::io) fn read_range_i64(&self, range: Range<usize>) -> Result<Vec<i64>> {
+        let bytes = self.read_range(range)?;
+        let big = self.dtype().big_endian;
+        Ok(match self.dtype().kind {
+            Kind::I32 => bytes.chunks_exact(4).map(|b| i64::from(element::<i32>(b, big))).collect(),
+            Kind::I64 => bytes.chunks_exact(8).map(|b| element::<i64>(b, big)).collect(),
+            _ => return Err(self.error(NpyError::LabelDtype { dtype: self.dtype().to_string() })),
+        })
+    }
+
+    fn read_range(&self, range: Range<usize>) -> Result<Vec<u8>> {
+        if range.end > self.n_elements() {
+            return Err(Error::Shape {
+                what: format!("elements of {}", self.path.display()),
+                expected: format!("at most {}", self.n_elements()),
+                got: format!("{range:?}"),
+                hint: "the file is damaged: copy it again".to_owned(),
+            });
+        }
+        let mut bytes = vec![0; range.len() * self.dtype().kind.n_bytes()];
+        self.read_bytes(range.start, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Integer or bool labels of a 1-D file.
@@ -399,13 +478,31 @@ impl NpyFile {
                 };
                 elements.enumerate().map(label).collect::<Result<_>>()?
             }
-            Kind::F32 | Kind::F64 => unreachable!("floats were refused above"),
+            Kind::F16 | Kind::F32 | Kind::F64 => unreachable!("floats were refused above"),
         })
     }
 }
 
 /// The header of a file of `n_file` bytes, checked against that length, and where its data start.
 fn read_header(path: &Path, n_file: u64, stream: &mut dyn Read) -> Result<(Header, u64)> {
+    let npy_error = |source| Error::Npy { path: path.to_owned(), source };
+    let (text, data_start) = read_header_text(path, n_file, stream)?;
+    let header = header::parse(&text).map_err(npy_error)?;
+    let expected = header.n_data_bytes().map_err(npy_error)?;
+    let got = n_file - data_start;
+    if got != expected {
+        let (shape, dtype) = (header.shape, header.dtype.to_string());
+        return Err(npy_error(if got < expected {
+            NpyError::Truncated { shape, dtype, expected, got }
+        } else {
+            NpyError::TrailingBytes { shape, dtype, expected, got }
+        }));
+    }
+    Ok((header, data_start))
+}
+
+/// The dictionary of a header, unparsed, and where the data start.
+fn read_header_text(path: &Path, n_file: u64, stream: &mut dyn Read) -> Result<(Vec<u8>, u64)> {
     let npy_error = |source| Error::Npy { path: path.to_owned(), source };
     let read_error = |source| Error::Read { path: path.to_owned(), source };
     let mut prefix = Vec::with_capacity(12);
@@ -425,18 +522,7 @@ fn read_header(path: &Path, n_file: u64, stream: &mut dyn Read) -> Result<(Heade
         let (n_bytes, expected) = ((n_prefix + text.len()) as u64, data_start);
         return Err(npy_error(NpyError::TruncatedHeader { n_bytes, expected }));
     }
-    let header = header::parse(&text).map_err(npy_error)?;
-    let expected = header.n_data_bytes().map_err(npy_error)?;
-    let got = n_file - data_start;
-    if got != expected {
-        let (shape, dtype) = (header.shape, header.dtype.to_string());
-        return Err(npy_error(if got < expected {
-            NpyError::Truncated { shape, dtype, expected, got }
-        } else {
-            NpyError::TrailingBytes { shape, dtype, expected, got }
-        }));
-    }
-    Ok((header, data_start))
+    Ok((text, data_start))
 }
 
 /// Lengths of magic bytes with version and size field, and of the header's text.
@@ -498,9 +584,73 @@ pub(in crate::io) fn decode(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
         Kind::U16 => convert!(u16),
         Kind::U32 => convert!(u32),
         Kind::U64 => convert!(u64),
+        Kind::F16 => bytes.as_chunks::<2>().0.iter().zip(out).for_each(|(&bytes, out)| {
+            let bits = if dtype.big_endian {
+                u16::from_be_bytes(bytes)
+            } else {
+                u16::from_le_bytes(bytes)
+            };
+            *out = f16_to_f32(bits);
+        }),
         Kind::F32 => convert!(f32),
         Kind::F64 => convert!(f64),
     }
+}
+
+/// Elements of any dtype as f64.
+fn decode_f64(dtype: Dtype, bytes: &[u8], out: &mut [f64]) {
+    macro_rules! convert {
+        ($type:ty) => {
+            for (value, bytes) in out.iter_mut().zip(bytes.chunks_exact(size_of::<$type>())) {
+                *value = element::<$type>(bytes, dtype.big_endian) as f64;
+            }
+        };
+    }
+    match dtype.kind {
+        Kind::Bool => out.iter_mut().zip(bytes).for_each(|(v, &b)| *v = f64::from(b != 0)),
+        Kind::I8 => convert!(i8),
+        Kind::I16 => convert!(i16),
+        Kind::I32 => convert!(i32),
+        Kind::I64 => convert!(i64),
+        Kind::U8 => convert!(u8),
+        Kind::U16 => convert!(u16),
+        Kind::U32 => convert!(u32),
+        Kind::U64 => convert!(u64),
+        Kind::F16 => out.iter_mut().zip(bytes.chunks_exact(2)).for_each(|(value, bytes)| {
+            *value = f64::from(f16_to_f32(element::<u16>(bytes, dtype.big_endian)));
+        }),
+        Kind::F32 => convert!(f32),
+        Kind::F64 => convert!(f64),
+    }
+}
+
+/// A half as f32, exactly: every half is one. Payloads of NaN are kept, as NumPy keeps them.
+pub(in crate::io) fn f16_to_f32(bits: u16) -> f32 {
+    let (sign, exponent, fraction) =
+        (u32::from(bits >> 15) << 31, u32::from(bits >> 10) & 0x1f, u32::from(bits) & 0x3ff);
+    match exponent {
+        // 0 and the subnormal halves, multiples of 2^-24.
+        0 => f32::from_bits(sign | (fraction as f32 * 2f32.powi(-24)).to_bits()),
+        0x1f => f32::from_bits(sign | 0x7f80_0000 | fraction << 13),
+        _ => f32::from_bits(sign | (exponent + 112) << 23 | fraction << 13),
+    }
+}
+
+/// dtype and the first bytes of the data of a `.npy` that comes as a stream, whatever the dtype.
+pub(in crate::io) fn start_of_stream(
+    path: &Path,
+    stream: &mut dyn Read,
+    most: u64,
+) -> Result<(String, Vec<u8>)> {
+    let (text, _) = read_header_text(path, u64::MAX, stream)?;
+    let text = String::from_utf8_lossy(&text);
+    let descr = text.split("'descr':").nth(1).and_then(|rest| rest.split('\'').nth(1));
+    let mut bytes = Vec::new();
+    stream
+        .take(most)
+        .read_to_end(&mut bytes)
+        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Ok((descr.unwrap_or_default().to_owned(), bytes))
 }
 
 /// A whole small file as f64, any number of dimensions, in C order.

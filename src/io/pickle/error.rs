@@ -17,6 +17,40 @@ pub enum PickleError {
         /// As written.
         name: String,
     },
+    /// The same in a file that is read for its arrays.
+    #[error(
+        "byte {at}: the pickle holds a {module}.{name}, only dicts of NumPy arrays are read; nothing \
+         was executed. If you trust the file, load it in Python and save its arrays with numpy.savez"
+    )]
+    ForbiddenClass {
+        /// Where.
+        at: usize,
+        /// As written.
+        module: String,
+        /// As written.
+        name: String,
+    },
+    /// Opcodes and texts of a file of arrays that no such file has.
+    #[error(
+        "the pickle has over {limit} bytes beside its arrays; save it again with pickle.dump(..., \
+         protocol=4), or its arrays with numpy.savez"
+    )]
+    TooMuchText {
+        /// The most that is kept.
+        limit: usize,
+    },
+    /// There is no array of that name.
+    #[error(
+        "no array {name:?}, the file holds {}; name the one with BOLD (key dataset in \
+         [bold.SUBJECT])",
+        listed(keys)
+    )]
+    NoArray {
+        /// As wanted.
+        name: String,
+        /// Arrays of the file.
+        keys: Vec<String>,
+    },
     /// An allowed name used for something else than it is allowed for.
     #[error("byte {at}: {name} cannot be made from {got}; the pickle is damaged or hostile")]
     BadCall {
@@ -99,4 +133,14 @@ pub enum PickleError {
         /// What is wrong.
         problem: String,
     },
+}
+
+/// Names in a sentence: the first eight of many.
+pub(in crate::io) fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    match names.len() {
+        0 => "none".to_owned(),
+        n if n <= SHOWN => names.join(", "),
+        n => format!("{}, … ({n} in all)", names[..SHOWN].join(", ")),
+    }
 }

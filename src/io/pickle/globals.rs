@@ -6,6 +6,7 @@
 
 use super::error::PickleError;
 use super::machine::{Bytes, Id, Pickle, Value};
+use crate::io::npy::f16_to_f32;
 
 /// A name that may occur.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,16 @@ pub(super) enum Global {
     Reconstructor,
     Object,
     CodecsEncode,
+    Wrapper,
+}
+
+/// Which names a pickle may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Allowed {
+    /// Those of stories of words.
+    Words,
+    /// Those of NumPy's arrays, as pickle and joblib write them.
+    Arrays,
 }
 
 impl Global {
@@ -33,14 +44,22 @@ impl Global {
             Global::Reconstructor => "copyreg._reconstructor",
             Global::Object => "object",
             Global::CodecsEncode => "_codecs.encode",
+            Global::Wrapper => "joblib's NumpyArrayWrapper",
         }
     }
 }
 
 /// The allow-list.
-pub(super) fn find(module: &str, name: &str) -> Option<Global> {
+pub(super) fn find(module: &str, name: &str, allowed: Allowed) -> Option<Global> {
+    let is_words = allowed == Allowed::Words;
     Some(match (module, name) {
-        (_, "DataSequence") => Global::DataSequence, // every fork has its own module
+        // Every fork has its own module.
+        (_, "DataSequence") if is_words => Global::DataSequence,
+        ("joblib.numpy_pickle" | "sklearn.externals.joblib.numpy_pickle", "NumpyArrayWrapper")
+            if !is_words =>
+        {
+            Global::Wrapper
+        }
         ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => Global::Scalar,
         ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Global::Reconstruct,
         ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => Global::FromBuffer,
@@ -82,7 +101,7 @@ fn parse_dtype(code: &str) -> Option<Dtype> {
     let kind = *code.as_bytes().first()?;
     let size: Option<usize> = code.get(1..).and_then(|digits| digits.parse().ok());
     let n_bytes = match (kind, size) {
-        (b'f', Some(n @ (4 | 8))) => n,
+        (b'f', Some(n @ (2 | 4 | 8))) => n,
         (b'i' | b'u', Some(n @ (1 | 2 | 4 | 8))) => n,
         (b'b', Some(1)) => 1,
         (b'U', Some(n @ 1..=65_536)) => 4 * n,
@@ -110,6 +129,7 @@ pub(super) fn call(
     let is = |id: Id, wanted: Global| matches!(pickle.value(id), Value::Global(g) if *g == wanted);
     let made = match (global, arguments.as_slice()) {
         (Global::DataSequence, []) => Some(Value::Sequence(None)),
+        (Global::Wrapper, []) => Some(Value::Wrapper),
         (Global::Reconstructor, &[class, base, _])
             if is(class, Global::DataSequence) && is(base, Global::Object) =>
         {
@@ -158,6 +178,13 @@ fn scalar(pickle: &Pickle<'_>, dtype: Id, bytes: Id) -> Option<Value> {
         return None;
     }
     match dtype.kind {
+        // A key that NumPy made: UTF-32, filled up with zeros.
+        b'U' if !dtype.big_endian => {
+            let (characters, _) = bytes.as_chunks::<4>();
+            let text = characters.iter().map(|&code| char::from_u32(u32::from_le_bytes(code)));
+            let text: String = text.collect::<Option<String>>()?.trim_end_matches('\0').to_owned();
+            Some(Value::Text(Bytes::Owned(text.into_bytes())))
+        }
         b'f' | b'i' | b'u' | b'b' => {
             let value = number(dtype, bytes)?;
             Some(if dtype.kind == b'f' { Value::Float(value) } else { Value::Int(value as i64) })
@@ -184,6 +211,7 @@ pub(super) fn number(dtype: Dtype, bytes: &[u8]) -> Option<f64> {
     }
     let bits = u64::from_le_bytes(all);
     Some(match (dtype.kind, dtype.n_bytes) {
+        (b'f', 2) => f64::from(f16_to_f32(bits as u16)),
         (b'f', 4) => f64::from(f32::from_bits(bits as u32)),
         (b'f', 8) => f64::from_bits(bits),
         (b'b' | b'u', _) => bits as f64,
@@ -261,4 +289,29 @@ fn build_array(pickle: &Pickle<'_>, state: Id) -> Option<Value> {
     };
     let shape = shape_of(pickle, shape)?;
     Some(Value::Array(Box::new(Array { dtype: Some(dtype), shape, is_fortran, data: Some(data) })))
+}
+
+/// What the state of a joblib wrapper says: an array without its data, how many bytes these have,
+/// and whether padding stands before them.
+///
+/// Source: joblib/joblib: joblib/numpy_pickle.py: NumpyArrayWrapper.
+pub(super) fn wrapped(pickle: &Pickle<'_>, state: Id) -> Option<(Array, u64, bool)> {
+    let Value::Dict(fields) = pickle.value(state) else { return None };
+    let field = |wanted: &str| {
+        let is_wanted = |&&(key, _): &&(Id, Id)| pickle.text(key) == Some(wanted);
+        fields.iter().rev().find(is_wanted).map(|&(_, value)| value)
+    };
+    if !matches!(pickle.value(field("subclass")?), Value::Global(Global::Ndarray)) {
+        return None;
+    }
+    let &Value::Dtype(dtype) = pickle.value(field("dtype")?) else { return None };
+    if dtype.kind == b'O' {
+        return None; // a pickle of its own would follow
+    }
+    let shape = shape_of(pickle, field("shape")?)?;
+    let is_fortran = pickle.text(field("order")?)? == "F";
+    let n_bytes = shape.iter().try_fold(dtype.n_bytes, |n, &size| n.checked_mul(size))?;
+    let alignment = field("numpy_array_alignment_bytes").map(|id| pickle.value(id));
+    let is_padded = matches!(alignment, Some(Value::Int(_)));
+    Some((Array { dtype: Some(dtype), shape, is_fortran, data: None }, n_bytes as u64, is_padded))
 }

@@ -5,14 +5,25 @@
 //! opcode makes at most one value of 32 bytes, and texts and bytes stay in the file's buffer: memory
 //! is at most some 80 times the file, whose size is limited. Source: cpython: Lib/pickletools.py.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
 use super::error::PickleError;
-use super::globals::{self, Array, Dtype, Global};
+use super::feed::Feed;
+use super::globals::{self, Allowed, Array, Dtype, Global};
 
 /// Levels of open marks that are followed; plain word data have 4.
 pub(super) const MAX_DEPTH: usize = 1_000;
+
+/// Bytes of a stream that are kept: opcodes, names, short payloads.
+pub(super) const MAX_KEPT: usize = 64 << 20;
+/// Bytes that calls make of texts: as many as a file has, and twice that for a stream.
+pub(super) const MAX_MADE: usize = 2 * MAX_KEPT;
+/// Values of a stream; an array has some thirty.
+const MAX_VALUES: usize = 1 << 22;
+/// Payloads of a stream above this stay where they are.
+const FAR_BYTES: u64 = 512;
 
 /// Index of a value.
 pub(super) type Id = u32;
@@ -22,6 +33,8 @@ pub(super) type Id = u32;
 pub(super) enum Bytes {
     File(Range<usize>),
     Owned(Vec<u8>),
+    /// Left in the stream: from this byte of it, so many.
+    Far(u64, u64),
 }
 
 /// A value.
@@ -42,6 +55,8 @@ pub(super) enum Value {
     Array(Box<Array>),
     /// A DataSequence with its state, if it was given one.
     Sequence(Option<Id>),
+    /// joblib's stand-in for an array, whose bytes follow its state.
+    Wrapper,
 }
 
 impl Value {
@@ -61,6 +76,7 @@ impl Value {
             Value::Dtype(_) => "a dtype",
             Value::Array(_) => "an array",
             Value::Sequence(_) => "a DataSequence",
+            Value::Wrapper => "an array of joblib",
         }
     }
 }
@@ -68,7 +84,7 @@ impl Value {
 /// The values of a pickle that was run to its end.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
-    pub buffer: &'a [u8],
+    pub buffer: Cow<'a, [u8]>,
     pub values: Vec<Value>,
     pub root: Id,
 }
@@ -82,6 +98,7 @@ impl Pickle<'_> {
         match bytes {
             Bytes::File(range) => &self.buffer[range.clone()],
             Bytes::Owned(bytes) => bytes,
+            Bytes::Far(..) => &[],
         }
     }
 
@@ -93,56 +110,67 @@ impl Pickle<'_> {
     }
 }
 
-/// Runs a pickle.
+/// Runs a pickle of words that is in memory.
 pub(super) fn run(buffer: &[u8]) -> Result<Pickle<'_>, PickleError> {
-    let pickle = Pickle { buffer, values: Vec::new(), root: 0 };
-    let mut machine = Machine {
-        pickle,
-        at: 0,
-        op_at: 0,
-        stack: Vec::new(),
-        marks: Vec::new(),
-        memo: HashMap::new(),
-    };
-    machine.run()?;
-    Ok(machine.pickle)
+    Machine::of(Cow::Borrowed(buffer), None).run()
 }
 
-struct Machine<'a> {
+/// Runs a pickle of arrays that comes as a stream; what is long of it stays there.
+pub(super) fn run_stream(feed: &mut dyn Feed) -> Result<Pickle<'static>, PickleError> {
+    Machine::of(Cow::Owned(Vec::new()), Some(feed)).run()
+}
+
+struct Machine<'a, 'f> {
     pickle: Pickle<'a>,
+    /// Where bytes come from that are not in the buffer yet: all that are behind its end.
+    feed: Option<&'f mut dyn Feed>,
     at: usize,
+    /// Byte of the file at which the opcode stands.
     op_at: usize,
+    /// Bytes that were left in the stream.
+    n_far: usize,
+    /// Bytes that calls made.
+    n_made: usize,
     stack: Vec<Id>,
     /// Heights of the stack at the open marks.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
 }
 
-impl<'a> Machine<'a> {
-    fn run(&mut self) -> Result<(), PickleError> {
+impl<'a, 'f> Machine<'a, 'f> {
+    fn of(buffer: Cow<'a, [u8]>, feed: Option<&'f mut dyn Feed>) -> Self {
+        Machine {
+            pickle: Pickle { buffer, values: Vec::new(), root: 0 },
+            feed,
+            at: 0,
+            op_at: 0,
+            n_far: 0,
+            n_made: 0,
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+        }
+    }
+
+    fn run(mut self) -> Result<Pickle<'a>, PickleError> {
         loop {
-            self.op_at = self.at;
-            let opcode = self.take(1)?[0];
+            self.op_at = self.at + self.n_far;
+            let opcode = self.byte()?;
             match opcode {
                 b'.' => {
                     self.pickle.root = self.pop()?;
-                    return Ok(());
+                    return Ok(self.pickle);
                 }
                 0x80 => {
-                    let protocol = self.take(1)?[0];
+                    let protocol = self.byte()?;
                     if protocol > 5 {
                         return Err(PickleError::Protocol { protocol });
                     }
                 }
                 0x95 => {
                     let length = self.length(8)?; // the frame: only checked against the file
-                    let left = self.pickle.buffer.len() - self.at;
-                    if length > left as u64 {
-                        return Err(PickleError::Truncated {
-                            at: self.op_at,
-                            needed: length,
-                            left,
-                        });
+                    if let Some(left) = self.left().filter(|&left| length > left) {
+                        return Err(self.truncated(length, left));
                     }
                 }
                 _ => self.step(opcode)?,
@@ -157,7 +185,7 @@ impl<'a> Machine<'a> {
             0x88 => self.push(Value::Bool(true)),
             0x89 => self.push(Value::Bool(false)),
             b'K' => {
-                let value = self.take(1)?[0];
+                let value = self.byte()?;
                 self.push(Value::Int(i64::from(value)))
             }
             b'M' => {
@@ -180,11 +208,11 @@ impl<'a> Machine<'a> {
             }
             b'I' | b'L' => {
                 let line = self.line()?;
-                let value = match (opcode, line) {
+                let value = match (opcode, &line[..]) {
                     (b'I', b"00") => Value::Bool(false),
                     (b'I', b"01") => Value::Bool(true),
                     _ => {
-                        let text = String::from_utf8_lossy(line);
+                        let text = String::from_utf8_lossy(&line);
                         let digits = text.trim().trim_end_matches('L');
                         Value::Int(digits.parse().map_err(|_| self.damaged("no whole number"))?)
                     }
@@ -192,13 +220,14 @@ impl<'a> Machine<'a> {
                 self.push(value)
             }
             b'F' => {
-                let text = String::from_utf8_lossy(self.line()?);
+                let line = self.line()?;
+                let text = String::from_utf8_lossy(&line);
                 let value = text.trim().parse().map_err(|_| self.damaged("no number"))?;
                 self.push(Value::Float(value))
             }
             b'G' => {
-                let bytes: [u8; 8] = self.take(8)?.try_into().expect("8 bytes were taken");
-                self.push(Value::Float(f64::from_be_bytes(bytes)))
+                let bits = self.length(8)?.swap_bytes();
+                self.push(Value::Float(f64::from_bits(bits)))
             }
             // Texts and bytes. Python 2's str (S, T, U) is text if it is UTF-8, else bytes.
             0x8c => self.text(1),
@@ -209,12 +238,12 @@ impl<'a> Machine<'a> {
             0x8e | 0x96 => self.bytes(8, false),
             b'V' => {
                 let line = self.line()?;
-                let text = unescape(line, true).ok_or_else(|| self.damaged("no escaped text"))?;
+                let text = unescape(&line, true).ok_or_else(|| self.damaged("no escaped text"))?;
                 self.push(Value::Text(Bytes::Owned(text)))
             }
             b'S' => {
-                let line = self.line()?.trim_ascii();
-                let quoted = match line {
+                let line = self.line()?;
+                let quoted = match line.trim_ascii() {
                     [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"'] => unescape(inner, false),
                     _ => None,
                 };
@@ -279,8 +308,9 @@ impl<'a> Machine<'a> {
             b'u' => self.pop_mark().and_then(|items| self.set_items(&items)),
             // Names and calls.
             b'c' => {
-                let module = String::from_utf8_lossy(self.line()?).into_owned();
-                let name = String::from_utf8_lossy(self.line()?).into_owned();
+                let [module, name] = [self.line()?, self.line()?];
+                let module = String::from_utf8_lossy(&module).into_owned();
+                let name = String::from_utf8_lossy(&name).into_owned();
                 self.global(&module, &name)
             }
             0x93 => {
@@ -295,10 +325,20 @@ impl<'a> Machine<'a> {
             b'R' | 0x81 => {
                 let (arguments, callable) = (self.pop()?, self.pop()?);
                 let value = globals::call(&self.pickle, self.op_at, callable, arguments)?;
+                if let Value::Bytes(Bytes::Owned(made)) | Value::Text(Bytes::Owned(made)) = &value {
+                    self.n_made += made.len();
+                    if self.n_made > MAX_MADE {
+                        let n_bytes = self.pickle.buffer.len();
+                        return Err(PickleError::Bomb { limit: MAX_MADE, n_bytes });
+                    }
+                }
                 self.push(value)
             }
             b'b' => {
                 let (state, object) = (self.pop()?, self.top()?);
+                if matches!(self.pickle.value(object), Value::Wrapper) {
+                    return self.wrapped_array(object, state);
+                }
                 globals::build(&mut self.pickle, self.op_at, object, state)
             }
             // INST, OBJ, NEWOBJ_EX, persistent ids, extensions, sets, out-of-band buffers.
@@ -310,23 +350,102 @@ impl<'a> Machine<'a> {
         PickleError::Damaged { at: self.op_at, problem: problem.to_owned() }
     }
 
-    fn take(&mut self, n: u64) -> Result<&'a [u8], PickleError> {
-        let left = self.pickle.buffer.len() - self.at;
-        let short = PickleError::Truncated { at: self.op_at, needed: n, left };
-        let n = usize::try_from(n).ok().filter(|&n| n <= left).ok_or(short)?;
-        let bytes = &self.pickle.buffer[self.at..self.at + n];
+    fn truncated(&self, needed: u64, left: u64) -> PickleError {
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        PickleError::Truncated { at: self.op_at, needed, left }
+    }
+
+    /// Bytes that are still to come, where that is known.
+    fn left(&self) -> Option<u64> {
+        match &self.feed {
+            None => Some((self.pickle.buffer.len() - self.at) as u64),
+            Some(feed) => feed.left(),
+        }
+    }
+
+    /// Where the next `n` bytes are in the buffer.
+    fn take(&mut self, n: u64) -> Result<Range<usize>, PickleError> {
+        if let Some(left) = self.left().filter(|&left| n > left) {
+            return Err(self.truncated(n, left));
+        }
+        let start = self.at;
+        let n = usize::try_from(n).unwrap_or(usize::MAX);
+        if let Some(feed) = &mut self.feed {
+            let kept = self.pickle.buffer.to_mut();
+            if n > MAX_KEPT - kept.len().min(MAX_KEPT) {
+                return Err(PickleError::TooMuchText { limit: MAX_KEPT });
+            }
+            // In steps, since a packed stream does not say how long it is.
+            while kept.len() < start + n {
+                let from = kept.len();
+                kept.resize((start + n).min(from + (64 << 10)), 0);
+                if let Err(error) = feed.fill(&mut kept[from..]) {
+                    return Err(self.unread(n as u64, &error));
+                }
+            }
+        }
         self.at += n;
-        Ok(bytes)
+        Ok(start..self.at)
+    }
+
+    fn unread(&self, needed: u64, error: &std::io::Error) -> PickleError {
+        match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => self.truncated(needed, 0),
+            _ => self.damaged(&error.to_string()),
+        }
+    }
+
+    fn byte(&mut self) -> Result<u8, PickleError> {
+        let range = self.take(1)?;
+        Ok(self.pickle.buffer[range.start])
+    }
+
+    /// A payload: long ones of a stream are left there.
+    fn payload(&mut self, n: u64) -> Result<Bytes, PickleError> {
+        if n <= FAR_BYTES || self.feed.is_none() {
+            return Ok(Bytes::File(self.take(n)?));
+        }
+        if let Some(left) = self.left().filter(|&left| n > left) {
+            return Err(self.truncated(n, left));
+        }
+        let (start, skipped) = match &mut self.feed {
+            Some(feed) => (feed.position(), feed.skip(n)),
+            None => return Err(self.damaged("no stream")),
+        };
+        skipped.map_err(|error| self.unread(n, &error))?;
+        self.n_far = self.n_far.saturating_add(usize::try_from(n).unwrap_or(usize::MAX));
+        Ok(Bytes::Far(start, n))
+    }
+
+    /// The array that a wrapper of joblib stands for: padding, then its bytes, behind the state.
+    fn wrapped_array(&mut self, object: Id, state: Id) -> Result<(), PickleError> {
+        let found = globals::wrapped(&self.pickle, state);
+        let Some((mut array, n_bytes, is_padded)) = found else {
+            let got = format!("this state, {}", self.pickle.value(state).what());
+            return Err(PickleError::BadCall { at: self.op_at, name: "NumpyArrayWrapper", got });
+        };
+        if is_padded {
+            let n_padding = self.byte()?;
+            self.take(u64::from(n_padding))?;
+        }
+        let data = self.payload(n_bytes)?;
+        let id = self.add(Value::Bytes(data));
+        array.data = Some(id);
+        self.pickle.values[object as usize] = Value::Array(Box::new(array));
+        Ok(())
     }
 
     /// A little-endian unsigned number of 1 to 8 bytes.
     fn length(&mut self, n_bytes: u64) -> Result<u64, PickleError> {
-        Ok(self.take(n_bytes)?.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+        let range = self.take(n_bytes)?;
+        let bytes = self.pickle.buffer[range].iter().rev();
+        Ok(bytes.fold(0, |value, &byte| value << 8 | u64::from(byte)))
     }
 
     /// A little-endian two's complement number of any length that fits in i64.
     fn long(&mut self, n_bytes: u64) -> Result<i64, PickleError> {
-        let bytes = self.take(n_bytes)?;
+        let range = self.take(n_bytes)?;
+        let bytes = &self.pickle.buffer[range];
         if bytes.len() > 8 {
             return Err(self.damaged("a whole number over 64 bits"));
         }
@@ -336,25 +455,30 @@ impl<'a> Machine<'a> {
         Ok(i64::from_le_bytes(all))
     }
 
-    fn line(&mut self) -> Result<&'a [u8], PickleError> {
+    fn line(&mut self) -> Result<Vec<u8>, PickleError> {
+        if self.feed.is_some() {
+            let start = self.at;
+            while self.byte()? != b'\n' {}
+            return Ok(self.pickle.buffer[start..self.at - 1].to_vec());
+        }
         let rest = &self.pickle.buffer[self.at..];
-        let short = PickleError::Truncated {
-            at: self.op_at,
-            needed: rest.len() as u64 + 1,
-            left: rest.len(),
+        let Some(n) = rest.iter().position(|&b| b == b'\n') else {
+            return Err(self.truncated(rest.len() as u64 + 1, rest.len() as u64));
         };
-        let n = rest.iter().position(|&b| b == b'\n').ok_or(short)?;
+        let line = rest[..n].to_vec();
         self.at += n + 1;
-        Ok(&rest[..n])
+        Ok(line)
     }
 
     fn decimal(&mut self) -> Result<u64, PickleError> {
-        let text = String::from_utf8_lossy(self.line()?);
+        let line = self.line()?;
+        let text = String::from_utf8_lossy(&line);
         text.trim().parse().map_err(|_| self.damaged("no memo number"))
     }
 
     fn text(&mut self, n_length: u64) -> Result<(), PickleError> {
-        let range = self.range(n_length)?;
+        let n = self.length(n_length)?;
+        let range = self.take(n)?;
         if std::str::from_utf8(&self.pickle.buffer[range.clone()]).is_err() {
             return Err(self.damaged("a text that is not UTF-8"));
         }
@@ -362,24 +486,30 @@ impl<'a> Machine<'a> {
     }
 
     fn bytes(&mut self, n_length: u64, may_be_text: bool) -> Result<(), PickleError> {
-        let range = self.range(n_length)?;
-        let is_text =
-            may_be_text && std::str::from_utf8(&self.pickle.buffer[range.clone()]).is_ok();
-        let bytes = Bytes::File(range);
+        let n = self.length(n_length)?;
+        let bytes = self.payload(n)?;
+        let is_text = match &bytes {
+            Bytes::File(range) if may_be_text => {
+                std::str::from_utf8(&self.pickle.buffer[range.clone()]).is_ok()
+            }
+            _ => false,
+        };
         self.push(if is_text { Value::Text(bytes) } else { Value::Bytes(bytes) })
     }
 
-    fn range(&mut self, n_length: u64) -> Result<Range<usize>, PickleError> {
-        let n = self.length(n_length)?;
-        let start = self.at;
-        self.take(n)?;
-        Ok(start..self.at)
+    fn add(&mut self, value: Value) -> Id {
+        let id = Id::try_from(self.pickle.values.len())
+            .expect("two values an opcode at most, and under 2^31 opcodes are kept");
+        self.pickle.values.push(value);
+        id
     }
 
     fn push(&mut self, value: Value) -> Result<(), PickleError> {
-        let id = Id::try_from(self.pickle.values.len())
-            .expect("one value an opcode, and the file is under 2^32 bytes");
-        self.pickle.values.push(value);
+        if self.feed.is_some() && self.pickle.values.len() >= MAX_VALUES {
+            let n_bytes = self.pickle.buffer.len();
+            return Err(PickleError::Bomb { limit: MAX_VALUES, n_bytes });
+        }
+        let id = self.add(value);
         self.stack.push(id);
         Ok(())
     }
@@ -456,9 +586,13 @@ impl<'a> Machine<'a> {
     }
 
     fn global(&mut self, module: &str, name: &str) -> Result<(), PickleError> {
-        let global = globals::find(module, name).ok_or_else(|| {
+        let allowed = if self.feed.is_some() { Allowed::Arrays } else { Allowed::Words };
+        let global = globals::find(module, name, allowed).ok_or_else(|| {
             let [module, name] = [module, name].map(|text| text.chars().take(100).collect());
-            PickleError::ForbiddenGlobal { at: self.op_at, module, name }
+            match allowed {
+                Allowed::Words => PickleError::ForbiddenGlobal { at: self.op_at, module, name },
+                Allowed::Arrays => PickleError::ForbiddenClass { at: self.op_at, module, name },
+            }
         })?;
         self.push(Value::Global(global))
     }

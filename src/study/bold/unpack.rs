@@ -24,7 +24,7 @@ pub fn unpack(
     reporter: &dyn Reporter,
     cancel: &AtomicBool,
 ) -> Result<bool> {
-    let is_packed = |file: &&mut MatrixFile| file.tiles().is_none();
+    let is_packed = |file: &&mut MatrixFile| file.is_packed();
     let mut any = false;
     for subject in subjects {
         let Subject { name, files, repeats, .. } = subject;
@@ -32,16 +32,15 @@ pub fn unpack(
         let more = repeats.iter_mut().zip(stories);
         let more = more.flat_map(|(files, story)| files.iter_mut().map(move |file| (file, story)));
         let packed: Vec<_> = means.chain(more).filter(|(file, _)| is_packed(file)).collect();
-        if packed.is_empty() {
-            continue;
-        }
-        any = true;
+        any |= !packed.is_empty();
         let n_values: usize = packed.iter().map(|(file, _)| file.n_rows() * file.n_cols()).sum();
-        reporter.note(&format!(
-            "{name}: unpacking {} compressed files, {:.2} GiB on disk while the run lasts",
-            packed.len(),
-            n_values as f64 * 4.0 / f64::from(1 << 30)
-        ));
+        if !packed.is_empty() {
+            reporter.note(&format!(
+                "{name}: unpacking {} compressed files, {:.2} GiB on disk while the run lasts",
+                packed.len(),
+                n_values as f64 * 4.0 / f64::from(1 << 30)
+            ));
+        }
         packed.into_par_iter().try_for_each(|(file, story)| {
             if cancel.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
@@ -49,6 +48,12 @@ pub fn unpack(
             file.unpack(folder, false)?;
             check_has_values(file, name, &story.name)
         })?;
+        // Of stories whose file holds the single measurements in place of their mean.
+        for (file, repeats) in files.iter().zip(repeats) {
+            if repeats.is_empty() {
+                *repeats = file.repeats()?;
+            }
+        }
     }
     Ok(any)
 }
