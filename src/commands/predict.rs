@@ -101,10 +101,10 @@ pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Re
     reporter.start("models", models.len() as u64);
     for (folder, model) in &models {
         if let NewTrs::Bold(bold) = &job.n_trs
-            && finder.as_ref().is_none_or(|(subject, _)| *subject != model.subject)
+            && finder.as_ref().is_none_or(|(subject, _)| *subject != model.subject.as_str())
         {
             let names = stories.iter().map(|story| story.name.clone()).collect();
-            finder = Some((&model.subject, bold.finder("--n-trs", &model.subject, names)?));
+            finder = Some((model.subject.as_str(), bold.finder("--n-trs", model.subject.as_str(), names)?));
         }
         let bold = finder.as_ref().map(|(_, finder)| finder);
         let n_trs = stories

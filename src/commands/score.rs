@@ -1,7 +1,7 @@
 //! `voxelcast score`: predicted against measured BOLD.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
@@ -86,8 +86,8 @@ pub fn run(job: &ScoreJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
             return Err(Error::Interrupted);
         }
         // Models of one subject follow each other.
-        if measured.as_ref().is_none_or(|(subject, _)| *subject != model.subject) {
-            measured = Some((model.subject.as_str(), open_bold(job, &model.subject, &stories)?));
+        if measured.as_ref().is_none_or(|(subject, _)| *subject != model.subject.as_str()) {
+            measured = Some((model.subject.as_str(), open_bold(job, model.subject.as_str(), &stories)?));
         }
         let bold = measured.as_ref().map_or(&[][..], |(_, files)| files);
         let predicted = open_predicted(job, model, &stories, bold)?;
