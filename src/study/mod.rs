@@ -23,6 +23,7 @@ mod shards;
 mod split;
 mod stability;
 mod tables;
+mod words;
 mod writer;
 
 pub use context::{OpenStudy, RunOptions, Session, StudyContext, open};
@@ -40,3 +41,4 @@ pub use shards::{
     plan_shards, run_shard,
 };
 pub use split::{Split, split};
+pub use words::{StoryWords, all_marks, words_json};
