@@ -132,6 +132,30 @@ def tables():
         seed("table", name + ".gz", gz(out.getvalue()))
     seed("table", "bids.tsv", "onset\tduration\ttext\n0.1\t0.3\thi\n0.6\t0.3\t\"\n0.5\t0\t{br}\n")
     seed("table", "bom.csv", "\ufeffWord,Onset,Offset,other\r\nhi,0.1,0.3,x\r\n\r\nyou,0.4,0.5,\r\n")
+    utf16 = "\ufeffonset\tduration\tword\n0.5\t0.25\tSo\n0.75\tn/a\tends\n"
+    seed("table", "utf16.txt", utf16.encode("utf-16-le"))
+    seed("table", "excel.tsv", 'onset\toffset\tword\n0.5\t0.75\t"So, it"\n0.75\t1\t"say ""x"""\n')
+
+
+def alignments():
+    """In the shapes of gentle, WhisperX, R and spreadsheets."""
+    words = [{"word": "So", "start": 0.5, "end": 0.75, "score": 0.9}, {"word": "1990"},
+             {"word": "ends.", "start": 1.5, "end": 2}]
+    whisperx = {"segments": [{"start": 0.5, "end": 0.75, "text": " So", "words": words[:1]},
+                             {"start": 1, "end": 2, "words": words[1:]}],
+                "word_segments": words, "language": "en"}
+    gentle = {"transcript": "So 1990 ends.", "words": [
+        {"alignedWord": "so", "case": "success", "phones": [{"duration": 0.1, "phone": "s_B"}], **words[0]},
+        {"case": "not-found-in-audio", "startOffset": 3, "endOffset": 7, "word": "1990"},
+        {"alignedWord": "<unk>", "case": "success", **words[2]}]}
+    for name, document in [("whisperx", whisperx), ("gentle", gentle), ("list", words)]:
+        seed("transcript", f"{name}.json", json.dumps(document) + "\n")
+    seed("gentle", "align.csv", "So,so,0.5,0.75\nuh,,,\n1990,<unk>,0.75,1.5\nends.,ends,1.5,2.0\n")
+    seed("gentle", "windows.csv", b"caf\xe9,cafe,0.5,0.75\ndon\x92t,don\x92t,0.75,1.0\n")
+    seed("gentle", "r.txt",
+         '"onset" "duration" "word"\n"1" 0.5 0.25 "So"\n"2" NA NA "it"\n"3" 1.5 0.5 "ends"\n')
+    seed("gentle", "semicolons.csv", "\ufeffBegin (ms);End (ms);Label;Type\r\n500;750;So;words\r\n"
+         "500;600;S;phones\r\n1500,5;2000;ends;words\r\n")
 
 
 def vectors():
@@ -275,6 +299,7 @@ if __name__ == "__main__":
     pickles()
     textgrids()
     tables()
+    alignments()
     vectors()
     models()
     settings()

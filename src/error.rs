@@ -14,6 +14,7 @@ pub use crate::io::npz::NpzError;
 pub use crate::io::pickle::PickleError;
 pub use crate::io::table::TableError;
 pub use crate::io::textgrid::TextGridError;
+pub use crate::io::transcript::TranscriptError;
 pub use crate::io::word_vectors::VectorsError;
 pub use crate::stimuli::StoriesError;
 
@@ -116,6 +117,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong, with its line.
         source: TextGridError,
+    },
+    /// A JSON transcript that cannot be understood.
+    #[error("{path}: {source}")]
+    Transcript {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: TranscriptError,
     },
     /// A file of word vectors that lies, is cut short or damaged.
     #[error("{path}: {source}")]
@@ -310,6 +319,7 @@ impl Error {
             | Error::Pickle { .. }
             | Error::Table { .. }
             | Error::TextGrid { .. }
+            | Error::Transcript { .. }
             | Error::Vectors { .. }
             | Error::Stories { .. }
             | Error::Shape { .. }

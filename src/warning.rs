@@ -22,6 +22,24 @@ pub enum Warning {
         /// Words whose onset lies before that of the word in front of them.
         n_out_of_order: usize,
     },
+    /// Entries of a story that hold more than a word.
+    #[error("words: {text}")]
+    Words {
+        /// The sentence.
+        text: String,
+    },
+    /// Words that do not go with their scan.
+    #[error("timing: {text}")]
+    Timing {
+        /// The sentence.
+        text: String,
+    },
+    /// A file of word vectors that is not what its header says, or has short lines.
+    #[error("vectors: {text}")]
+    Vectors {
+        /// The sentence.
+        text: String,
+    },
     /// Voxels that cannot be fitted.
     #[error(
         "{place}: {n_constant} constant and {n_not_finite} NaN or infinite voxels of {n_voxels} \

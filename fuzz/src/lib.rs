@@ -45,6 +45,8 @@ pub const TARGETS: &[Target] = &[
     target("pickle", words::pickle, &[]),
     target("textgrid", words::textgrid, &[("textgrids", "TextGrid")]),
     target("table", words::table, &[]),
+    target("transcript", words::transcript, &[]),
+    target("gentle", words::gentle, &[]),
     target("word2vec", words::word2vec, &[("gensim", "bin"), ("gensim", "txt")]),
     target("glove", words::glove, &[("gensim", "txt"), ("gensim", "bin")]),
     target("safetensors", models::safetensors, &[("bert_family/bert", "safetensors")]),
@@ -132,6 +134,15 @@ fn file(name: &str, data: &[u8]) -> PathBuf {
     std::fs::write(&path, data).expect("the folder takes it");
     HAS_ZIP.set(data.windows(4).any(|bytes| bytes == b"PK\x05\x06"));
     path
+}
+
+/// A file that may be packed, as far as it can be unpacked.
+fn unpacked(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Ok(mut stream) = input::open(path) {
+        let _ = stream.read_to_end(&mut bytes);
+    }
+    bytes
 }
 
 /// Bytes of a file that may be packed, as far as it can be unpacked.

@@ -6,10 +6,10 @@ use std::io::Read;
 use std::path::Path;
 
 use voxelcast::io::word_vectors::{self, VectorFormat};
-use voxelcast::io::{input, textgrid};
+use voxelcast::io::{input, kinds, textgrid};
 use voxelcast::stimuli::{Story, read_stories};
 
-use super::{answer, bounded, file, n_unpacked};
+use super::{answer, bounded, file, folder, n_unpacked, unpacked};
 
 /// Any file as a stream: plain, gzip, or the only text of a zip.
 pub fn archive(data: &[u8]) -> bool {
@@ -58,8 +58,8 @@ pub fn textgrid(data: &[u8]) -> bool {
     let path = file("input.TextGrid", data);
     let n = n_unpacked(&path);
     bounded(n, 128, || {
-        if let Some(tiers) = answer(textgrid::read(&path)) {
-            let n_intervals: usize = tiers.iter().map(|tier| tier.intervals.len()).sum();
+        if let Ok(grid) = textgrid::parse(&unpacked(&path)) {
+            let n_intervals: usize = grid.tiers.iter().map(|tier| tier.intervals.len()).sum();
             assert!(n_intervals <= n, "{n_intervals} intervals in {n} bytes");
         }
         answer(read_stories(&path)).inspect(|(stories, _)| check(stories)).is_some()
@@ -76,7 +76,8 @@ pub fn table(data: &[u8]) -> bool {
     for story in &stories {
         let onsets = story.onset_s.as_ref().expect("a table has onsets");
         for (word, onset) in story.words.iter().zip(onsets) {
-            if word.contains(['\t', '\n', '\r']) || story.name.contains('\t') {
+            // Quotes of a whole table may be those of a spreadsheet.
+            if word.contains(['\t', '\n', '\r', '"']) || story.name.contains(['\t', '"']) {
                 return true;
             }
             writeln!(text, "{}\t{onset}\t0\t{word}", story.name).expect("memory takes it");
@@ -90,14 +91,49 @@ pub fn table(data: &[u8]) -> bool {
     true
 }
 
+/// A JSON transcript of gentle, WhisperX or Whisper; its words in a table are the same.
+pub fn transcript(data: &[u8]) -> bool {
+    let path = file("input.json", data);
+    let n = n_unpacked(&path);
+    let Some((stories, _)) = bounded(n, 256, || answer(read_stories(&path))) else { return false };
+    check(&stories);
+    let mut text = "onset\tword\n".to_owned();
+    let [Story { words, onset_s: Some(onset_s), .. }] = &stories[..] else {
+        panic!("one story with onsets")
+    };
+    for (word, onset) in words.iter().zip(onset_s) {
+        if word.contains(['\t', '\n', '\r', '"']) || word.trim() != word {
+            return true;
+        }
+        writeln!(text, "{onset}\t{word}").expect("memory takes it");
+    }
+    let (again, _) = read_stories(&file("copy.tsv", text.as_bytes())).expect("it is whole");
+    assert_eq!((&again[0].words, &again[0].onset_s), (words, &Some(onset_s.clone())));
+    true
+}
+
+/// A table without a header, of gentle's four columns or not, in whatever encoding; and the kind of
+/// any file.
+pub fn gentle(data: &[u8]) -> bool {
+    let folder = folder().join("story");
+    std::fs::create_dir_all(&folder).expect("made");
+    let path = file("story/align.csv", data);
+    let n = n_unpacked(&path);
+    let _ = kinds::of_content(data);
+    let read = bounded(n, 256, || answer(read_stories(&path)));
+    read.inspect(|(stories, _)| check(stories)).is_some()
+}
+
 /// What every story must be, wherever it comes from.
 fn check(stories: &[Story]) {
     assert!(!stories.is_empty());
     let names: HashSet<&str> = stories.iter().map(|story| story.name.as_str()).collect();
     assert_eq!(names.len(), stories.len(), "names are told apart");
-    for Story { name, words, mid_s, onset_s, tr_times_s } in stories {
+    for Story { name, words, mid_s, onset_s, tr_times_s, source } in stories {
         assert!(!name.contains(['/', '\\', '\0']) && name != "..", "{name:?} leaves the folder");
         assert!(!words.is_empty() && words.len() == mid_s.len());
+        assert!(source.entries.len() == words.len() && source.lines.len() == words.len());
+        assert!(source.entries.iter().all(|&place| place < source.n_entries));
         let sorted = onset_s.as_ref().unwrap_or(mid_s);
         assert!(sorted.len() == words.len() && sorted.is_sorted());
         assert!(mid_s.iter().chain(sorted).all(|time| time.is_finite()));

@@ -117,7 +117,8 @@ pub fn load_vectors<'py>(
     let (rows, missing) = run(py, Resources::new(Some(1)), None, |_, _| {
         // Which of the two rules of case holds is known once the file is read: keep what either
         // would take.
-        let spellings = |word: &String| candidates(word, VectorFormat::Word2vec);
+        let spellings =
+            |word: &String| candidates(word, VectorFormat::Word2vec).map(|(_, spelling)| spelling);
         let wanted: std::collections::HashSet<String> = words.iter().flat_map(spellings).collect();
         let found = word_vectors::read(&path, None, &|word| wanted.contains(word))?;
         let format = match found.format {

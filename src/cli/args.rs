@@ -163,6 +163,29 @@ pub struct RidgeArgs {
     pub out: PathBuf,
 }
 
+/// How words are read: `[stories]` of a study.
+#[derive(Debug, Clone, Args)]
+pub struct WordArgs {
+    /// Tier of TextGrids with the words [default: the one called words, ORT, …]
+    #[arg(long, value_name = "NAME")]
+    pub tier: Option<String>,
+    /// Unit of the words' times: s, ms, or the seconds of one unit [default: s]
+    #[arg(long, value_name = "UNIT", allow_hyphen_values = true)]
+    pub time_unit: Option<String>,
+    /// Column of a table that tells stories apart [default: story]
+    #[arg(long, value_name = "HEADER")]
+    pub story_column: Option<String>,
+    /// Further texts that are no words, comma-separated
+    #[arg(long, value_name = "TEXT,…", value_delimiter = ',')]
+    pub not_words: Vec<String>,
+    /// Keep pauses, noises and tags as words, except those of --not-words
+    #[arg(long)]
+    pub keep_marks: bool,
+    /// Words without an onset: skip, interpolate or error
+    #[arg(long, value_name = "WHAT", default_value = "skip")]
+    pub untimed: String,
+}
+
 /// `voxelcast run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -211,7 +234,7 @@ pub struct PredictArgs {
     /// Output folder of a run whose study sets weights = true, or a folder below its models/
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// Timed words: a table, raw_text.pkl, or a folder of tables
+    /// Timed words: a table, raw_text.pkl, a TextGrid, a .json transcript, or a folder of them
     #[arg(long, value_name = "PATH")]
     pub stories: PathBuf,
     /// A story to predict; several times for several [default: all]
@@ -234,6 +257,9 @@ pub struct PredictArgs {
     /// mean is large
     #[arg(long)]
     pub no_intercept: bool,
+    /// How words are read
+    #[command(flatten)]
+    pub words: WordArgs,
     /// Where the word vectors of the study are now, if they were moved
     #[arg(long, value_name = "[SPACE=]FILE")]
     pub vectors: Vec<String>,
@@ -357,7 +383,7 @@ pub struct DelayArgs {
 /// `voxelcast features`.
 #[derive(Debug, Args)]
 pub struct FeaturesArgs {
-    /// Timed words: a table, raw_text.pkl, a TextGrid, or a folder of tables or TextGrids
+    /// Timed words: a table, raw_text.pkl, a TextGrid, a .json transcript, or a folder of them
     #[arg(long, value_name = "PATH")]
     pub stories: PathBuf,
     /// bow, word2vec, glove, bert, encoder or word_rate
@@ -405,6 +431,12 @@ pub struct FeaturesArgs {
     /// bow: do not count words in lower case
     #[arg(long)]
     pub keep_case: bool,
+    /// bow, encoder: strip or keep punctuation at the ends of words [default: strip]
+    #[arg(long, value_name = "strip|keep")]
+    pub punctuation: Option<String>,
+    /// How words are read
+    #[command(flatten)]
+    pub words: WordArgs,
     /// Output folder
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -413,7 +445,7 @@ pub struct FeaturesArgs {
 /// `voxelcast simulate`.
 #[derive(Debug, Args)]
 pub struct SimulateArgs {
-    /// Timed words: a table, raw_text.pkl, a TextGrid, or a folder of tables or TextGrids
+    /// Timed words: a table, raw_text.pkl, a TextGrid, a .json transcript, or a folder of them
     #[arg(long, value_name = "PATH")]
     pub stories: PathBuf,
     /// Features that drive the voxels: bow, word2vec, glove or word_rate

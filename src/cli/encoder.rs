@@ -18,7 +18,8 @@ use crate::report::table;
 use crate::reporter::Reporter;
 use crate::results::lock::Locking;
 use crate::results::names::SWEEP;
-use crate::stimuli::read_stories;
+use crate::stimuli::spelling::Punctuation;
+use crate::stimuli::{Story, read_stories};
 
 /// Runs one of them.
 pub fn encoder(command: &EncoderCommand, context: &Context) -> Result<Output> {
@@ -185,7 +186,12 @@ fn read(args: &HyperArgs, context: &Context) -> Result<Vec<(String, Vec<String>)
         (Some(path), _) => {
             let (stories, warnings) = read_stories(path)?;
             warnings.iter().for_each(|warning| context.console.warn(warning));
-            Ok(stories.into_iter().map(|story| (story.name, story.words)).collect())
+            // As an encoder space reads them.
+            let read = |story: Story| {
+                let Story { name, words, .. } = story.read_as(Punctuation::Strip);
+                (name, words)
+            };
+            Ok(stories.into_iter().map(read).collect())
         }
         (_, Some(path)) => read_text(path),
         (None, None) => Err(usage("--stories", "expected it or --text, got neither".into(), "")),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::args::{FeaturesArgs, SimulateArgs};
-use super::settings::usage;
+use super::settings::{usage, word_rules};
 use super::{Context, Output};
 use crate::commands::features::{FeaturesJob, TrCount, run};
 use crate::commands::simulate::{SimulateJob, run as simulate_run};
@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::features::bow::BowSettings;
 use crate::features::contextual::{Context as WordContext, ContextSettings};
 use crate::simulate::settings::SimulateSettings;
+use crate::stimuli::spelling::Punctuation;
 use crate::study_file::{LanguageSpace, ModelSource, SpaceKind};
 
 /// What `--kind` may be; `simulate` knows no language models.
@@ -22,13 +23,28 @@ const KINDS: &str = "bow, word2vec, glove, word_rate (or, for features, bert or 
 
 /// Writes word rows and TR rows.
 pub fn features(args: &FeaturesArgs, context: &Context) -> Result<Output> {
+    let given = args.punctuation.as_deref();
+    let punctuation = match given {
+        None | Some("strip") => Punctuation::Strip,
+        Some("keep") => Punctuation::Keep,
+        Some(other) => {
+            let problem = format!("expected strip or keep, got {other:?}");
+            return Err(usage("--punctuation", problem, "what becomes of it at words' ends"));
+        }
+    };
+    if given.is_some() && !matches!(args.kind.as_str(), "bow" | "encoder") {
+        let problem = format!("--kind {} does not count or train on spellings", args.kind);
+        return Err(usage("--punctuation", problem, "leave it out"));
+    }
     let bow = BowSettings {
         min_count: args.min_count,
         max_words: args.max_words,
         lowercase: !args.keep_case,
+        punctuation,
     };
     let kind = match args.kind.as_str() {
-        "bert" | "encoder" => language_kind(args)?,
+        "bert" => language_kind(args, None)?,
+        "encoder" => language_kind(args, Some(punctuation))?,
         name => kind(name, args.vectors.as_ref(), bow)?,
     };
     let stray = [
@@ -54,6 +70,7 @@ pub fn features(args: &FeaturesArgs, context: &Context) -> Result<Output> {
     let (tr_s, first_tr_s) = timing(args.tr_s, args.first_tr_s)?;
     let job = FeaturesJob {
         stories: args.stories.clone(),
+        words: word_rules(&args.words)?,
         kind,
         tr_s,
         first_tr_s,
@@ -119,7 +136,7 @@ pub fn simulate(args: &SimulateArgs, context: &Context) -> Result<Output> {
 }
 
 /// `bert` and `encoder`.
-fn language_kind(args: &FeaturesArgs) -> Result<SpaceKind> {
+fn language_kind(args: &FeaturesArgs, punctuation: Option<Punctuation>) -> Result<SpaceKind> {
     let name = &args.kind;
     let Some(model) = &args.model else {
         let problem = format!("--kind {name} needs a checkpoint folder, got none");
@@ -147,7 +164,7 @@ fn language_kind(args: &FeaturesArgs) -> Result<SpaceKind> {
         window: args.context_window,
         stride: args.context_stride,
     };
-    let space = LanguageSpace { model: ModelSource::Folder(model.clone()), reading };
+    let space = LanguageSpace { model: ModelSource::Folder(model.clone()), reading, punctuation };
     Ok(match name.as_str() {
         "bert" => SpaceKind::Bert(space),
         _ => SpaceKind::Encoder(space),

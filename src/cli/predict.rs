@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::args::{BoldArgs, PredictArgs, ScoreArgs};
-use super::settings::usage;
+use super::settings::{usage, word_rules};
 use super::{Context, Output};
 use crate::commands::predict::{NewTrs, PredictJob, run};
 use crate::commands::score::{ScoreJob, run as run_score};
@@ -18,6 +18,7 @@ pub fn predict(args: &PredictArgs, context: &Context) -> Result<Output> {
     let job = PredictJob {
         model: args.model.clone(),
         stories: args.stories.clone(),
+        words: word_rules(&args.words)?,
         wanted: args.story.clone(),
         subjects: args.subject.clone(),
         spaces: args.space.clone(),

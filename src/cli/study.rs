@@ -15,7 +15,9 @@ use crate::results::names::REPORT;
 use crate::ridge::folds::Dealt;
 use crate::ridge::route::duration;
 use crate::study::language::check_models;
-use crate::study::{StudyPlan, StudyResults, read_inputs, run, split};
+use crate::study::{
+    StoryWords, StudyPlan, StudyResults, all_marks, read_inputs, run, split, words_json,
+};
 use crate::study_file;
 use crate::study_file::Folds;
 
@@ -68,7 +70,7 @@ pub fn check_study(args: &CheckArgs, context: &Context) -> Result<Output> {
     let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
     let split = split(&study, &names)?;
     check_models(&study)?;
-    inputs.notes.iter().for_each(|note| context.console.note(note));
+    inputs.notes.iter().for_each(|note| context.console.note(&format!("note: {note}")));
     inputs.warnings.iter().for_each(|warning| context.console.warn(warning));
     let n_words: usize = inputs.stories.iter().map(|story| story.words.len()).sum();
     let mut rows =
@@ -82,12 +84,15 @@ pub fn check_study(args: &CheckArgs, context: &Context) -> Result<Output> {
         ]);
     }
     let text = format!(
-        "{}\n{} stories, {n_words} words; {} to train on in {} folds, {} to test\nall counts agree\n",
+        "{}\n{}\n{} stories, {n_words} words; {} to train on in {} folds, {} to test\n\
+         {}all counts agree\n",
+        words_table(&inputs.words),
         table::align(&rows, 1),
         names.len(),
         split.train.len(),
         split.n_folds,
-        split.test.len()
+        split.test.len(),
+        marks_line(&inputs.words),
     );
     let document = json!({
         "schema": "voxelcast.check/1",
@@ -98,10 +103,57 @@ pub fn check_study(args: &CheckArgs, context: &Context) -> Result<Output> {
         "subjects": inputs.subjects.iter().map(|s| json!({
             "name": s.name, "n_voxels": s.n_voxels, "n_trs": s.n_trs().iter().sum::<usize>(),
         })).collect::<Vec<_>>(),
-        "notes": inputs.notes,
         "warnings": inputs.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "notes": inputs.notes,
+        "words": words_json(&inputs.words),
     });
     Ok(Output { document, text })
+}
+
+/// One line per story: its words against its scan.
+fn words_table(words: &[StoryWords]) -> String {
+    let has_tiers = words.iter().any(|story| story.tier.is_some());
+    let mut rows = vec![
+        ["story", "words", "marks", "untimed", "words (s)", "scan (s)", "tier"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    let span = |(first, last): (f64, f64)| format!("{first:.1} to {last:.1}");
+    for story in words {
+        rows.push(vec![
+            story.name.clone(),
+            story.n_words.to_string(),
+            story.n_marks().to_string(),
+            story.n_untimed.to_string(),
+            span(story.words_s),
+            span(story.scan_s),
+            story.tier.clone().unwrap_or_default(),
+        ]);
+    }
+    if !has_tiers {
+        rows.iter_mut().for_each(|row| drop(row.pop()));
+    }
+    table::align(&rows, 1)
+}
+
+/// Which marks were dropped, most frequent first, and how many words have no times.
+fn marks_line(words: &[StoryWords]) -> String {
+    const SHOWN: usize = 8;
+    let mut text = String::new();
+    let mut marks: Vec<(&str, usize)> = all_marks(words).into_iter().collect();
+    marks.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    if !marks.is_empty() {
+        let n: usize = marks.iter().map(|(_, n)| n).sum();
+        let more = if marks.len() > SHOWN { ", …" } else { "" };
+        let shown: Vec<String> =
+            marks.iter().take(SHOWN).map(|(mark, n)| format!("{mark} {n}")).collect();
+        text += &format!("{n} marks dropped: {}{more}\n", shown.join(", "));
+    }
+    match words.iter().map(|story| story.n_untimed).sum::<usize>() {
+        0 => {}
+        n => text += &format!("{n} words without times\n"),
+    }
+    text
 }
 
 fn plan_text(plan: &StudyPlan) -> String {

@@ -8,15 +8,16 @@ use serde::Serialize;
 
 use crate::design::lanczos::Lanczos;
 use crate::design::tr_rows::{TrRows, tr_rows};
-use crate::design::tr_times::{tr_times, trs_until};
+use crate::design::tr_times::{MAX_STORY_TRS, tr_times, trs_until};
 use crate::design::trim::Trim;
 use crate::error::{Error, Result};
+use crate::features::coverage::FoundForms;
 use crate::io::npy;
 use crate::matrix::Rows;
 use crate::reporter::Reporter;
 use crate::results::lock::Locking;
 use crate::results::names::CACHE;
-use crate::stimuli::{Story, read_stories};
+use crate::stimuli::{StoriesRead, Story, StorySpan, WordRules, check_spans, read, warn_of_spans};
 use crate::study::language::LanguageWork;
 use crate::study::{WordSpace, read_respdict, word_space};
 use crate::study_file::SpaceKind;
@@ -37,6 +38,8 @@ pub enum TrCount {
 pub struct FeaturesJob {
     /// Timed words.
     pub stories: PathBuf,
+    /// How they are read.
+    pub words: WordRules,
     /// What makes a word's row.
     pub kind: SpaceKind,
     /// Repetition time.
@@ -66,6 +69,13 @@ pub struct FeaturesSummary {
     pub n_oov: usize,
     /// The most frequent of them, with counts.
     pub oov_words: Vec<(String, usize)>,
+    /// In which form the others were found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<FoundForms>,
+    /// Marks that were dropped.
+    pub n_marks: usize,
+    /// Words without times, skipped or interpolated.
+    pub n_untimed: usize,
     /// Column names of a bag of words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub names: Option<Vec<String>>,
@@ -83,8 +93,14 @@ pub fn run(
     reporter: &dyn Reporter,
     cancel: &AtomicBool,
 ) -> Result<FeaturesSummary> {
-    let (stories, warnings) = read_stories(&job.stories)?;
+    let StoriesRead { stories, warnings, notes } = read(&job.stories, &job.words)?;
+    notes.iter().for_each(|note| reporter.note(&format!("note: {note}")));
     warnings.iter().for_each(|warning| reporter.warn(warning));
+    let respdict = match &job.n_trs {
+        TrCount::Respdict(path) => Some(read_respdict(path)?),
+        _ => None,
+    };
+    check_timing(job, &stories, respdict.as_ref(), reporter)?;
     let all: Vec<usize> = (0..stories.len()).collect();
     let cache = job.out.join(CACHE);
     let device = &candle_core::Device::Cpu;
@@ -105,11 +121,8 @@ pub fn run(
             hint: "join the columns of its parts".into(),
         });
     };
+    space.warnings.iter().for_each(|warning| reporter.warn(warning));
     let dim = space.n_features;
-    let respdict = match &job.n_trs {
-        TrCount::Respdict(path) => Some(read_respdict(path)?),
-        _ => None,
-    };
     let times = stories
         .iter()
         .map(|story| {
@@ -154,13 +167,55 @@ pub fn run(
     reporter.finish();
     let n_words = stories.iter().map(|story| story.words.len()).sum();
     let WordSpace { coverage, names, .. } = space;
+    let found = coverage.as_ref().and_then(|coverage| coverage.found);
     let (n_oov, oov_words) = coverage.map_or((0, Vec::new()), |c| (c.n_oov, c.oov_words));
     let kind = job.kind.label();
-    let summary = FeaturesSummary { kind, dim, n_words, n_oov, oov_words, names, stories: sizes };
+    let summary = FeaturesSummary {
+        kind,
+        dim,
+        n_words,
+        n_oov,
+        oov_words,
+        found,
+        n_marks: stories.iter().map(|story| story.source.n_marks()).sum(),
+        n_untimed: stories.iter().map(|story| story.source.n_untimed).sum(),
+        names,
+        stories: sizes,
+    };
     crate::io::output::write_json(&job.out.join("features.json"), &summary)?;
     // What stood there for a run that is stopped stands in the words' files now.
     let _ = std::fs::remove_dir_all(&cache);
     Ok(summary)
+}
+
+/// Words against TRs, before anything is allocated for these.
+/// # Errors
+/// `Error::Values` for words outside their scan, and for more TRs than a story can have.
+fn check_timing(
+    job: &FeaturesJob,
+    stories: &[Story],
+    respdict: Option<&BTreeMap<String, usize>>,
+    reporter: &dyn Reporter,
+) -> Result<()> {
+    let mut known = Vec::new();
+    let mut made = Vec::new();
+    for story in stories {
+        let is_known = story.tr_times_s.is_some() || !matches!(job.n_trs, TrCount::LastWord);
+        let scan_s = match &story.tr_times_s {
+            Some(times) => (times[0], times[times.len() - 1]),
+            None => {
+                let n = n_feature_trs(job, story, respdict)?;
+                let last = n.saturating_sub(1) as f64;
+                (job.first_tr_s, job.first_tr_s + last * job.tr_s)
+            }
+        };
+        let span = StorySpan::new(story, scan_s, job.tr_s);
+        if is_known { known.push(span) } else { made.push(span) }
+    }
+    check_spans(&known)?;
+    let warnings = warn_of_spans(&known, true).into_iter().chain(warn_of_spans(&made, false));
+    warnings.for_each(|warning| reporter.warn(&warning));
+    Ok(())
 }
 
 fn story_tr_times(
@@ -171,7 +226,16 @@ fn story_tr_times(
     if let Some(times) = &story.tr_times_s {
         return Ok(times.clone());
     }
-    let n = match (&job.n_trs, respdict) {
+    tr_times(job.first_tr_s, job.tr_s, n_feature_trs(job, story, respdict)?)
+}
+
+/// TRs of a story without TR times.
+fn n_feature_trs(
+    job: &FeaturesJob,
+    story: &Story,
+    respdict: Option<&BTreeMap<String, usize>>,
+) -> Result<usize> {
+    Ok(match (&job.n_trs, respdict) {
         (TrCount::Fixed(n), _) => *n,
         (TrCount::Respdict(path), Some(counts)) => {
             let raw = counts.get(&story.name).ok_or_else(|| Error::Values {
@@ -181,14 +245,23 @@ fn story_tr_times(
             })?;
             raw.saturating_sub(crate::study::RESPDICT_EXTRA)
         }
-        _ => trs_to_last_word(story, job.first_tr_s, job.tr_s)?,
-    };
-    tr_times(job.first_tr_s, job.tr_s, n)
+        _ => trs_to_last_word(story, job.first_tr_s, job.tr_s)
+            .map_err(|error| error.in_story(&story.name))?,
+    })
 }
 
 /// TRs whose last one is at or after the last word, at least 2.
 /// # Errors
-/// As [`trs_until`].
+/// `Error::Values` for more TRs than a story can have: times of a clock, or in another unit.
 pub fn trs_to_last_word(story: &Story, first_tr_s: f64, tr_s: f64) -> Result<usize> {
-    trs_until(story.mid_s.iter().copied().fold(first_tr_s, f64::max), first_tr_s, tr_s)
+    let (first, last) = story.words_s();
+    let middle = story.mid_s.iter().copied().fold(first_tr_s, f64::max);
+    trs_until(middle, first_tr_s, tr_s).map_err(|_| Error::Values {
+        place: "words".into(),
+        problem: format!(
+            "they run from {first} to {last} s, over {MAX_STORY_TRS} TRs of {tr_s} s from the \
+             first one at {first_tr_s} s"
+        ),
+        hint: "give times from the start of the sound, or their unit (--time-unit)".into(),
+    })
 }

@@ -23,12 +23,14 @@ use crate::results::names::{MODEL, TEST_CORRELATION, WEIGHTS, model_folder};
 use crate::results::predictions::{self, PredictedModel, Predictions, SCHEMA, story_file};
 use crate::results::saved::{self, SavedFeatures, SavedModel, SavedPart};
 use crate::results::{RunFolder, record};
-use crate::stimuli::{Story, read_stories};
+use crate::stimuli::spelling::Punctuation;
+use crate::stimuli::{StoriesRead, Story, StorySpan, WordRules, check_spans, read, warn_of_spans};
 use crate::study::{
     BoldFinder, BoldFlags, RESPDICT_EXTRA, Timing, WordSpace, rate_space, read_respdict,
     side_by_side, stack, standardised, vector_space, vocabulary_space,
 };
 use crate::study_file::WordTime;
+use crate::warning::Warning;
 
 /// Where the number of TRs comes from, for stories that do not bring TR times.
 #[derive(Debug, Clone)]
@@ -50,6 +52,8 @@ pub struct PredictJob {
     pub model: PathBuf,
     /// Timed words.
     pub stories: PathBuf,
+    /// How they are read.
+    pub words: WordRules,
     /// Stories that are wanted, in this order; all of them, by name, if empty.
     pub wanted: Vec<String>,
     /// Subjects; all if empty.
@@ -80,7 +84,8 @@ const BLOCK_VOXELS: usize = 32;
 /// `Error::Values` for models without weights, for stories or models that are not there, and for
 /// vectors other than the study's; `Error::Interrupted`; those of the files.
 pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Result<Predictions> {
-    let (stories, warnings) = read_stories(&job.stories)?;
+    let StoriesRead { stories, warnings, notes } = read(&job.stories, &job.words)?;
+    notes.iter().for_each(|note| reporter.note(&format!("note: {note}")));
     warnings.iter().for_each(|warning| reporter.warn(warning));
     let stories = chosen_stories(stories, &job.wanted)?;
     let models = chosen_models(job)?;
@@ -92,6 +97,7 @@ pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Re
     };
     let mut known = HashMap::new();
     let mut finder: Option<(&str, BoldFinder<'_>)> = None;
+    let mut doubts: Vec<Warning> = Vec::new();
     let mut found = Predictions {
         schema: SCHEMA.into(),
         intercept: job.intercept,
@@ -104,13 +110,24 @@ pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Re
             && finder.as_ref().is_none_or(|(subject, _)| *subject != model.subject.as_str())
         {
             let names = stories.iter().map(|story| story.name.clone()).collect();
-            finder = Some((model.subject.as_str(), bold.finder("--n-trs", model.subject.as_str(), names)?));
+            finder = Some((
+                model.subject.as_str(),
+                bold.finder("--n-trs", model.subject.as_str(), names)?,
+            ));
         }
         let bold = finder.as_ref().map(|(_, finder)| finder);
         let n_trs = stories
             .iter()
             .map(|story| feature_trs(job, model, story, (respdict.as_ref(), bold)))
             .collect::<Result<Vec<_>>>()?;
+        let spans = spans(job, model, &stories, &n_trs)?;
+        check_spans(&spans)?;
+        for warning in warn_of_spans(&spans, true) {
+            if !doubts.contains(&warning) {
+                reporter.warn(&warning);
+                doubts.push(warning);
+            }
+        }
         for part in &model.parts {
             let key = serde_json::to_string(&part.features).unwrap_or_default();
             if let Entry::Vacant(slot) = known.entry(key) {
@@ -264,6 +281,23 @@ fn feature_trs(
     })
 }
 
+/// Words against the TRs that are kept, of stories whose TRs are known.
+fn spans(
+    job: &PredictJob,
+    model: &SavedModel,
+    stories: &[Story],
+    n_trs: &[usize],
+) -> Result<Vec<StorySpan>> {
+    let is_known = |story: &Story| {
+        story.tr_times_s.is_some()
+            || !matches!(job.n_trs, NewTrs::Known)
+            || model.story_trs.contains_key(&story.name)
+    };
+    let timing = timing(model)?;
+    let known = stories.iter().zip(n_trs).filter(|(story, _)| is_known(story));
+    known.map(|(story, &n)| timing.span(story, n)).collect()
+}
+
 fn timing(model: &SavedModel) -> Result<Timing> {
     Ok(Timing {
         lanczos: Lanczos { window: model.lanczos_window, cutoff_mult: model.cutoff_mult },
@@ -298,8 +332,13 @@ fn features(
         vector_space(&path, format, stories)
     };
     let space = match &part.features {
-        SavedFeatures::Bow { lowercase, vocabulary } => {
-            vocabulary_space(&Vocabulary::of(vocabulary.clone(), *lowercase), stories)
+        SavedFeatures::Bow { lowercase, strips_punctuation, vocabulary } => {
+            let punctuation = match strips_punctuation {
+                true => Punctuation::Strip,
+                false => Punctuation::Keep,
+            };
+            let vocabulary = Vocabulary::of(vocabulary.clone(), *lowercase, punctuation);
+            vocabulary_space(&vocabulary, stories)
         }
         SavedFeatures::Word2vec(saved) => vectors(saved, VectorFormat::Word2vec)?,
         SavedFeatures::Glove(saved) => vectors(saved, VectorFormat::Glove)?,

@@ -87,7 +87,8 @@ pub fn run(job: &ScoreJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         }
         // Models of one subject follow each other.
         if measured.as_ref().is_none_or(|(subject, _)| *subject != model.subject.as_str()) {
-            measured = Some((model.subject.as_str(), open_bold(job, model.subject.as_str(), &stories)?));
+            measured =
+                Some((model.subject.as_str(), open_bold(job, model.subject.as_str(), &stories)?));
         }
         let bold = measured.as_ref().map_or(&[][..], |(_, files)| files);
         let predicted = open_predicted(job, model, &stories, bold)?;

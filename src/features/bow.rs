@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
+use crate::features::coverage::CoverageCounts;
 use crate::matrix::SparseRows;
+use crate::stimuli::spelling::{Form, Punctuation, plain};
 
 /// Which words of the training stories become columns.
 ///
@@ -13,6 +15,7 @@ use crate::matrix::SparseRows;
 /// | `min_count` | 1 | words that occur less often are left out | ≥ 1 |
 /// | `max_words` | none | only the most frequent ones are kept | ≥ 1 |
 /// | `lowercase` | true | `The` and `the` are the same word | |
+/// | `punctuation` | strip | `end.` and `end` are the same word, `?` is none | |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BowSettings {
     /// Least number of occurrences over all training stories.
@@ -21,11 +24,18 @@ pub struct BowSettings {
     pub max_words: Option<usize>,
     /// Whether words are compared in lower case.
     pub lowercase: bool,
+    /// What becomes of punctuation at the ends of words.
+    pub punctuation: Punctuation,
 }
 
 impl Default for BowSettings {
     fn default() -> Self {
-        BowSettings { min_count: 1, max_words: None, lowercase: true }
+        BowSettings {
+            min_count: 1,
+            max_words: None,
+            lowercase: true,
+            punctuation: Punctuation::Strip,
+        }
     }
 }
 
@@ -35,6 +45,7 @@ pub struct Vocabulary {
     names: Vec<String>,
     index: HashMap<String, u32>,
     lowercase: bool,
+    punctuation: Punctuation,
 }
 
 impl Vocabulary {
@@ -50,7 +61,9 @@ impl Vocabulary {
         check(settings)?;
         let mut counts: HashMap<Cow<'a, str>, usize> = HashMap::new();
         for word in stories.into_iter().flatten() {
-            *counts.entry(fold_case(word, settings.lowercase)).or_default() += 1;
+            if let Some(word) = settings.punctuation.counted(word) {
+                *counts.entry(fold_case(word, settings.lowercase)).or_default() += 1;
+            }
         }
         let n_different = counts.len();
         let mut ranked: Vec<(Cow<'a, str>, usize)> =
@@ -69,13 +82,13 @@ impl Vocabulary {
         ranked.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         ranked.truncate(settings.max_words.unwrap_or(usize::MAX));
         let names: Vec<String> = ranked.into_iter().map(|(word, _)| word.into_owned()).collect();
-        Ok(Vocabulary::of(names, settings.lowercase))
+        Ok(Vocabulary::of(names, settings.lowercase, settings.punctuation))
     }
 
     /// These words, in this order.
-    pub fn of(names: Vec<String>, lowercase: bool) -> Self {
+    pub fn of(names: Vec<String>, lowercase: bool, punctuation: Punctuation) -> Self {
         let index = (0u32..).zip(&names).map(|(i, word)| (word.clone(), i)).collect();
-        Vocabulary { names, index, lowercase }
+        Vocabulary { names, index, lowercase, punctuation }
     }
 
     /// The columns' words, in order.
@@ -102,13 +115,28 @@ impl Vocabulary {
         rows
     }
 
-    /// The words without a column, one entry per occurrence, in order (for `CoverageCounts`).
-    pub fn oov<'a>(&self, words: &'a [String]) -> Vec<&'a str> {
-        let unknown = |word: &&'a str| self.column(word).is_none();
-        words.iter().map(String::as_str).filter(unknown).collect()
+    /// Counts words with a column by their form, and those without; punctuation alone, where it is
+    /// no word, in neither.
+    pub fn count(&self, words: &[String], counts: &mut CoverageCounts) {
+        let (mut n_words, mut oov) = (0, Vec::new());
+        for word in words {
+            let Some(counted) = self.punctuation.counted(word) else { continue };
+            n_words += 1;
+            let form = match () {
+                () if counted == *word => Form::Written,
+                () if counted == plain(word) => Form::Plain,
+                () => Form::Bare,
+            };
+            match self.index.contains_key(fold_case(counted, self.lowercase).as_ref()) {
+                true => counts.add_found(form),
+                false => oov.push(word),
+            }
+        }
+        counts.add_story(n_words, &oov);
     }
 
     fn column(&self, word: &str) -> Option<u32> {
+        let word = self.punctuation.counted(word)?;
         self.index.get(fold_case(word, self.lowercase).as_ref()).copied()
     }
 }
@@ -128,11 +156,11 @@ fn check(settings: &BowSettings) -> Result<()> {
     Ok(())
 }
 
-fn fold_case(word: &str, lowercase: bool) -> Cow<'_, str> {
+fn fold_case(word: Cow<'_, str>, lowercase: bool) -> Cow<'_, str> {
     if lowercase && word.chars().any(char::is_uppercase) {
         Cow::Owned(word.to_lowercase())
     } else {
-        Cow::Borrowed(word)
+        word
     }
 }
 
@@ -187,7 +215,31 @@ mod tests {
             let entries: Vec<_> = rows.entries(i).collect();
             assert_eq!(entries, column.map(|c| (c as u32, 1.0)).into_iter().collect::<Vec<_>>());
         }
-        assert_eq!(vocabulary.oov(&story), ["fox", "Hen", "fox"]);
+        let mut counts = CoverageCounts::default();
+        vocabulary.count(&story, &mut counts);
+        let coverage = counts.coverage();
+        assert_eq!((coverage.n_words, coverage.n_oov), (6, 3));
+        assert_eq!(coverage.oov_words, [("fox".to_owned(), 2), ("Hen".to_owned(), 1)]);
+        assert_eq!(coverage.found.map(|found| found.as_written), Some(3));
+    }
+
+    #[test]
+    fn punctuation_at_the_ends_of_words_is_not_counted_unless_kept() {
+        let texts = ["The dog, “dog” -- don’t", "don't dog. …"];
+        let by_default = BowSettings::default();
+        let vocabulary = build(&texts, &by_default).unwrap();
+        assert_eq!(vocabulary.names(), ["dog", "don't", "the"]);
+        let story = words("Dog! -- don’t cat?");
+        assert_eq!(vocabulary.words_to_rows(&story).entries(1).count(), 0);
+        let mut counts = CoverageCounts::default();
+        vocabulary.count(&story, &mut counts);
+        let coverage = counts.coverage();
+        assert_eq!((coverage.n_words, coverage.n_oov), (3, 1));
+        let found = coverage.found.unwrap();
+        assert_eq!((found.as_written, found.plain_quotes, found.without_punctuation), (0, 1, 1));
+        let kept = BowSettings { punctuation: Punctuation::Keep, ..by_default };
+        let vocabulary = build(&texts, &kept).unwrap();
+        assert_eq!(vocabulary.names(), ["don't", "\"dog\"", "--", "dog,", "dog.", "the", "…"]);
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::stimuli::spelling::Form;
+
 /// Words that are listed by name in a [`Coverage`].
 pub const N_OOV_WORDS_LISTED: usize = 50;
 
@@ -19,6 +21,31 @@ pub struct Coverage {
     /// The most frequent of them with their counts, ties in alphabetical (byte) order; at most
     /// [`N_OOV_WORDS_LISTED`].
     pub oov_words: Vec<(String, usize)>,
+    /// In which form the others were found; none where words have one form only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<FoundForms>,
+}
+
+/// In which of its forms a word was found, counted over all words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundForms {
+    /// As it was written (in any case).
+    pub as_written: usize,
+    /// With typographic quotes made plain, in NFC.
+    pub plain_quotes: usize,
+    /// Without punctuation at its ends.
+    pub without_punctuation: usize,
+}
+
+impl FoundForms {
+    /// Counts a word that was found in this form.
+    pub fn add(&mut self, form: Form) {
+        *match form {
+            Form::Written => &mut self.as_written,
+            Form::Plain => &mut self.plain_quotes,
+            Form::Bare => &mut self.without_punctuation,
+        } += 1;
+    }
 }
 
 /// Counts over stories, to be summed up by [`CoverageCounts::coverage`].
@@ -26,6 +53,7 @@ pub struct Coverage {
 pub struct CoverageCounts {
     n_words: usize,
     oov: HashMap<String, usize>,
+    found: Option<FoundForms>,
 }
 
 impl CoverageCounts {
@@ -37,6 +65,11 @@ impl CoverageCounts {
         }
     }
 
+    /// Adds words that were found, by their form.
+    pub fn add_found(&mut self, form: Form) {
+        self.found.get_or_insert_default().add(form);
+    }
+
     /// The totals over all stories added so far.
     pub fn coverage(&self) -> Coverage {
         let n_oov: usize = self.oov.values().sum();
@@ -45,7 +78,7 @@ impl CoverageCounts {
         oov_words.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         oov_words.truncate(N_OOV_WORDS_LISTED);
         let oov_share = if self.n_words == 0 { 0.0 } else { n_oov as f64 / self.n_words as f64 };
-        Coverage { n_words: self.n_words, n_oov, oov_share, oov_words }
+        Coverage { n_words: self.n_words, n_oov, oov_share, oov_words, found: self.found }
     }
 }
 

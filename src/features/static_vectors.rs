@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use ndarray::Array2;
 
 use crate::error::{Error, Result};
+use crate::stimuli::spelling::{Form, forms};
 
 /// Whose vectors they are; it decides how a word's case is matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,17 +16,33 @@ pub enum VectorFormat {
     Glove,
 }
 
-/// The spellings under which `word` may be found, in order of preference, each once.
-pub fn candidates(word: &str, format: VectorFormat) -> impl Iterator<Item = String> + use<> {
-    let mut spellings = vec![word.to_owned()];
-    let lower = word.to_lowercase();
-    let capitalised = (format == VectorFormat::Word2vec).then(|| capitalise(&lower));
-    for spelling in std::iter::once(lower).chain(capitalised) {
-        if !spellings.contains(&spelling) {
-            spellings.push(spelling);
+/// The spellings under which `word` may be found, in order of preference, each once: its forms, and
+/// of each form the cases that the format has.
+pub fn candidates(
+    word: &str,
+    format: VectorFormat,
+) -> impl Iterator<Item = (Form, String)> + use<> {
+    let mut spellings: Vec<(Form, String)> = Vec::new();
+    for (form, text) in forms(word) {
+        let lower = text.to_lowercase();
+        let capitalised = (format == VectorFormat::Word2vec).then(|| capitalise(&lower));
+        for spelling in [text.into_owned(), lower].into_iter().chain(capitalised) {
+            if spellings.iter().all(|(_, known)| *known != spelling) {
+                spellings.push((form, spelling));
+            }
         }
     }
     spellings.into_iter()
+}
+
+/// The form under which a word is there, and its vector.
+pub fn look_up<'v>(
+    word: &str,
+    vectors: &'v HashMap<String, Vec<f32>>,
+    format: VectorFormat,
+) -> Option<(Form, &'v [f32])> {
+    candidates(word, format)
+        .find_map(|(form, spelling)| Some((form, vectors.get(&spelling)?.as_slice())))
 }
 
 /// Every spelling that a reader of a vector file has to keep; all others can be passed over.
@@ -34,7 +51,11 @@ pub fn wanted_words<'a>(
     format: VectorFormat,
 ) -> HashSet<String> {
     let different: HashSet<&String> = stories.into_iter().flatten().collect();
-    different.into_iter().flat_map(|word| candidates(word, format)).collect()
+    different
+        .into_iter()
+        .flat_map(|word| candidates(word, format))
+        .map(|(_, spelling)| spelling)
+        .collect()
 }
 
 /// One vector a word, `(n_words, dim)` f32, and the words that have none.
@@ -54,9 +75,9 @@ pub fn embed(
     let mut oov = Vec::new();
     let mut found: HashMap<&str, Option<&[f32]>> = HashMap::new();
     for (i, word) in words.iter().enumerate() {
-        let vector = *found.entry(word).or_insert_with(|| {
-            candidates(word, format).find_map(|spelling| vectors.get(&spelling)).map(Vec::as_slice)
-        });
+        let vector = *found
+            .entry(word)
+            .or_insert_with(|| look_up(word, vectors, format).map(|(_, vector)| vector));
         let Some(vector) = vector else {
             oov.push(word.clone());
             continue;
@@ -89,7 +110,7 @@ mod tests {
     }
 
     fn spellings(word: &str, format: VectorFormat) -> Vec<String> {
-        candidates(word, format).collect()
+        candidates(word, format).map(|(_, spelling)| spelling).collect()
     }
 
     #[test]
@@ -102,7 +123,11 @@ mod tests {
         assert_eq!(spellings("paris", Glove), ["paris"]);
         assert_eq!(spellings("Éa", Word2vec), ["Éa", "éa"]);
         assert_eq!(spellings("", Word2vec), [""]);
-        assert_eq!(spellings("'n", Word2vec), ["'n"]);
+        assert_eq!(spellings("'n", Word2vec), ["'n", "n", "N"]);
+        assert_eq!(
+            spellings("Don’t.", Glove),
+            ["Don’t.", "don’t.", "Don't.", "don't.", "Don't", "don't"]
+        );
     }
 
     #[test]
@@ -135,6 +160,23 @@ mod tests {
         let (rows, oov) = embed(&words, &vectors, 2, VectorFormat::Glove).unwrap();
         assert_eq!(rows.row(3).to_vec(), [0., 0.], "GloVe does not capitalise");
         assert_eq!(oov, ["paris", "um", "um"]);
+    }
+
+    #[test]
+    fn words_with_punctuation_and_typographic_quotes_are_found_in_another_form() {
+        let vectors: HashMap<String, Vec<f32>> =
+            ["dog", "don't", "café", "?", "U.S."].map(|word| (word.to_owned(), vec![1.0])).into();
+        let form = |word| look_up(word, &vectors, VectorFormat::Glove).map(|(form, _)| form);
+        assert_eq!(form("Dog"), Some(Form::Written));
+        assert_eq!(form("?"), Some(Form::Written));
+        assert_eq!(form("U.S."), Some(Form::Written));
+        assert_eq!(form("don’t"), Some(Form::Plain));
+        assert_eq!(form("cafe\u{301}"), Some(Form::Plain));
+        assert_eq!(form("“Dog,”"), Some(Form::Bare));
+        assert_eq!(form("..."), None);
+        let (rows, oov) =
+            embed(&owned(&["\"Don’t", "hm."]), &vectors, 1, VectorFormat::Glove).unwrap();
+        assert_eq!((rows[[0, 0]], oov), (1.0, owned(&["hm."])));
     }
 
     #[test]

@@ -29,13 +29,13 @@ pub enum InputError {
     },
     /// No text, or more than one, in a zip that was given without a member's name.
     #[error(
-        "the zip archive holds {} .txt files ({}), expected exactly one; give {archive}/MEMBER",
-        members.len(), list(members)
+        "the zip archive holds {} files ({}), expected one, or one .txt; unpack it, or give \
+         {archive}/MEMBER", members.len(), list(members)
     )]
     ZipNotOneText {
         /// The archive's file name.
         archive: String,
-        /// The .txt files found.
+        /// The texts found; all members where there are none.
         members: Vec<String>,
     },
     /// The named member is not in the zip.
@@ -116,7 +116,7 @@ pub fn read_bytes(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 /// Opens a file for one sequential read, unpacked.
 ///
 /// gzip is known by its first two bytes, whatever the name, and may have several members; a zip by
-/// its first four: it must hold exactly one `.txt`, or `path` goes on with the member's name
+/// its first four: it must hold exactly one `.txt` or be of one file, or `path` goes on with the member's name
 /// (`glove.zip/glove.6B.200d.txt`). Buffers are 512 KiB.
 /// # Errors
 /// `Error::Read` if the file cannot be opened, `Error::Input` for archives (see [`InputError`]).
@@ -229,6 +229,11 @@ fn open_zip(path: &Path, archive: &Path, member: Option<&str>) -> Result<Box<dyn
                 name.to_ascii_lowercase().ends_with(".txt") && !name.starts_with("__MACOSX/")
             };
             let mut texts: Vec<String> = members.iter().filter(is_text).cloned().collect();
+            if texts.is_empty() {
+                // Any only file will do: crawl-300d-2M.vec.zip.
+                let is_file = |name: &&String| !name.starts_with("__MACOSX/");
+                texts = members.iter().filter(is_file).cloned().collect();
+            }
             if texts.len() != 1 {
                 let archive = archive.file_name().unwrap_or_default().to_string_lossy().into();
                 texts.sort();
@@ -506,10 +511,12 @@ mod tests {
         zip_of(&two, &[("a.txt", b"aa", stored), ("b.txt", b"bb", stored)]);
         let message = read_all(&two).unwrap_err();
         assert!(
-            message.contains("2 .txt files (a.txt, b.txt)") && message.contains("two.zip/MEMBER")
+            message.contains("holds 2 files (a.txt, b.txt)") && message.contains("two.zip/MEMBER")
         );
-        zip_of(&two, &[("a.md", b"aa", stored)]);
-        assert!(read_all(&two).unwrap_err().contains("0 .txt files"));
+        zip_of(&two, &[("a.vec", b"aa", stored), ("__MACOSX/._a.vec", b"x", stored)]);
+        assert_eq!(read_all(&two).unwrap(), b"aa");
+        zip_of(&two, &[("a.md", b"aa", stored), ("b.md", b"bb", stored)]);
+        assert!(read_all(&two).unwrap_err().contains("holds 2 files (a.md, b.md)"));
     }
 
     #[test]

@@ -17,14 +17,18 @@
 //! | [`npz`] | one array of a `.npz`; with [`sparse`] one of SciPy's sparse matrices | |
 //! | [`safetensors`] | | f32 matrices in column tiles |
 //! | [`pickle`] | the lab's `raw_text.pkl`, dicts of arrays by pickle and joblib, nothing executed | |
-//! | [`table`] | TSV and CSV of timed words | |
+//! | [`kinds`] | nothing: says what a file is that was not asked for | |
+//! | [`table`] | cells of TSV, CSV and R's tables | |
+//! | [`text`] | UTF-8, UTF-16 and Windows-1252 | |
 //! | [`textgrid`] | Praat's TextGrid text files | |
+//! | [`transcript`] | JSON of gentle, WhisperX and Whisper | |
 //! | [`word_vectors`] | word2vec binary and text, GloVe text | |
 
 pub mod file_kind;
 pub mod gifti;
 pub mod hdf5;
 pub mod input;
+pub mod kinds;
 pub mod matrix_file;
 pub mod nifti;
 pub mod npy;
@@ -34,7 +38,9 @@ pub mod pickle;
 pub mod safetensors;
 pub mod sparse;
 pub mod table;
+pub mod text;
 pub mod textgrid;
+pub mod transcript;
 pub mod word_vectors;
 mod xml;
 mod zip_directory;

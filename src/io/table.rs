@@ -1,16 +1,18 @@
-//! Tables of timed words: TSV or CSV with a header line, plain or gzip.
+//! Tables as text: TSV, CSV with `,` or `;`, and R's with blanks, plain or gzip, in any encoding.
+//!
+//! Cells only: which column means what is `stimuli::columns`.
 
-use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 
-use csv::{ByteRecord, ReaderBuilder};
+use csv::{ReaderBuilder, StringRecord};
 
 use super::input;
+use super::text::{Encoding, decode};
 use crate::error::{Error, Result};
 
 /// The most a table may hold once unpacked: a million hours of speech are far below it.
-const MAX_BYTES: u64 = 1 << 30;
+pub const MAX_BYTES: u64 = 1 << 30;
 /// A stated limit for the columns of a header.
 const MAX_COLUMNS: usize = 10_000;
 
@@ -22,7 +24,7 @@ pub enum TableError {
     #[error("the file is empty, expected a header line with onset, offset (or duration) and word")]
     Empty,
     /// More than a table of words can be.
-    #[error("the table is over {limit} bytes; give one file a story")]
+    #[error("the table is over {limit} bytes; give one file per story")]
     TooLarge {
         /// The most that is read.
         limit: u64,
@@ -35,11 +37,14 @@ pub enum TableError {
         /// The most that is read.
         limit: usize,
     },
+    /// Half a character of UTF-16.
+    #[error("the text is not whole UTF-16; save the table as UTF-8")]
+    Encoding,
     /// A column that is needed is not in the header.
     #[error("no column {expected} in the header; it has {found}; add or rename the column")]
     MissingColumn {
         /// The column, with its other names.
-        expected: &'static str,
+        expected: String,
         /// The header as it was understood.
         found: String,
     },
@@ -53,48 +58,63 @@ pub enum TableError {
         /// From 1.
         second: usize,
     },
+    /// A unit in a header that is not known.
+    #[error(
+        "column \"{column}\": unit \"{unit}\" is not known, expected s or ms; rename the column, \
+         or set [stories] time_unit (--time-unit) to the seconds of one unit"
+    )]
+    Unit {
+        /// The header's cell.
+        column: String,
+        /// What stands in its brackets.
+        unit: String,
+    },
     /// A line with more or fewer cells than the header.
-    #[error("line {line}: {got} cells, expected {expected} as in the header; mend the line")]
+    #[error("line {line}: {got} cells, expected {expected} as in the header; fix the line")]
     Cells {
         /// From 1.
         line: u64,
         /// As in the header.
-        expected: u64,
+        expected: usize,
         /// In the line.
-        got: u64,
-    },
-    /// Bytes that are no text.
-    #[error("line {line}: column \"{column}\" is not UTF-8; save the table as UTF-8")]
-    NotUtf8 {
-        /// From 1.
-        line: u64,
-        /// The column.
-        column: &'static str,
+        got: usize,
     },
     /// A time that is no number, or not finite.
-    #[error("line {line}: {column} is \"{got}\", expected a finite number of seconds")]
+    #[error("line {line}: {column} is \"{got}\", expected a finite number")]
     Number {
         /// From 1.
         line: u64,
         /// The column.
-        column: &'static str,
+        column: String,
+        /// As written.
+        got: String,
+    },
+    /// Decimal points and decimal commas in one table.
+    #[error(
+        "line {line}: {column} is \"{got}\", other times have a decimal point; write all of them \
+         with a point and no separator of thousands"
+    )]
+    DecimalComma {
+        /// From 1.
+        line: u64,
+        /// The column.
+        column: String,
         /// As written.
         got: String,
     },
     /// A word that ends before it starts.
     #[error(
-        "line {line}: word \"{word}\" ends at {offset_s} s, before its onset at {onset_s} s; \
-         mend the line"
+        "line {line}: word \"{word}\" ends at {offset} s, before its onset at {onset} s; fix the line"
     )]
     OffsetBeforeOnset {
         /// From 1.
         line: u64,
         /// The word.
         word: String,
-        /// Its start.
-        onset_s: f64,
-        /// Its end.
-        offset_s: f64,
+        /// Its start, in seconds.
+        onset: f64,
+        /// Its end, in seconds.
+        offset: f64,
     },
     /// What the csv reader refuses besides.
     #[error("line {line}: {reason}")]
@@ -106,156 +126,187 @@ pub enum TableError {
     },
 }
 
-/// One word with its times.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TimedWord {
-    /// Index into [`WordTable::story_names`]; 0 without a story column.
-    pub story: usize,
-    /// Start, finite.
-    pub onset_s: f64,
-    /// End, finite, not before the start.
-    pub offset_s: f64,
-    /// As written, without white space at its ends; may be empty.
-    pub word: String,
-    /// Line in the file, from 1.
-    pub line: u64,
+/// The cells of a table, row after row; the first row is usually its header.
+#[derive(Debug)]
+pub struct Sheet {
+    /// Cells without white space at their ends, one after the other.
+    text: String,
+    /// Where each cell ends.
+    ends: Vec<usize>,
+    /// Line of each row in the file, from 1.
+    lines: Vec<u64>,
+    n_columns: usize,
+    /// The delimiter is a comma, so that none can stand in a number that is not quoted.
+    pub is_comma: bool,
+    /// How the file was stored.
+    pub encoding: Encoding,
 }
 
-/// A table as it was read, rows in the file's order.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WordTable {
-    /// The distinct values of the column `story` in order of first appearance, if there is one.
-    pub story_names: Option<Vec<String>>,
-    /// One a line.
-    pub words: Vec<TimedWord>,
+/// One row.
+#[derive(Debug, Clone, Copy)]
+pub struct SheetRow<'a> {
+    sheet: &'a Sheet,
+    row: usize,
 }
 
-/// The columns that are used, as indices.
-struct Columns {
-    story: Option<usize>,
-    onset: usize,
-    end: usize,
-    end_is_duration: bool,
-    word: usize,
+impl<'a> SheetRow<'a> {
+    /// From 1.
+    pub fn line(self) -> u64 {
+        self.sheet.lines[self.row]
+    }
+
+    /// A cell of a column below `n_columns`.
+    pub fn cell(self, column: usize) -> &'a str {
+        let at = self.row * self.sheet.n_columns + column;
+        let start = if at == 0 { 0 } else { self.sheet.ends[at - 1] };
+        &self.sheet.text[start..self.sheet.ends[at]]
+    }
 }
 
-/// Reads a table of timed words.
-///
-/// The delimiter is a tab if the header line has one, otherwise a comma. In tab-separated files
-/// quotes are plain characters, because a word may be a lone `"`; in CSV they quote. Header names
-/// in any case; `story` is optional, `onset`, `offset` (else `duration`), `word` (else `text`)
-/// are not, other columns are ignored. A byte order mark is skipped, empty lines too.
+impl Sheet {
+    /// Cells of a row, the same in each.
+    pub fn n_columns(&self) -> usize {
+        self.n_columns
+    }
+
+    /// All rows, the first one too.
+    pub fn rows(&self) -> impl Iterator<Item = SheetRow<'_>> + Clone {
+        (0..self.lines.len()).map(|row| SheetRow { sheet: self, row })
+    }
+}
+
+/// Reads the bytes of a file, unpacked, at most `limit`; one more byte tells that it holds more.
 /// # Errors
-/// `Error::Table` with the line, `Error::Read` if the file cannot be read.
-pub fn read(path: &Path) -> Result<WordTable> {
+/// `Error::Read`, `Error::Input`.
+pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    input::open(path)?
-        .take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    parse(&bytes, MAX_BYTES).map_err(|source| Error::Table { path: path.to_owned(), source })
+    let read = input::open(path)?.take(limit + 1).read_to_end(&mut bytes);
+    read.map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Ok(bytes)
 }
 
-fn parse(bytes: &[u8], max_bytes: u64) -> Result<WordTable, TableError> {
+/// The cells of a table.
+///
+/// The delimiter is what the first line has: a tab, else the more frequent one of `;` and `,`, else
+/// blanks. In tab-separated files quotes are plain characters, because a word may be a lone `"`,
+/// unless the header is quoted (R), or every cell with a quote is one that a spreadsheet would have
+/// quoted. Elsewhere they quote. R's row names (one cell more than the header has) are left out.
+/// # Errors
+/// [`TableError`], with the line.
+pub fn parse(bytes: &[u8], max_bytes: u64) -> Result<Sheet, TableError> {
     if bytes.len() as u64 > max_bytes {
         return Err(TableError::TooLarge { limit: max_bytes });
     }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let first_line = bytes.split(|&b| b == b'\n').find(|line| !line.trim_ascii().is_empty());
-    let is_tsv = first_line.ok_or(TableError::Empty)?.contains(&b'\t');
+    let (text, encoding) = decode(bytes).map_err(|_| TableError::Encoding)?;
+    let first_line = text.split(['\n', '\r']).find(|line| !line.trim().is_empty());
+    let first_line = first_line.ok_or(TableError::Empty)?;
+    let delimiter = delimiter(first_line);
+    let has_quotes = match delimiter {
+        b'\t' => is_quoted_tsv(&text, first_line),
+        _ => true,
+    };
     let mut reader = ReaderBuilder::new()
-        .delimiter(if is_tsv { b'\t' } else { b',' })
-        .quoting(!is_tsv)
+        .delimiter(delimiter)
+        .quoting(has_quotes)
+        .escape((has_quotes && matches!(delimiter, b'\t' | b' ')).then_some(b'\\'))
         .has_headers(false)
-        .from_reader(bytes);
-    let mut record = ByteRecord::new();
-    reader.read_byte_record(&mut record).map_err(|e| csv_error(bytes, &e))?;
-    let columns = find_columns(&record)?;
-
-    let mut story_names: Vec<String> = Vec::new();
-    let mut story_of_name: HashMap<String, usize> = HashMap::new();
-    let mut words = Vec::new();
-    while reader.read_byte_record(&mut record).map_err(|e| csv_error(bytes, &e))? {
-        let line = line_of(bytes, record.position());
-        let cell = |index: usize, column: &'static str| {
-            let bytes = record.get(index).unwrap_or_default().trim_ascii();
-            std::str::from_utf8(bytes).map_err(|_| TableError::NotUtf8 { line, column })
-        };
-        let number = |index: usize, column: &'static str| {
-            let text = cell(index, column)?;
-            match text.parse::<f64>() {
-                Ok(value) if value.is_finite() => Ok(value),
-                _ => {
-                    let got = text.chars().take(40).collect();
-                    Err(TableError::Number { line, column, got })
-                }
-            }
-        };
-        let word = cell(columns.word, "word")?.to_owned();
-        let onset_s = number(columns.onset, "onset")?;
-        let offset_s = if columns.end_is_duration {
-            onset_s + number(columns.end, "duration")?
-        } else {
-            number(columns.end, "offset")?
-        };
-        if offset_s < onset_s || !offset_s.is_finite() {
-            return Err(TableError::OffsetBeforeOnset { line, word, onset_s, offset_s });
+        .flexible(true)
+        .from_reader(text.as_bytes());
+    let mut sheet = Sheet {
+        text: String::new(),
+        ends: Vec::new(),
+        lines: Vec::new(),
+        n_columns: 0,
+        is_comma: delimiter == b',',
+        encoding,
+    };
+    let mut record = StringRecord::new();
+    let mut names = RowNames::None;
+    loop {
+        let more = reader.read_record(&mut record);
+        if !more.map_err(|error| csv_error(text.as_bytes(), &error))? {
+            return Ok(sheet);
         }
-        let story = match columns.story {
-            None => 0,
-            Some(index) => {
-                let name = cell(index, "story")?;
-                match story_of_name.get(name) {
-                    Some(&story) => story,
-                    None => {
-                        story_names.push(name.to_owned());
-                        story_of_name.insert(name.to_owned(), story_names.len() - 1);
-                        story_names.len() - 1
-                    }
-                }
+        let line = line_of(text.as_bytes(), record.position());
+        let (n, n_rows) = (sheet.n_columns, sheet.lines.len());
+        if n_rows == 0 {
+            let n_columns = record.len();
+            if n_columns > MAX_COLUMNS {
+                return Err(TableError::TooManyColumns { n_columns, limit: MAX_COLUMNS });
             }
+            sheet.n_columns = n_columns;
+        } else if n_rows == 1 && record.len() == n + 1 {
+            names = match record.get(n).is_some_and(|last| last.trim().is_empty()) {
+                true => RowNames::EmptyLast,
+                false => RowNames::First,
+            };
+        }
+        let cells = match (names, n_rows) {
+            (_, 0) | (RowNames::None, _) => 0..record.len(),
+            (RowNames::First, _) => 1..record.len(),
+            (RowNames::EmptyLast, _) => 0..record.len() - 1,
         };
-        words.push(TimedWord { story, onset_s, offset_s, word, line });
+        if n_rows > 0 && cells.len() != n {
+            return Err(TableError::Cells { line, expected: n, got: record.len() });
+        }
+        for column in cells {
+            sheet.text.push_str(record.get(column).unwrap_or_default().trim());
+            sheet.ends.push(sheet.text.len());
+        }
+        sheet.lines.push(line);
     }
-    Ok(WordTable { story_names: columns.story.map(|_| story_names), words })
 }
 
-fn find_columns(header: &ByteRecord) -> Result<Columns, TableError> {
-    if header.len() > MAX_COLUMNS {
-        let (n_columns, limit) = (header.len(), MAX_COLUMNS);
-        return Err(TableError::TooManyColumns { n_columns, limit });
-    }
-    let names: Vec<String> = header
-        .iter()
-        .map(|name| String::from_utf8_lossy(name.trim_ascii()).to_lowercase())
-        .collect();
-    let find = |name: &str| -> Result<Option<usize>, TableError> {
-        let mut found = (0..names.len()).filter(|&i| names[i] == name);
-        match (found.next(), found.next()) {
-            (Some(first), Some(second)) => Err(TableError::DuplicateColumn {
-                column: name.to_owned(),
-                first: first + 1,
-                second: second + 1,
-            }),
-            (first, _) => Ok(first),
+/// What stands in a row beyond the header's columns.
+#[derive(Clone, Copy)]
+enum RowNames {
+    None,
+    /// R's row names.
+    First,
+    /// A delimiter at the end of every line.
+    EmptyLast,
+}
+
+fn delimiter(first_line: &str) -> u8 {
+    let (mut is_inside, mut n_of) = (false, [0usize; 4]);
+    for byte in first_line.trim().bytes() {
+        match byte {
+            b'"' => is_inside = !is_inside,
+            b'\t' => n_of[0] += 1,
+            b';' if !is_inside => n_of[1] += 1,
+            b',' if !is_inside => n_of[2] += 1,
+            b' ' if !is_inside => n_of[3] += 1,
+            _ => {}
         }
-    };
-    let missing = |expected| {
-        let found: String = names.join(", ").chars().take(200).collect();
-        TableError::MissingColumn { expected, found }
-    };
-    let onset = find("onset")?.ok_or_else(|| missing("\"onset\""))?;
-    let (end, end_is_duration) = match (find("offset")?, find("duration")?) {
-        (Some(offset), _) => (offset, false),
-        (None, Some(duration)) => (duration, true),
-        (None, None) => return Err(missing("\"offset\" or \"duration\"")),
-    };
-    let word = match (find("word")?, find("text")?) {
-        (Some(word), _) => word,
-        (None, Some(text)) => text,
-        (None, None) => return Err(missing("\"word\" or \"text\"")),
-    };
-    Ok(Columns { story: find("story")?, onset, end, end_is_duration, word })
+    }
+    match n_of {
+        [tabs, ..] if tabs > 0 => b'\t',
+        [_, semicolons, commas, _] if semicolons > commas => b';',
+        [_, _, 0, blanks] if blanks > 0 => b' ',
+        _ => b',',
+    }
+}
+
+/// Whether a tab-separated file quotes its cells: R quotes the header too; a spreadsheet quotes just
+/// what needs it, and then no cell has a quote that is not so.
+fn is_quoted_tsv(text: &str, first_line: &str) -> bool {
+    let is_whole = |cell: &str| cell.len() >= 2 && cell.starts_with('"') && cell.ends_with('"');
+    if first_line.split('\t').any(|cell| is_whole(cell.trim())) {
+        return true;
+    }
+    let mut any = false;
+    for cell in text.split(['\t', '\n', '\r']).filter(|cell| cell.contains('"')) {
+        let inside = cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"'));
+        let needs_it = inside.is_some_and(|inside| {
+            let bare = inside.replace("\"\"", "");
+            !bare.contains('"') && (bare.len() < inside.len() || bare.contains(','))
+        });
+        if !needs_it {
+            return false;
+        }
+        any = true;
+    }
+    any
 }
 
 /// The line of a record: the csv reader's position lies in front of the empty lines it skips.
@@ -269,109 +320,54 @@ fn line_of(bytes: &[u8], position: Option<&csv::Position>) -> u64 {
 }
 
 fn csv_error(bytes: &[u8], error: &csv::Error) -> TableError {
-    let line = line_of(bytes, error.position());
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            TableError::Cells { line, expected: *expected_len, got: *len }
-        }
-        _ => TableError::Csv { line, reason: error.to_string() },
-    }
+    TableError::Csv { line: line_of(bytes, error.position()), reason: error.to_string() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn table(text: &str) -> Result<WordTable, TableError> {
-        parse(text.as_bytes(), MAX_BYTES)
-    }
-
-    fn rows(text: &str) -> Vec<(usize, f64, f64, String)> {
-        let words = table(text).unwrap().words;
-        words.into_iter().map(|w| (w.story, w.onset_s, w.offset_s, w.word)).collect()
+    fn cells(text: &str) -> Vec<Vec<String>> {
+        let sheet = parse(text.as_bytes(), MAX_BYTES).unwrap();
+        let row =
+            |row: SheetRow<'_>| (0..sheet.n_columns()).map(|c| row.cell(c).to_owned()).collect();
+        sheet.rows().map(row).collect()
     }
 
     #[test]
-    fn tsv_and_csv_give_the_same_rows() {
-        let expected = [
-            (0, 0.5, 1.0, "The".to_owned()),
-            (1, 2.0, 2.25, "end".to_owned()),
-            (0, 1.0, 1.5, "a".to_owned()),
-        ];
+    fn every_delimiter_and_quoting_gives_the_same_cells() {
+        let expected = [["onset", "word"], ["0.5", "a"], ["1", "b, c"], ["2", "say \"x\""]];
         for text in [
-            "story\tonset\toffset\tword\ns\t.5\t1\tThe\nt\t2\t2.25\tend\ns\t1\t1.5\ta\n",
-            "\u{feff}Word,STORY,junk,Onset,Offset\r\nThe,s,,0.5,1\r\n\r\nend,t,x,2,2.25\r\na,s,,1,1.5",
-            "story\tonset\tduration\ttext\ns\t.5\t.5\tThe\nt\t2\t.25\tend\ns\t1\t5e-1\ta\n",
-            "\n\nstory,onset,offset,duration,text,word\ns,.5,1,n/a,x,\"The\"\nt, 2,2.25,,y,end\ns,1,1.5,,z,a \n",
+            "onset\tword\n0.5\ta\n1\t\"b, c\"\n2\t\"say \"\"x\"\"\"\n",
+            "\"onset\"\t\"word\"\r\n0.5\t\"a\"\r\n1\t\"b, c\"\r\n2\t\"say \\\"x\\\"\"\r\n",
+            "onset,word\n0.5,a\n1,\"b, c\"\n2,\"say \"\"x\"\"\"",
+            "onset;word;\n0.5;a;\n1;b, c;\n2;\"say \"\"x\"\"\";\n",
+            "\"onset\" \"word\"\n\"1\" 0.5 \"a\"\n\"2\" 1 \"b, c\"\n\"3\" 2 \"say \\\"x\\\"\"\n",
+            "onset\tword\n0.5\ta\t\n1\t\"b, c\"\t\n2\t\"say \"\"x\"\"\"\t\n",
         ] {
-            assert_eq!(rows(text), expected, "{text}");
-            assert_eq!(table(text).unwrap().story_names.unwrap(), ["s", "t"]);
+            let got: Vec<Vec<String>> = cells(text).into_iter().map(|r| r[..2].to_vec()).collect();
+            assert_eq!(got, expected, "{text}");
         }
     }
 
     #[test]
-    fn a_lone_quote_is_a_word_in_tsv_and_quotes_quote_in_csv() {
-        let words = rows("onset\toffset\tword\n0\t1\t\"\n1\t2\tb\n");
-        assert_eq!((words[0].3.as_str(), words.len()), ("\"", 2));
-        let words = rows("onset,offset,word\n0,1,\"a, \"\"b\"\"\"\n");
-        assert_eq!(words[0].3, "a, \"b\"");
-        assert_eq!(table("onset\toffset\tword\n").unwrap().story_names, None);
+    fn plain_quotes_stay_in_tsv_where_nobody_quoted() {
+        assert_eq!(cells("a\tb\n\"\t1\n\"Hi,\"\t2\n")[1][0], "\"");
+        assert_eq!(cells("a\tb\n\"Hi,\"\t1\nyou\"\t2\n")[1][0], "\"Hi,\"");
+        assert_eq!(cells("a\tb\n\"Hi\"\t1\n")[1][0], "\"Hi\"");
     }
 
     #[test]
-    fn lines_are_counted_from_one() {
-        let words = table("onset,offset,word\n0,1,\"a\nb\"\n\n1,2,c\n").unwrap().words;
-        assert_eq!(words.iter().map(|w| w.line).collect::<Vec<_>>(), [2, 5]);
-        let words = table("\r\nonset,offset,word\r\n0,1,a\r\n\r\n1,2,c\r\n").unwrap().words;
-        assert_eq!(words.iter().map(|w| w.line).collect::<Vec<_>>(), [3, 5]);
-        let message = table("onset,offset,word\n\n\n0,1\n").unwrap_err().to_string();
-        assert!(message.contains("line 4: 2 cells"), "{message}");
-    }
-
-    #[test]
-    fn every_fault_names_its_line_and_column() {
-        for (text, part) in [
-            ("", "empty"),
-            ("\n \n", "empty"),
-            ("offset,word\n", "no column \"onset\" in the header; it has offset, word"),
-            ("onset,word\n", "\"offset\" or \"duration\""),
-            ("onset,offset\n", "\"word\" or \"text\""),
-            ("onset,offset,word,Word\n", "\"word\" is there twice (columns 3 and 4)"),
-            ("onset,offset,word\n0,1,a\n0,1\n", "line 3: 2 cells, expected 3"),
-            ("onset,offset,word\n0,x,a\n", "line 2: offset is \"x\""),
-            ("onset,offset,word\nnan,1,a\n", "line 2: onset is \"nan\""),
-            ("onset,duration,word\n0,inf,a\n", "line 2: duration is \"inf\""),
-            ("onset,offset,word\n,1,a\n", "line 2: onset is \"\""),
-            ("onset,offset,word\n2,1,a\n", "line 2: word \"a\" ends at 1 s, before its onset at 2"),
-            ("onset,duration,word\n2,-1,a\n", "before its onset"),
-            ("onset,duration,word\n1e308,1e308,a\n", "before its onset"),
-        ] {
-            let message = table(text).expect_err(text).to_string();
-            assert!(message.contains(part), "{text}: {message}");
-        }
-        let message = parse(b"onset,offset,word\n0,1,\xff\n", MAX_BYTES).unwrap_err().to_string();
-        assert!(message.contains("line 2: column \"word\" is not UTF-8"), "{message}");
+    fn lines_are_counted_from_one_and_faults_name_them() {
+        let sheet = parse(b"\r\na,b\r\n0,1\r\n\r\n\"x\ny\",c\r\n2,d\r\n", MAX_BYTES).unwrap();
+        assert_eq!(sheet.rows().map(SheetRow::line).collect::<Vec<_>>(), [2, 3, 5, 7]);
+        let fault = |text: &str| parse(text.as_bytes(), MAX_BYTES).unwrap_err().to_string();
+        assert!(fault("a,b\n\n\n0\n").contains("line 4: 1 cells, expected 2"));
+        assert!(fault("a,b\n0,1,2\n0,1\n").contains("line 3: 2 cells"));
+        assert!(fault("\n \n").contains("empty"));
         let wide = "a,".repeat(MAX_COLUMNS + 1);
-        assert!(matches!(table(&wide), Err(TableError::TooManyColumns { .. })));
+        assert!(matches!(parse(wide.as_bytes(), 1 << 20), Err(TableError::TooManyColumns { .. })));
         assert!(matches!(parse(b"onset", 3), Err(TableError::TooLarge { limit: 3 })));
-    }
-
-    #[test]
-    fn a_read_table_carries_its_path() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("words.tsv");
-        std::fs::write(&path, "a\tb\n").unwrap();
-        let error = read(&path).unwrap_err();
-        assert!(error.to_string().contains("words.tsv: no column"), "{error}");
-        assert_eq!(error.exit_code(), 3);
-        assert!(matches!(read(&dir.path().join("none.tsv")), Err(Error::Read { .. })));
-    }
-
-    #[test]
-    fn the_labs_words_are_all_read() {
-        let Some(path) = crate::io::shared_data::path("ds003020_pcs/words.tsv.gz") else { return };
-        let table = read(&path).unwrap();
-        assert_eq!(table.words.len(), 185_826);
-        assert_eq!(table.story_names.unwrap().len(), 101);
+        assert!(matches!(parse(b"\xff\xfea", 9), Err(TableError::Encoding)));
     }
 }

@@ -6,15 +6,10 @@
 //!
 //! Source: Praat manual, "TextGrid file formats".
 
-use std::io::Read;
-use std::path::Path;
-
-use super::input;
-use super::table::{TimedWord, WordTable};
-use crate::error::{Error, Result};
+use super::text::{Encoding, decode};
 
 /// Far more than a day of phones.
-const MAX_BYTES: u64 = 256 << 20;
+const MAX_BYTES: usize = 256 << 20;
 const MAX_TIERS: usize = 10_000;
 
 /// Why a TextGrid is refused; `Error::TextGrid` adds the path.
@@ -67,15 +62,6 @@ pub enum TextGridError {
         /// In words.
         expected: String,
     },
-    /// It is not clear which tier holds the words.
-    #[error(
-        "cannot tell which tier holds the words: the interval tiers are {}; name one \"words\"",
-        if tiers.is_empty() { "none".to_owned() } else { tiers.join(", ") }
-    )]
-    NoWordTier {
-        /// Names of interval tiers.
-        tiers: Vec<String>,
-    },
 }
 
 /// One tier of intervals.
@@ -100,84 +86,27 @@ pub struct Interval {
     pub line: u64,
 }
 
-/// Reads the words of a grid: the interval tier called `word` or `words` (also `NAME - words`, as
-/// forced aligners write it), else the second of two (HuthLab's: phones, words), else the only one.
-///
-/// Words are lower-cased, as HuthLab's DataSequence.from_grid does.
+/// The interval tiers of a grid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grid {
+    /// In the file's order; point tiers are passed over.
+    pub tiers: Vec<Tier>,
+    /// How the file was stored.
+    pub encoding: Encoding,
+}
+
+/// Reads a grid.
 /// # Errors
-/// `Error::TextGrid`; `Error::Read` if the file cannot be read.
-pub fn read_words(path: &Path) -> Result<WordTable> {
-    let at = |source| Error::TextGrid { path: path.to_owned(), source };
-    let tiers = read(path)?;
-    let index = word_tier(&tiers).ok_or_else(|| {
-        at(TextGridError::NoWordTier { tiers: tiers.iter().map(|t| t.name.clone()).collect() })
-    })?;
-    let word = |interval: &Interval| TimedWord {
-        story: 0,
-        onset_s: interval.start_s,
-        offset_s: interval.end_s,
-        word: interval.text.to_lowercase(),
-        line: interval.line,
-    };
-    let words = tiers[index].intervals.iter().map(word).collect();
-    Ok(WordTable { story_names: None, words })
+/// [`TextGridError`], with the line.
+pub fn parse(bytes: &[u8]) -> Result<Grid, TextGridError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(TextGridError::TooLarge { limit: MAX_BYTES as u64 });
+    }
+    let (text, encoding) = decode(bytes).map_err(|_| TextGridError::Encoding)?;
+    Ok(Grid { tiers: parse_text(&text)?, encoding })
 }
 
-fn word_tier(tiers: &[Tier]) -> Option<usize> {
-    let is_named = |tier: &Tier| {
-        let name = tier.name.trim().to_lowercase();
-        let last = name.rsplit(" - ").next().unwrap_or_default();
-        matches!(last, "word" | "words")
-    };
-    let mut named = (0..tiers.len()).filter(|&i| is_named(&tiers[i]));
-    match (named.next(), named.next(), tiers.len()) {
-        (Some(only), None, _) => Some(only),
-        (None, _, 2) => Some(1),
-        (None, _, 1) => Some(0),
-        _ => None,
-    }
-}
-
-/// Reads the interval tiers of a grid; point tiers are passed over.
-/// # Errors
-/// As [`read_words`], but for the choice of a tier.
-pub fn read(path: &Path) -> Result<Vec<Tier>> {
-    let at = |source| Error::TextGrid { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    input::open(path)?
-        .take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(at(TextGridError::TooLarge { limit: MAX_BYTES }));
-    }
-    parse(&decode(&bytes).map_err(at)?).map_err(at)
-}
-
-/// UTF-16 with a byte order mark, UTF-8 with or without, else Latin-1: what Praat writes.
-fn decode(bytes: &[u8]) -> Result<String, TextGridError> {
-    let wide = |from: fn([u8; 2]) -> u16| {
-        let (pairs, rest) = bytes[2..].as_chunks::<2>();
-        let units: Vec<u16> = pairs.iter().map(|pair| from(*pair)).collect();
-        match rest.is_empty() {
-            true => String::from_utf16(&units).map_err(|_| TextGridError::Encoding),
-            false => Err(TextGridError::Encoding),
-        }
-    };
-    if bytes.starts_with(&[0xff, 0xfe]) {
-        return wide(u16::from_le_bytes);
-    }
-    if bytes.starts_with(&[0xfe, 0xff]) {
-        return wide(u16::from_be_bytes);
-    }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    Ok(match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => bytes.iter().map(|&byte| char::from(byte)).collect(),
-    })
-}
-
-fn parse(text: &str) -> Result<Vec<Tier>, TextGridError> {
+fn parse_text(text: &str) -> Result<Vec<Tier>, TextGridError> {
     let start = || text.chars().take(40).collect();
     let mut tokens = Tokens { rest: text, line: 1, has_space: true };
     match tokens.next()? {
@@ -204,7 +133,7 @@ fn one_by_one(tokens: &mut Tokens<'_>) -> Result<Vec<Tier>, TextGridError> {
     let mut tiers = Vec::new();
     for _ in 0..n_tiers {
         let (is_interval, name) = tier_header(tokens)?;
-        let n = tokens.count("the number of entries", MAX_BYTES as usize)?;
+        let n = tokens.count("the number of entries", MAX_BYTES)?;
         let mut intervals = Vec::new();
         for _ in 0..n {
             let interval = entry(tokens, is_interval, &name)?;
@@ -268,7 +197,8 @@ fn entry(
     let what = || format!("an entry of tier {tier:?}");
     let (start_s, line) = tokens.number(&what())?;
     let end_s = if is_interval { tokens.number(&what())?.0 } else { start_s };
-    if end_s < start_s {
+    // Up to a millisecond is a rounding.
+    if start_s - end_s > 1e-3 + 1e-9 {
         let expected = format!("{start_s} (its start) or later");
         return Err(TextGridError::Number {
             line,
@@ -278,6 +208,7 @@ fn entry(
         });
     }
     let (text, _) = tokens.text(&what())?;
+    let end_s = end_s.max(start_s);
     Ok(Interval { start_s, end_s, text: text.trim().to_owned(), line })
 }
 
@@ -415,39 +346,34 @@ mod tests {
         \"IntervalTier\"\n\"word\"\n0\n2.5\n2\n0\n1.5\n\"A \"\"B\"\"\"\n1.5\n2.5\n\"{LG}\"\n";
 
     fn refused(text: &str) -> String {
-        parse(text).unwrap_err().to_string()
+        parse_text(text).unwrap_err().to_string()
     }
 
     #[test]
     fn tiers_overlap_and_quotes_are_doubled() {
-        let tiers = parse(SHORT).unwrap();
+        let tiers = parse_text(SHORT).unwrap();
         assert_eq!(tiers.len(), 2);
         assert_eq!(tiers[0].intervals[1].start_s, 1.0);
         let first = &tiers[1].intervals[0];
         let expected = (0.0, 1.5, "A \"B\"", 24);
         assert_eq!((first.start_s, first.end_s, first.text.as_str(), first.line), expected);
-        assert_eq!(word_tier(&tiers), Some(1));
     }
 
     #[test]
-    fn every_encoding_gives_the_same_text() {
-        let text = SHORT.replace("AH0", "café – «ß»");
-        let latin = SHORT.replace("AH0", "café ß");
-        let wide = |to: fn(u16) -> [u8; 2]| -> Vec<u8> {
-            "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(to).collect()
-        };
-        for bytes in [
-            text.as_bytes().to_vec(),
-            [b"\xef\xbb\xbf", text.as_bytes()].concat(),
-            wide(u16::to_le_bytes),
-            wide(u16::to_be_bytes),
-        ] {
-            assert_eq!(decode(&bytes).unwrap(), text);
-        }
-        let bytes: Vec<u8> = latin.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
-        assert_eq!(decode(&bytes).unwrap(), latin);
-        assert!(matches!(decode(b"\xff\xfea"), Err(TextGridError::Encoding)));
-        assert!(matches!(decode(b"\xff\xfe\x00\xd8"), Err(TextGridError::Encoding)));
+    fn encodings_are_told_and_half_characters_refused() {
+        let grid = parse(&[b"\xef\xbb\xbf", SHORT.as_bytes()].concat()).unwrap();
+        assert_eq!((grid.tiers.len(), grid.encoding), (2, Encoding::Utf8));
+        let windows: Vec<u8> = SHORT.bytes().map(|b| if b == b'B' { 0x92 } else { b }).collect();
+        let grid = parse(&windows).unwrap();
+        assert_eq!(grid.tiers[1].intervals[0].text, "A \"’\"");
+        assert_eq!(grid.encoding, Encoding::Windows1252);
+        assert!(matches!(parse(b"\xff\xfea"), Err(TextGridError::Encoding)));
+    }
+
+    #[test]
+    fn an_end_up_to_a_millisecond_early_is_the_start() {
+        let text = SHORT.replace("1.5\n2.5\n\"{LG}", "1.5\n1.4995\n\"{LG}");
+        assert_eq!(parse_text(&text).unwrap()[1].intervals[1].end_s, 1.5);
     }
 
     #[test]
@@ -481,23 +407,9 @@ mod tests {
     fn a_grid_cut_anywhere_is_refused() {
         let last_quote = SHORT.trim_end().len();
         for cut in 0..last_quote {
-            assert!(parse(&SHORT[..cut]).is_err(), "cut at {cut}");
+            assert!(parse_text(&SHORT[..cut]).is_err(), "cut at {cut}");
         }
-        assert!(parse(&SHORT[..last_quote]).is_ok());
-    }
-
-    #[test]
-    fn the_word_tier_is_the_named_one_or_the_second_of_two() {
-        let tier = |name: &str| Tier { name: name.into(), intervals: Vec::new() };
-        let chosen =
-            |names: &[&str]| word_tier(&names.iter().map(|name| tier(name)).collect::<Vec<_>>());
-        assert_eq!(chosen(&["Words", "phones"]), Some(0));
-        assert_eq!(chosen(&["speaker - phones", "speaker - words", "notes"]), Some(1));
-        assert_eq!(chosen(&["a", "b"]), Some(1));
-        assert_eq!(chosen(&["only"]), Some(0));
-        assert_eq!(chosen(&["a - words", "b - words"]), None);
-        assert_eq!(chosen(&["a", "b", "c"]), None);
-        assert_eq!(chosen(&[]), None);
+        assert!(parse_text(&SHORT[..last_quote]).is_ok());
     }
 
     #[test]
@@ -507,7 +419,7 @@ mod tests {
             \"IntervalTier\" \"word\" 0 2.5\n\"TextTier\" \"bell\" 0 2.5\n\n\
             ! phone:\n1 0 1.5\n\"AH0\"\n\n! word:\n2 0 1.5\n\"HI\"\n\n! bell:\n3 1.25\n\"ring\"\n\n\
             ! phone:\n1 1.5 2.5\n\"sp\"\n\n! word:\n2 1.5 2.5\n\"you!\"\n";
-        let tiers = parse(text).unwrap();
+        let tiers = parse_text(text).unwrap();
         assert_eq!(tiers.len(), 2);
         let words: Vec<_> = tiers[1].intervals.iter().map(|i| i.text.as_str()).collect();
         assert_eq!(words, ["HI", "you!"]);

@@ -36,8 +36,11 @@ struct Note {
 }
 
 /// Kinds of warnings by what their sentence holds, most serious first.
-const KINDS: [(&str, &str, bool); 7] = [
+const KINDS: [(&str, &str, bool); 10] = [
     ("alignment:", "Alignment", true),
+    ("timing:", "Timing", true),
+    ("words:", "Words", false),
+    ("vectors:", "Word vectors", false),
     ("conditioning:", "Conditioning", false),
     ("alpha edge:", "Alpha grid", false),
     ("coverage:", "Coverage", false),
@@ -75,7 +78,7 @@ pub fn page(results: &Results) -> Result<String> {
             title => title(results),
             answer => Value::from(Serde(answer(results))),
             facts => Value::from(Serde(facts(results))),
-            notes => Value::from(Serde(notes(&results.run.warnings))),
+            notes => Value::from(Serde(notes(&[&results.run.warnings[..], &results.run.notes].concat()))),
             sections => sections.iter().map(shown).collect::<Result<Vec<_>>>()?,
             split => Value::from(Serde(split(&drawn))),
             settings => Value::from(Serde(settings(results))),
@@ -153,9 +156,10 @@ fn facts(results: &Results) -> Vec<Fact> {
             name: if train + test == 1 { "story" } else { "stories" },
             number: count(train + test),
             detail: format!(
-                "{train} to train ({} TRs), {test} to test ({} TRs)",
+                "{train} to train ({} TRs), {test} to test ({} TRs){}",
                 count(run.n_train_trs),
-                count(run.n_test_trs)
+                count(run.n_test_trs),
+                words(&run.words)
             ),
         },
         Fact {
@@ -169,6 +173,19 @@ fn facts(results: &Results) -> Vec<Fact> {
             detail: dead,
         },
     ]
+}
+
+/// Words of the stories, as the end of a sentence.
+fn words(words: &serde_json::Value) -> String {
+    let n = |key: &str| words[key].as_u64().unwrap_or(0) as usize;
+    let [n_words, n_marks, n_untimed] = ["n_words", "n_marks", "n_untimed"].map(n);
+    let mut text = if n_words == 0 { String::new() } else { format!("; {} words", count(n_words)) };
+    for (n, what) in [(n_marks, "marks dropped"), (n_untimed, "words without times")] {
+        if n > 0 {
+            text += &format!(", {} {what}", count(n));
+        }
+    }
+    text
 }
 
 /// Warnings, the grave ones first, then by kind.

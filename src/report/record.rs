@@ -44,6 +44,9 @@ pub struct RunInfo {
     pub warnings: Vec<String>,
     /// What was assumed because nothing said it, one sentence each.
     pub notes: Vec<String>,
+    /// Words, dropped marks and words without times: `n_words`, `n_marks`, `marks`, `n_untimed`, and
+    /// `stories` with the spans of words and scan.
+    pub words: Value,
     /// The alignment check.
     pub alignment: Option<AlignmentInfo>,
     /// The main settings of the study in one list; [`study`](Self::study) has all of them.

@@ -82,6 +82,9 @@ pub enum SavedFeatures {
     Bow {
         /// Whether words are compared in lower case.
         lowercase: bool,
+        /// Whether punctuation at the ends of words is taken off; models of before did not.
+        #[serde(default)]
+        strips_punctuation: bool,
         /// The word of each column.
         vocabulary: Vec<String>,
     },

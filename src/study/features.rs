@@ -16,13 +16,14 @@ use crate::error::{Error, Result};
 use crate::features::bow::Vocabulary;
 use crate::features::contextual::Reading;
 use crate::features::coverage::{Coverage, CoverageCounts};
-use crate::features::static_vectors::{VectorFormat, candidates, embed, wanted_words};
+use crate::features::static_vectors::{VectorFormat, embed, look_up, wanted_words};
 use crate::features::word_rate::word_rate;
 use crate::io::{npy, word_vectors};
 use crate::matrix::{Rows, SPARSE_MAX_DENSITY, StoryDesign};
 use crate::results::lock::wait_for_turn;
 use crate::results::names::TURN;
-use crate::stimuli::Story;
+use crate::stimuli::spelling::Form;
+use crate::stimuli::{Story, StorySpan};
 use crate::study::language::{LanguageWork, model_folder, stored_vectors};
 use crate::study_file::{LanguageSpace, ModelSource, SpaceKind, Study, WordTime};
 use crate::warning::Warning;
@@ -41,6 +42,8 @@ pub struct WordSpace {
     pub encoder: Option<PathBuf>,
     /// How a language model read the stories.
     pub reading: Option<Reading>,
+    /// About its files.
+    pub warnings: Vec<Warning>,
 }
 
 /// A row a word heard, for every story, can be larger than everything else: static vectors are
@@ -137,6 +140,7 @@ pub fn rate_space(stories: &[Story]) -> WordSpace {
         names: None,
         encoder: None,
         reading: None,
+        warnings: Vec::new(),
     }
 }
 
@@ -144,7 +148,7 @@ pub fn rate_space(stories: &[Story]) -> WordSpace {
 pub fn vocabulary_space(vocabulary: &Vocabulary, stories: &[Story]) -> WordSpace {
     let mut counts = CoverageCounts::default();
     for story in stories {
-        counts.add_story(story.words.len(), &vocabulary.oov(&story.words));
+        vocabulary.count(&story.words, &mut counts);
     }
     let rows = stories.iter().map(|s| Rows::Sparse(vocabulary.words_to_rows(&s.words)));
     WordSpace {
@@ -154,6 +158,7 @@ pub fn vocabulary_space(vocabulary: &Vocabulary, stories: &[Story]) -> WordSpace
         names: Some(vocabulary.names().to_vec()),
         encoder: None,
         reading: None,
+        warnings: Vec::new(),
     }
 }
 
@@ -174,6 +179,7 @@ fn language_space(
             names: None,
             encoder: None,
             reading: Some(reading),
+            warnings: Vec::new(),
         });
     }
     // Shards of a study share the cache: one trains or computes, the others find what it left.
@@ -181,6 +187,10 @@ fn language_space(
         true => None,
         false => Some(wait_for_turn(work.cache, TURN, work.locking, work.reporter, work.cancel)?),
     };
+    let spelled: Option<Vec<Story>> = space
+        .punctuation
+        .map(|punctuation| stories.iter().map(|s| s.read_as(punctuation)).collect());
+    let stories = spelled.as_deref().unwrap_or(stories);
     let model = model_folder(&space.model, folder, stories, train, work)?;
     let stored = stored_vectors(&model, &space.reading, stories, work)?;
     Ok(WordSpace {
@@ -190,6 +200,7 @@ fn language_space(
         names: None,
         encoder: is_ours.then_some(model),
         reading: Some(stored.reading),
+        warnings: Vec::new(),
     })
 }
 
@@ -200,9 +211,18 @@ pub fn vector_space(path: &Path, format: VectorFormat, stories: &[Story]) -> Res
     let wanted = wanted_words(stories.iter().map(|story| story.words.as_slice()), format);
     let file = word_vectors::read(path, None, &|word| wanted.contains(word))?;
     let mut counts = CoverageCounts::default();
+    let mut forms: HashMap<&str, Option<Form>> = HashMap::new();
     for story in stories {
-        let has = |word: &&String| candidates(word, format).any(|w| file.vectors.contains_key(&w));
-        let oov: Vec<&String> = story.words.iter().filter(|word| !has(word)).collect();
+        let mut oov: Vec<&String> = Vec::new();
+        for word in &story.words {
+            let form = *forms
+                .entry(word)
+                .or_insert_with(|| look_up(word, &file.vectors, format).map(|(form, _)| form));
+            match form {
+                Some(form) => counts.add_found(form),
+                None => oov.push(word),
+            }
+        }
         counts.add_story(story.words.len(), &oov);
     }
     let coverage = counts.coverage();
@@ -216,6 +236,7 @@ pub fn vector_space(path: &Path, format: VectorFormat, stories: &[Story]) -> Res
             hint: "check that it is the right file, of the right language and case".into(),
         });
     }
+    let warnings = vector_warnings(path, &file);
     Ok(WordSpace {
         n_features: file.dim,
         rows: RowSource::Vectors(file.vectors, format),
@@ -223,7 +244,30 @@ pub fn vector_space(path: &Path, format: VectorFormat, stories: &[Story]) -> Res
         names: None,
         encoder: None,
         reading: None,
+        warnings,
     })
+}
+
+/// What is odd about a file of vectors.
+fn vector_warnings(path: &Path, file: &word_vectors::WordVectors) -> Vec<Warning> {
+    let name = path.display();
+    let mut warnings = Vec::new();
+    if let Some(declared) = file.n_declared {
+        let n = file.n_in_file;
+        let text = format!(
+            "{name}: the header counts {declared} vectors, the file holds {n}; if nobody shortened \
+             it, download it again"
+        );
+        warnings.push(Warning::Vectors { text });
+    }
+    if let Some((line, got)) = file.first_short {
+        let text = format!(
+            "{name}: line {line} has {got} numbers, the others have {}; {} such lines are left out",
+            file.dim, file.n_damaged
+        );
+        warnings.push(Warning::Vectors { text });
+    }
+    warnings
 }
 
 /// Every space's word rows, in the order of the study; vector files are read once each.
@@ -239,6 +283,7 @@ pub fn word_spaces(
     let mut made = Vec::with_capacity(study.spaces.len());
     for space in &study.spaces {
         let words = word_space(&space.kind, &study.folder, stories, &split.train, work)?;
+        warnings.extend(words.iter().flat_map(|words| words.warnings.iter().cloned()));
         let is_static = matches!(space.kind, SpaceKind::Word2Vec(_) | SpaceKind::Glove(_));
         if let (true, Some(coverage)) =
             (is_static, words.as_ref().and_then(|w| w.coverage.as_ref()))
@@ -400,6 +445,14 @@ impl Timing {
             first_tr_s: study.first_tr_s,
             tr_s: study.tr_s,
         }
+    }
+
+    /// A story's words against the TRs that are kept of its `n_feature_trs`.
+    /// # Errors
+    /// `Error::NothingLeft` for the story.
+    pub fn span(&self, story: &Story, n_feature_trs: usize) -> Result<StorySpan> {
+        let kept = self.trim.kept(n_feature_trs).map_err(|error| error.in_story(&story.name))?;
+        Ok(StorySpan::of_trs(story, kept, self.first_tr_s, self.tr_s))
     }
 
     /// Word rows at the TRs of a story's BOLD, not yet standardised.

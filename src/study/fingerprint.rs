@@ -291,7 +291,7 @@ mod tests {
                 words: vec!["w".into()],
                 onset_s: None,
                 mid_s: vec![0.0],
-                tr_times_s: None,
+                ..Story::default()
             };
             let subject = |(i, n_trs): (usize, &Vec<usize>)| Subject {
                 name: format!("s{i}"),
@@ -303,6 +303,7 @@ mod tests {
             let inputs = Inputs {
                 stories: self.names.iter().map(story).collect(),
                 subjects: self.n_trs.iter().enumerate().map(subject).collect(),
+                words: vec![],
                 warnings: vec![],
                 notes: vec![],
             };

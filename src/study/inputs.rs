@@ -11,9 +11,10 @@ use crate::io::input::read_text;
 use crate::io::matrix_file::MatrixFile;
 use crate::io::nifti::Mask;
 use crate::results::brain;
-use crate::stimuli::{Story, read_stories};
+use crate::stimuli::{StoriesRead, Story, read};
 use crate::study::bold::checks::{Expected, check_direction, check_tr};
 use crate::study::bold::files::{BoldFinder, BoldSettings};
+use crate::study::words::{StoryWords, words_and_scans};
 use crate::study_file::Study;
 use crate::warning::Warning;
 
@@ -23,6 +24,8 @@ pub struct Inputs {
     pub stories: Vec<Story>,
     /// In the order of the file.
     pub subjects: Vec<Subject>,
+    /// Each story's words, and its scan as the first subject heard it.
+    pub words: Vec<StoryWords>,
     /// Found on the way.
     pub warnings: Vec<Warning>,
     /// What was guessed, in sentences.
@@ -59,7 +62,8 @@ pub const RESPDICT_EXTRA: usize = 5;
 /// Exit 3, each with its message: a story without BOLD or BOLD without words (unless
 /// `missing = "skip"`), rows that do not pair, voxel counts that differ, files that lie.
 pub fn read_inputs(study: &Study) -> Result<Inputs> {
-    let (mut stories, mut warnings) = read_stories(&study.path(&study.stories))?;
+    let StoriesRead { mut stories, mut warnings, mut notes } =
+        read(&study.path(&study.stories), &study.words)?;
     stories.sort_by(|a, b| a.name.cmp(&b.name));
     for name in &study.exclude {
         if stories.iter().all(|story| story.name != *name) {
@@ -74,7 +78,8 @@ pub fn read_inputs(study: &Study) -> Result<Inputs> {
     let respdict =
         study.respdict.as_ref().map(|path| read_respdict(&study.path(path))).transpose()?;
     let names: Vec<String> = stories.iter().map(|story| story.name.clone()).collect();
-    let (finders, mut notes) = finders(study, &names)?;
+    let (finders, of_masks) = finders(study, &names)?;
+    notes.extend(of_masks);
     drop_unpaired(study, &finders, &mut stories, &mut warnings)?;
     if stories.len() < 3 {
         return Err(Error::Values {
@@ -100,7 +105,10 @@ pub fn read_inputs(study: &Study) -> Result<Inputs> {
     for (subject, files) in subjects.iter().zip(study.place_files()) {
         brain::check(&files, subject.n_voxels)?;
     }
-    Ok(Inputs { stories, subjects, warnings, notes })
+    let n_trs: Vec<&[usize]> = subjects.iter().map(|s| s.n_feature_trs.as_slice()).collect();
+    let (words, doubts) = words_and_scans(study, &stories, &n_trs)?;
+    warnings.extend(doubts);
+    Ok(Inputs { stories, subjects, words, warnings, notes })
 }
 
 /// Each subject's files, and notes about their masks.

@@ -23,6 +23,7 @@ mod shards;
 mod split;
 mod stability;
 mod tables;
+mod words;
 mod writer;
 
 pub use bold::files::{BoldFinder, BoldFlags};
@@ -41,3 +42,4 @@ pub use shards::{
     plan_shards, run_shard,
 };
 pub use split::{Split, split};
+pub use words::{StoryWords, all_marks, words_json};

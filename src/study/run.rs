@@ -148,7 +148,7 @@ fn run_or_merge(
     let verdict = checked.as_ref().and_then(|checked| checked.verdict.as_ref());
     warnings.extend(verdict.and_then(|verdict| alignment::warning(study, verdict)));
     warnings.extend(shards.as_ref().and_then(FinishedShards::doubts));
-    inputs.notes.iter().for_each(|note| reporter.note(note));
+    inputs.notes.iter().for_each(|note| reporter.note(&format!("note: {note}")));
     warnings.iter().for_each(|warning| reporter.warn(warning));
     clock.step("alignment");
 

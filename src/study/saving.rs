@@ -8,6 +8,7 @@ use crate::design::zscore::ZScore;
 use crate::error::Result;
 use crate::results::saved::{SCHEMA, SavedFeatures, SavedModel, SavedPart, SavedVectors};
 use crate::results::{Name, RunFolder};
+use crate::stimuli::spelling::Punctuation;
 use crate::study_file::{SpaceKind, Study};
 
 /// model.json of one subject's model.
@@ -73,6 +74,7 @@ fn features(
     Ok(match kind {
         SpaceKind::Bow(settings) => SavedFeatures::Bow {
             lowercase: settings.lowercase,
+            strips_punctuation: settings.punctuation == Punctuation::Strip,
             vocabulary: space.names.clone().unwrap_or_default(),
         },
         SpaceKind::Word2Vec(path) => {

@@ -256,7 +256,8 @@ fn union(
     }
     let columns = of_splits.iter().map(|own| own.names().iter().map(|name| index[name]).collect());
     let columns = columns.collect();
-    let words = vocabulary_space(&Vocabulary::of(names, settings.lowercase), stories);
+    let words =
+        vocabulary_space(&Vocabulary::of(names, settings.lowercase, settings.punctuation), stories);
     Ok(Some(Union { words, columns }))
 }
 

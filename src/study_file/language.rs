@@ -4,17 +4,21 @@ use super::section::Section;
 use super::settings::{Epoch, LanguageSpace, ModelSource};
 use crate::error::Result;
 use crate::features::contextual::{Context, ContextSettings};
+use crate::stimuli::spelling::Punctuation;
 
 /// Keys of an `encoder` space.
 pub(crate) const KEYS: [&str; 7] =
     ["model", "layer", "context", "window", "stride", "trained", "epoch"];
+/// All of them.
+pub(crate) const ENCODER_KEYS: &[&str] =
+    &["model", "layer", "context", "window", "stride", "trained", "epoch", "punctuation"];
 /// Those of a `bert` space.
 pub(crate) const BERT_KEYS: &[&str] = &["model", "layer", "context", "window", "stride"];
 
 /// A pretrained checkpoint.
 pub(crate) fn bert(section: &Section<'_>) -> Result<LanguageSpace> {
     let model = ModelSource::Folder(section.required_text("model")?.into());
-    Ok(LanguageSpace { model, reading: reading(section)? })
+    Ok(LanguageSpace { model, reading: reading(section)?, punctuation: None })
 }
 
 /// An encoder of ours: from a folder, trained on the training stories, or untrained.
@@ -33,7 +37,8 @@ pub(crate) fn encoder(section: &Section<'_>) -> Result<LanguageSpace> {
         (None, true) => ModelSource::Trained(epoch),
         (None, false) => ModelSource::Untrained,
     };
-    Ok(LanguageSpace { model, reading: reading(section)? })
+    let punctuation = section.word("punctuation", &Punctuation::WORDS, Punctuation::Strip)?;
+    Ok(LanguageSpace { model, reading: reading(section)?, punctuation: Some(punctuation) })
 }
 
 fn reading(section: &Section<'_>) -> Result<ContextSettings> {
@@ -66,6 +71,7 @@ mod tests {
 
     use crate::error::Result;
     use crate::features::contextual::{Context, ContextSettings};
+    use crate::stimuli::spelling::Punctuation;
     use crate::study_file::{Epoch, LanguageSpace, ModelSource, SpaceKind, from_text};
 
     fn kind(lines: &str) -> Result<SpaceKind> {
@@ -84,7 +90,10 @@ mod tests {
             stride: Some(9),
         };
         let model = ModelSource::Folder("m".into());
-        assert_eq!(found.unwrap(), SpaceKind::Bert(LanguageSpace { model, reading }));
+        assert_eq!(
+            found.unwrap(),
+            SpaceKind::Bert(LanguageSpace { model, reading, punctuation: None })
+        );
         for (lines, model, context) in [
             ("", ModelSource::Trained(Epoch::Best), Context::Both),
             ("trained=true", ModelSource::Trained(Epoch::Best), Context::Both),
@@ -94,8 +103,12 @@ mod tests {
         ] {
             let found = kind(&format!("kind='encoder'\n{lines}")).unwrap();
             let reading = ContextSettings { context, ..ContextSettings::default() };
-            assert_eq!(found, SpaceKind::Encoder(LanguageSpace { model, reading }), "{lines}");
+            let punctuation = Some(Punctuation::Strip);
+            let space = LanguageSpace { model, reading, punctuation };
+            assert_eq!(found, SpaceKind::Encoder(space), "{lines}");
         }
+        let kept = kind("kind='encoder'\npunctuation='keep'").unwrap();
+        assert!(matches!(kept, SpaceKind::Encoder(s) if s.punctuation == Some(Punctuation::Keep)));
     }
 
     #[test]
@@ -113,6 +126,7 @@ mod tests {
             ("kind='encoder'\nwindow=2", "expected 3 to 65536, got 2"),
             ("kind='encoder'\nstride=0", "expected 1 to 65536, got 0"),
             ("kind='encoder'\nlayer=-1", "a whole number"),
+            ("kind='bert'\nmodel='m'\npunctuation='keep'", "no such key for kind = \"bert\""),
             ("kind='glove'\nvectors='v'\nlayer=2", "no such key for kind = \"glove\""),
         ] {
             let error = kind(lines).unwrap_err();

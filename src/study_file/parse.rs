@@ -23,6 +23,8 @@ use crate::io::input::read_text;
 use crate::io::matrix_file::{is_cifti, is_hdf5, is_nifti};
 use crate::results::is_free_name;
 use crate::ridge::{AlphaGrid, Solver};
+use crate::stimuli::spelling::Punctuation;
+use crate::stimuli::{TimeUnit, Untimed, WordRules};
 
 /// Reads a study from a file.
 ///
@@ -123,6 +125,7 @@ impl<'a> Parser<'a> {
             text: self.text.to_owned(),
             stories: PathBuf::from(stories.required_text("path")?),
             respdict: stories.text("respdict")?.map(PathBuf::from),
+            words: word_rules(&stories)?,
             skip_missing: stories.word("missing", &[("error", false), ("skip", true)], false)?,
             exclude: stories.texts("exclude")?.unwrap_or_default(),
             bold,
@@ -341,7 +344,7 @@ fn space_kind(section: &Section<'_>) -> Result<SpaceKind> {
         return Ok(SpaceKind::Combine(Vec::new()));
     }
     let kind = section.required_text("kind")?;
-    const BOW_KEYS: [&str; 3] = ["min_count", "max_words", "lowercase"];
+    const BOW_KEYS: [&str; 4] = ["min_count", "max_words", "lowercase", "punctuation"];
     let stray = |allowed: &[&str]| {
         BOW_KEYS
             .iter()
@@ -356,13 +359,18 @@ fn space_kind(section: &Section<'_>) -> Result<SpaceKind> {
                 min_count: at_least_one(section, "min_count")?.unwrap_or(1),
                 max_words: at_least_one(section, "max_words")?,
                 lowercase: section.flag("lowercase", true)?,
+                punctuation: section.word(
+                    "punctuation",
+                    &Punctuation::WORDS,
+                    Punctuation::Strip,
+                )?,
             };
             (SpaceKind::Bow(settings), &BOW_KEYS)
         }
         "word2vec" => (SpaceKind::Word2Vec(section.required_text("vectors")?.into()), &["vectors"]),
         "glove" => (SpaceKind::Glove(section.required_text("vectors")?.into()), &["vectors"]),
         "bert" => (SpaceKind::Bert(language::bert(section)?), language::BERT_KEYS),
-        "encoder" => (SpaceKind::Encoder(language::encoder(section)?), &language::KEYS),
+        "encoder" => (SpaceKind::Encoder(language::encoder(section)?), language::ENCODER_KEYS),
         "word_rate" => (SpaceKind::WordRate, &[]),
         other => {
             let expected = "one of bow, word2vec, glove, bert, encoder, word_rate";
@@ -370,6 +378,36 @@ fn space_kind(section: &Section<'_>) -> Result<SpaceKind> {
         }
     };
     stray(allowed).map_or(Ok(made), Err)
+}
+
+fn word_rules(stories: &Section<'_>) -> Result<WordRules> {
+    let expected = "\"s\", \"ms\" or the seconds of one unit, > 0";
+    let time_unit = match stories.get("time_unit") {
+        None => None,
+        Some(value) => {
+            let number = value.as_float().or_else(|| value.as_integer().map(|n| n as f64));
+            let unit = match value.as_str() {
+                Some(name @ ("s" | "ms")) => TimeUnit::of_name(name),
+                Some(_) => None,
+                None => number.and_then(TimeUnit::of_seconds),
+            };
+            Some(unit.ok_or_else(|| stories.error("time_unit", expected, value))?)
+        }
+    };
+    let text = |name: &str| -> Result<Option<String>> {
+        match stories.text(name)? {
+            Some("") => Err(stories.error(name, "a text", "nothing")),
+            other => Ok(other.map(str::to_owned)),
+        }
+    };
+    Ok(WordRules {
+        time_unit,
+        story_column: text("story_column")?,
+        not_words: stories.texts("not_words")?.unwrap_or_default(),
+        keep_marks: stories.flag("keep_marks", false)?,
+        untimed: stories.word("untimed", &Untimed::WORDS, Untimed::Skip)?,
+        tier: text("tier")?,
+    })
 }
 
 fn at_least_one(section: &Section<'_>, name: &str) -> Result<Option<usize>> {

@@ -56,6 +56,22 @@ fn every_key_changes_the_study() {
     assert_eq!(with("split", "test = ['a']").unwrap().split, SplitHow::Names(vec!["a".into()]));
     assert_eq!(with("split", "test_fraction = 0.5").unwrap().split, SplitHow::Fraction(0.5));
     assert_eq!(with("split", "seed = 3").unwrap().seed, 3);
+    let words = |lines: &str| with("stories", lines).unwrap().words;
+    assert_eq!(words("time_unit = 'ms'").time_unit, TimeUnit::of_name("ms"));
+    assert_eq!(words("time_unit = 0.001953125").time_unit, TimeUnit::of_seconds(0.001953125));
+    assert_eq!(words("time_unit = 2").time_unit, TimeUnit::of_seconds(2.0));
+    assert_eq!(words("story_column = 'run'").story_column.as_deref(), Some("run"));
+    assert_eq!(words("not_words = ['um', 'uh']").not_words, ["um", "uh"]);
+    assert!(words("keep_marks = true").keep_marks);
+    assert_eq!(words("untimed = 'interpolate'").untimed, Untimed::Interpolate);
+    assert_eq!(words("untimed = 'error'").untimed, Untimed::Error);
+    assert_eq!(words("tier = 'ORT'").tier.as_deref(), Some("ORT"));
+    assert_eq!(parse(GOOD).unwrap().words, WordRules::default());
+    for bad in ["'hours'", "0", "-1.0", "nan", "inf", "true", "'0.5'"] {
+        let error = with("stories", &format!("time_unit = {bad}")).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{bad}");
+        assert!(error.to_string().contains("time_unit"), "{error}");
+    }
     assert_eq!(with("design", "tr_s = 1.5").unwrap().tr_s, 1.5);
     assert_eq!(with("design", "first_tr_s = 0").unwrap().first_tr_s, 0.0);
     assert_eq!(with("design", "trim = 'lab'").unwrap().trim, Trim::LAB);
@@ -94,8 +110,13 @@ fn every_key_changes_the_study() {
     assert_eq!(stability, Stability { splits: 10, learning_curve: 4 });
     assert_eq!(with("stories", "exclude = ['x']").unwrap().exclude, ["x"]);
     assert!(with("stories", "respdict = 'r.json'").unwrap().respdict.is_some());
-    let bow = parse(&GOOD.replace("kind = \"word_rate\"", "kind = 'bow'\nname = 'word_rate'\nmax_words = 9\nmin_count = 2\nlowercase = false\nfit = false")).unwrap();
-    let settings = BowSettings { min_count: 2, max_words: Some(9), lowercase: false };
+    let bow = parse(&GOOD.replace("kind = \"word_rate\"", "kind = 'bow'\nname = 'word_rate'\nmax_words = 9\nmin_count = 2\nlowercase = false\npunctuation = 'keep'\nfit = false")).unwrap();
+    let settings = BowSettings {
+        min_count: 2,
+        max_words: Some(9),
+        lowercase: false,
+        punctuation: Punctuation::Keep,
+    };
     assert_eq!(bow.spaces[1].kind, SpaceKind::Bow(settings));
     assert!(!bow.spaces[1].fit);
 }

@@ -17,6 +17,8 @@ use crate::io::matrix_file::DATASET;
 use crate::nn::TrainSettings;
 use crate::report::record::ByName;
 use crate::ridge::{BandSampling, Solver};
+use crate::stimuli::spelling::Punctuation;
+use crate::stimuli::{Untimed, WordRules};
 
 /// Keys that a space's kind does not have are left out; those that were not given and have no
 /// default are null.
@@ -42,6 +44,42 @@ struct Stories<'a> {
     respdict: Option<&'a Path>,
     missing: &'static str,
     exclude: &'a [String],
+    #[serde(flatten)]
+    words: Words<'a>,
+}
+
+/// How words are read.
+#[derive(Serialize)]
+struct Words<'a> {
+    time_unit: Value,
+    story_column: Option<&'a str>,
+    not_words: &'a [String],
+    keep_marks: bool,
+    untimed: &'static str,
+    tier: Option<&'a str>,
+}
+
+impl<'a> Words<'a> {
+    fn of(rules: &'a WordRules) -> Self {
+        let WordRules { time_unit, story_column, not_words, keep_marks, untimed, tier } = rules;
+        Self {
+            time_unit: match time_unit.map_or(1.0, |unit| unit.to_seconds(1.0)) {
+                1.0 => "s".into(),
+                0.001 => "ms".into(),
+                seconds => seconds.into(),
+            },
+            story_column: story_column.as_deref(),
+            not_words,
+            keep_marks: *keep_marks,
+            untimed: label(&Untimed::WORDS, *untimed),
+            tier: tier.as_deref(),
+        }
+    }
+}
+
+/// The word of a setting.
+fn label<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+    words.iter().find(|(_, known)| *known == value).map_or("", |(word, _)| word)
 }
 
 #[derive(Serialize)]
@@ -95,6 +133,8 @@ struct Space<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     lowercase: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    punctuation: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a Path>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trained: Option<bool>,
@@ -140,6 +180,7 @@ impl<'a> Record<'a> {
             folder: _,
             text: _,
             stories,
+            words,
             respdict,
             skip_missing,
             exclude,
@@ -201,6 +242,7 @@ impl<'a> Record<'a> {
                 respdict: respdict.as_deref(),
                 missing: if *skip_missing { "skip" } else { "error" },
                 exclude,
+                words: Words::of(words),
             },
             bold: bold.collect(),
             split: Split { test_fraction, n_test, test, seed: *seed },
@@ -247,17 +289,19 @@ impl<'a> Space<'a> {
                 min_count: Some(bow.min_count),
                 max_words: Some(bow.max_words),
                 lowercase: Some(bow.lowercase),
+                punctuation: Some(label(&Punctuation::WORDS, bow.punctuation)),
                 ..base
             },
             SpaceKind::Word2Vec(path) | SpaceKind::Glove(path) => {
                 Self { vectors: Some(path), ..base }
             }
-            SpaceKind::Bert(LanguageSpace { model, reading }) => {
+            SpaceKind::Bert(LanguageSpace { model, reading, punctuation: _ }) => {
                 let ModelSource::Folder(folder) = model else { return base };
                 Self { model: Some(folder), reading: Some(reading), ..base }
             }
-            SpaceKind::Encoder(LanguageSpace { model, reading }) => {
-                let base = Self { reading: Some(reading), ..base };
+            SpaceKind::Encoder(LanguageSpace { model, reading, punctuation }) => {
+                let punctuation = punctuation.map(|how| label(&Punctuation::WORDS, how));
+                let base = Self { reading: Some(reading), punctuation, ..base };
                 match model {
                     ModelSource::Folder(folder) => Self { model: Some(folder), ..base },
                     ModelSource::Trained(epoch) => {

@@ -11,6 +11,8 @@ use crate::features::contextual::{ContextSettings, Reading};
 use crate::nn::TrainSettings;
 use crate::results::brain::PlaceFiles;
 use crate::ridge::{AlphaGrid, BandSampling, Solver};
+use crate::stimuli::WordRules;
+use crate::stimuli::spelling::Punctuation;
 
 /// Everything STUDY.toml says, with defaults filled in. Paths are as the file gives them,
 /// relative to its folder; [`Study::path`] resolves them.
@@ -24,6 +26,8 @@ pub struct Study {
     pub stories: PathBuf,
     /// Raw TR counts.
     pub respdict: Option<PathBuf>,
+    /// How words are read.
+    pub words: WordRules,
     /// Leave out stories without words or BOLD instead of failing.
     pub skip_missing: bool,
     /// Stories left out.
@@ -290,6 +294,8 @@ pub struct LanguageSpace {
     pub model: ModelSource,
     /// Which of its hidden states, read how.
     pub reading: ContextSettings,
+    /// How its tokenizer reads words; none: as they are written.
+    pub punctuation: Option<Punctuation>,
 }
 
 /// Where a language model comes from.

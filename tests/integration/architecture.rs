@@ -179,6 +179,7 @@ fn no_import_points_back() {
 
 /// Files of `study/`, each on what is before it: from a study's inputs to its results.
 const STUDY_ORDER: &[&str] = &[
+    "words",
     "bold::pattern",
     "bold::files",
     "bold::checks",

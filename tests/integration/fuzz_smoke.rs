@@ -136,6 +136,7 @@ macro_rules! targets {
 }
 
 targets! {
-    npy npz hdf5 nifti gifti cifti dicts joblib archive pickle textgrid table word2vec glove
-    safetensors tokenizer model_folder saved_model study respdict alphas predict score report export
+    npy npz hdf5 nifti gifti cifti dicts joblib archive pickle textgrid table transcript gentle
+    word2vec glove safetensors tokenizer model_folder saved_model study respdict alphas predict
+    score report export
 }

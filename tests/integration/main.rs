@@ -39,6 +39,7 @@
 //! | `report_made` | pages of made-up results: hostile names, one of everything, very many |
 //! | `bert_family` | pretrained checkpoints against transformers, layer by layer |
 //! | `language_spaces` | `bert` and `encoder` as features: vectors, windows, cache, spaces of a study |
+//! | `words_command` | words as other programs write them; wrong times, tiers, sections |
 //! | `word_pieces` | tokenizers against transformers; training a vocabulary |
 //! | `real_data` | reference results on real BOLD, where the data are there |
 
@@ -80,4 +81,5 @@ mod standins;
 mod statistics;
 mod study_command;
 mod word_pieces;
+mod words_command;
 mod workbench;

@@ -14,6 +14,7 @@ use crate::io::input::read_text;
 use crate::io::matrix_file::{MatrixFile, Which};
 use crate::io::nifti::NiftiFile;
 use crate::io::{input, table};
+use crate::stimuli::{StoriesError, Story, WordRules, read};
 
 /// Entities that stand behind task and run, in the order of BIDS.
 const AFTER_RUN: [&str; 10] = [
@@ -211,8 +212,8 @@ fn sidecars(subjects: &[SubjectFiles], files: &[PathBuf]) -> Result<Vec<(PathBuf
             let Some(path) = beside.or_else(|| files.iter().find(|path| is(path, &raw))) else {
                 continue;
             };
-            let text = read_text(path)
-                .map_err(|source| Error::Read { path: path.clone(), source })?;
+            let text =
+                read_text(path).map_err(|source| Error::Read { path: path.clone(), source })?;
             if let Ok(sidecar) = serde_json::from_str(&text) {
                 found.push((path.clone(), sidecar));
             }
@@ -281,6 +282,13 @@ fn start_time(sidecars: &[(PathBuf, Sidecar)], not_found: &mut Vec<String>) -> O
 fn stimuli(files: &[PathBuf], stories: &BTreeSet<String>) -> Option<PathBuf> {
     let mut n_of_folder: BTreeMap<&Path, usize> = BTreeMap::new();
     for path in files {
+        // gentle's, as in ds002345: stimuli/gentle/STORY/align.csv.
+        if let (Some(folder), "align.csv" | "align.json") = (path.parent(), &file_name(path)[..])
+            && stories.contains(&file_name(folder))
+        {
+            *n_of_folder.entry(folder.parent()?).or_default() += 1;
+            continue;
+        }
         let is_text = matches!(input::extension(path).as_str(), "textgrid" | "tsv" | "csv");
         if is_text && stories.contains(&input::stem(path)) {
             *n_of_folder.entry(path.parent()?).or_default() += 1;
@@ -319,15 +327,23 @@ fn events(
 fn words_of_events(events: &BTreeMap<String, PathBuf>) -> Result<Option<String>> {
     let mut text = String::from("story\tonset\toffset\tword\n");
     let mut any = false;
+    // Marks are told apart when the table is read.
+    let rules = WordRules { keep_marks: true, ..WordRules::default() };
     for (story, path) in events {
-        let words = match table::read(path) {
-            Ok(words) => words.words,
-            Err(Error::Table { source: table::TableError::MissingColumn { .. }, .. }) => continue,
+        let stories = match read(path, &rules) {
+            Ok(read) => read.stories,
+            Err(Error::Table { source: table::TableError::MissingColumn { .. }, .. })
+            | Err(Error::Stories { source: StoriesError::EmptyStory { .. }, .. }) => continue,
             Err(error) => return Err(error),
         };
-        for word in words.iter().filter(|word| word.word != "n/a" && !word.word.is_empty()) {
-            any = true;
-            let _ = writeln!(text, "{story}\t{}\t{}\t{}", word.onset_s, word.offset_s, word.word);
+        for Story { words, onset_s, mid_s, .. } in &stories {
+            let onset_s = onset_s.as_ref().unwrap_or(mid_s);
+            for ((word, onset), mid) in words.iter().zip(onset_s).zip(mid_s) {
+                any = true;
+                // To a microsecond: the middle was halved.
+                let offset = ((2.0 * mid - onset) * 1e6).round() / 1e6;
+                let _ = writeln!(text, "{story}\t{onset}\t{offset}\t{word}");
+            }
         }
     }
     Ok(any.then_some(text))

@@ -8,6 +8,7 @@ use super::bids::find_bids;
 use crate::error::{Error, Result};
 use crate::io::hdf5::has_dataset;
 use crate::io::input;
+use crate::io::kinds::{self, FileKind};
 use crate::io::matrix_file::{MatrixFile, Which, is_hdf5};
 
 /// Folders below the given one that are looked into.
@@ -107,18 +108,30 @@ impl SubjectFiles {
 impl Vectors {
     /// Files whose names say so.
     pub fn find(files: &[PathBuf], not_found: &mut Vec<String>) -> Self {
-        let named = |is_it: &dyn Fn(&str) -> bool| {
-            let name = |path: &&PathBuf| is_it(&file_name(path).to_lowercase());
-            files.iter().find(name).cloned()
+        // Names as their sources and gensim-data give them: glove.6B.300d.txt, glove.6B.zip,
+        // glove-wiki-gigaword-300.gz; GoogleNews-vectors-negative300.bin.gz,
+        // word2vec-google-news-300.gz, crawl-300d-2M.vec.zip, fasttext-wiki-news-subwords-300.gz.
+        let is_vectors = |name: &str| {
+            [".txt", ".vec", ".bin", ".gz", ".zip"].iter().any(|end| name.ends_with(end))
         };
-        let is_text = |name: &str| name.ends_with(".txt") || name.ends_with(".txt.gz");
-        let is_binary = |name: &str| name.ends_with(".bin") || name.ends_with(".bin.gz");
-        let glove = named(&|name| name.contains("glove") && is_text(name));
-        let word2vec = named(&|name| {
-            (name.contains("word2vec") || name.starts_with("googlenews")) && is_binary(name)
-        });
+        let find = |parts: &[&str], not: &str| {
+            let is_it = |path: &&PathBuf| {
+                let name = file_name(path).to_lowercase();
+                is_vectors(&name)
+                    && !(name.ends_with(".bin") && name.contains("fasttext"))
+                    && !name.contains(not)
+                    && parts.iter().any(|part| name.contains(part))
+                    // A zip of several files does not say which one is meant.
+                    && (!name.ends_with(".zip") || input::open(path).is_ok())
+            };
+            files.iter().find(is_it).cloned()
+        };
+        let glove = find(&["glove"], "readme");
+        let known = ["word2vec", "googlenews", "fasttext", "crawl-300d", "wiki-news-300d", ".vec"];
+        let word2vec = find(&known, "glove");
         if glove.is_none() && word2vec.is_none() {
-            let what = "word vectors (glove*.txt, GoogleNews*.bin): their spaces are commented out";
+            let what = "word vectors (glove*, GoogleNews*, word2vec*, *.vec): their spaces are commented \
+                        out";
             not_found.push(what.into());
         }
         Self { glove, word2vec }
@@ -133,8 +146,8 @@ pub fn find_files(dataset: Dataset, folder: &Path, named: &[String]) -> Result<F
     let mut not_found = Vec::new();
     if walked.n_dangling > 0 {
         not_found.push(format!(
-            "{} files are links to data that are not here (git-annex, DataLad): get them with \
-             `datalad get` first",
+            "{} files are links or pointers to data that are not here (git-annex, DataLad, git-lfs): \
+             get them with `datalad get` or `git lfs pull` first",
             walked.n_dangling
         ));
     }
@@ -200,8 +213,18 @@ pub fn find_files(dataset: Dataset, folder: &Path, named: &[String]) -> Result<F
 pub struct Walked {
     /// Sorted.
     pub files: Vec<PathBuf>,
-    /// Links to nothing.
+    /// Links to nothing, and files that only name their data.
     n_dangling: usize,
+}
+
+/// Whether a file stands for data that git-annex or git-lfs did not fetch.
+fn is_pointer(path: &Path) -> bool {
+    const MAX_BYTES: u64 = 1024;
+    if std::fs::metadata(path).is_ok_and(|about| about.len() > MAX_BYTES) {
+        return false;
+    }
+    let kind = std::fs::read(path).ok().and_then(|bytes| kinds::of_content(&bytes));
+    matches!(kind, Some(FileKind::AnnexPointer | FileKind::LfsPointer))
 }
 
 fn walk(folder: &Path) -> Result<Walked> {
@@ -240,13 +263,6 @@ fn walk(folder: &Path) -> Result<Walked> {
     }
     walked.files.sort();
     Ok(walked)
-}
-
-/// Whether a file stands for data of git-annex that were not fetched (an unlocked annex).
-fn is_pointer(path: &Path) -> bool {
-    const LONGEST: u64 = 4096;
-    let is_short = path.metadata().is_ok_and(|about| about.len() < LONGEST);
-    is_short && std::fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"/annex/objects/"))
 }
 
 /// The last part of a path.

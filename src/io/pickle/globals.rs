@@ -92,6 +92,9 @@ pub(super) struct Array {
     pub data: Option<Id>,
 }
 
+/// The most bytes of a NumPy text scalar, 4 per character.
+const MAX_STR_BYTES: usize = 512;
+
 fn parse_dtype(code: &str) -> Option<Dtype> {
     let (big_endian, code) = match code.as_bytes().first()? {
         b'>' => (true, &code[1..]),
@@ -104,7 +107,7 @@ fn parse_dtype(code: &str) -> Option<Dtype> {
         (b'f', Some(n @ (2 | 4 | 8))) => n,
         (b'i' | b'u', Some(n @ (1 | 2 | 4 | 8))) => n,
         (b'b', Some(1)) => 1,
-        (b'U', Some(n @ 1..=65_536)) => 4 * n,
+        (b'U', Some(n @ 0..=65_536)) => 4 * n,
         (b'O', _) => 8,
         _ => return None,
     };
@@ -189,8 +192,23 @@ fn scalar(pickle: &Pickle<'_>, dtype: Id, bytes: Id) -> Option<Value> {
             let value = number(dtype, bytes)?;
             Some(if dtype.kind == b'f' { Value::Float(value) } else { Value::Int(value as i64) })
         }
+        // np.str_. A few bytes of the pickle can name the same one again: longer ones would be a bomb.
+        b'U' if bytes.len() <= MAX_STR_BYTES => {
+            let text = fixed_text(bytes, dtype.big_endian)?;
+            Some(Value::Text(Bytes::Owned(text.into_bytes())))
+        }
         _ => None,
     }
+}
+
+/// One element of a `<U…` dtype: UTF-32, filled up with zeros.
+pub(super) fn fixed_text(element: &[u8], big_endian: bool) -> Option<String> {
+    let character = |bytes: &[u8; 4]| {
+        let code = u32::from_le_bytes(*bytes);
+        char::from_u32(if big_endian { code.swap_bytes() } else { code })
+    };
+    let text: Option<String> = element.as_chunks::<4>().0.iter().map(character).collect();
+    text.map(|text| text.trim_end_matches('\0').to_owned())
 }
 
 /// The bytes of bytes, or of Python 2's str that happened to be text.

@@ -163,13 +163,8 @@ impl<'a> Reader<'a> {
         let (elements, n_bytes) = self.elements(array, place)?;
         let dtype = array.dtype.filter(|d| d.kind == b'U').ok_or_else(|| bad("it is no text"))?;
         self.spend(elements.len() / n_bytes, size_of::<String>() + n_bytes)?;
-        let character = |bytes: &[u8; 4]| {
-            let code = u32::from_le_bytes(*bytes);
-            char::from_u32(if dtype.big_endian { code.swap_bytes() } else { code })
-        };
         let word = |element: &[u8]| {
-            let text: Option<String> = element.as_chunks::<4>().0.iter().map(character).collect();
-            text.map(|text| text.trim_end_matches('\0').to_owned())
+            globals::fixed_text(element, dtype.big_endian)
                 .ok_or_else(|| bad("it holds no Unicode text"))
         };
         elements.chunks_exact(n_bytes).map(word).collect()
@@ -210,6 +205,9 @@ impl<'a> Reader<'a> {
         let (Some(dtype), Some(data)) = (array.dtype, array.data) else {
             return Err(bad("it has no data".to_owned()));
         };
+        if dtype.n_bytes == 0 {
+            return Err(bad("its elements have no bytes".to_owned()));
+        }
         if array.shape.iter().filter(|&&size| size > 1).count() > 1 {
             let order = if array.is_fortran { "Fortran" } else { "C" };
             return Err(bad(format!("shape {:?} in {order} order, expected 1-D", array.shape)));

@@ -94,6 +94,25 @@ fn a_small_story_is_read() {
 }
 
 #[test]
+fn words_may_be_numpy_text_scalars() {
+    let utf32 = |text: &str, n: usize| -> Vec<u8> {
+        let codes = text.chars().map(u32::from).chain(std::iter::repeat(0));
+        codes.take(n).flat_map(u32::to_le_bytes).collect()
+    };
+    let scalar = |w: Writer, text: &str, n: usize| {
+        let data = utf32(text, n);
+        let code = format!("U{n}");
+        let w = w.global("numpy._core.multiarray", "scalar").dtype(&code, "<");
+        w.op(&[b'B']).op(&(data.len() as u32).to_le_bytes()).op(&data).op(b"\x86R")
+    };
+    let words = scalar(scalar(scalar(w().op(b"]("), "né", 2), "a", 3), "", 0).op(b"e");
+    let read = parse(&Writer::story(words, w().times(&[0.5, 1.5, 2.0])), LIMIT).unwrap();
+    assert_eq!(read[0].words, ["né", "a", ""]);
+    let long = scalar(w().op(b"]("), "a", 200).op(b"e");
+    assert!(message(&Writer::story(long, w().times(&[0.5]))).contains("numpy.scalar"));
+}
+
+#[test]
 fn arrays_honour_dtype_byte_order_and_fortran_order() {
     for (code, order, data) in [
         ("f8", "<", [1f64.to_le_bytes(), (-2f64).to_le_bytes()].concat()),

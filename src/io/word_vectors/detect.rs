@@ -3,9 +3,37 @@
 use std::collections::BTreeMap;
 
 use super::{MAX_DIM, VectorFormat, VectorsError};
+use crate::io::kinds::{self, FileKind};
 
 /// Lines that vote on the dimension of a GloVe file.
 const N_LINES: usize = 100;
+
+/// fastText's own binary: the magic number of its FastText::signModel.
+///
+/// Source: facebookresearch/fastText: src/fasttext.h: FASTTEXT_FILEFORMAT_MAGIC_INT32.
+const FASTTEXT: [u8; 4] = 793_712_314u32.to_le_bytes();
+
+/// Why a file that starts so holds no vectors that are read, if its first bytes say it.
+pub(super) fn foreign(prefix: &[u8]) -> Option<VectorsError> {
+    if prefix.starts_with(&FASTTEXT) {
+        return Some(VectorsError::FastText);
+    }
+    let kind = kinds::of_content(&prefix[..prefix.len().min(4096)])?;
+    let is_gensim = prefix.windows(6).take(4096).any(|part| part == b"gensim");
+    match kind {
+        FileKind::Pickle if is_gensim => Some(VectorsError::Gensim),
+        FileKind::AnnexPointer
+        | FileKind::LfsPointer
+        | FileKind::Html
+        | FileKind::Pickle
+        | FileKind::Npy
+        | FileKind::Hdf5
+        | FileKind::Matlab
+        | FileKind::Archive
+        | FileKind::Columns => Some(VectorsError::Foreign { kind }),
+        _ => None,
+    }
+}
 
 /// `n d` of a word2vec file.
 pub(super) fn parse_header(line: &[u8]) -> Result<(usize, usize), VectorsError> {

@@ -1,6 +1,7 @@
 //! Every way in which a file of word vectors can be wrong.
 
 use super::MAX_DIM;
+use crate::io::kinds::FileKind;
 
 /// Why a file of word vectors is refused; `Error::Vectors` adds the path.
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +10,32 @@ pub enum VectorsError {
     /// Nothing in it.
     #[error("the file is empty, expected word vectors")]
     Empty,
+    /// fastText's binary.
+    #[error(
+        "this is fastText's own .bin, which is not read; give its .vec (text), or write one with \
+         `fasttext dump FILE.bin input > FILE.vec` or gensim's \
+         load_facebook_vectors(FILE).save_word2vec_format(\"FILE.w2v.bin\", binary=True)"
+    )]
+    FastText,
+    /// What gensim's `save` writes.
+    #[error(
+        "this is a pickle of gensim (.kv or .model), which is not read; in Python: \
+         KeyedVectors.load(FILE).save_word2vec_format(\"FILE.w2v.bin\", binary=True) (of a model: \
+         Word2Vec.load(FILE).wv…), and give FILE.w2v.bin"
+    )]
+    Gensim,
+    /// Another kind of file.
+    #[error(
+        "this is {}, not a file of word vectors; {}", kind.what(),
+        match kind {
+            FileKind::AnnexPointer | FileKind::LfsPointer | FileKind::Html => kind.for_words(),
+            _ => "expected word2vec's binary or text, GloVe's or fastText's text",
+        }
+    )]
+    Foreign {
+        /// The kind.
+        kind: FileKind,
+    },
     /// The first line of a word2vec file is no header.
     #[error("the first line is {found:?}, expected the header \"n_words dim\" of word2vec")]
     Header {

@@ -57,6 +57,10 @@ pub struct WordVectors {
     pub n_in_file: usize,
     /// Lines with too few values or a word that is not UTF-8: never a match, counted here.
     pub n_damaged: usize,
+    /// The first line with too few values, from 1, and how many it has.
+    pub first_short: Option<(usize, usize)>,
+    /// Vectors that the header of a text file promises, where they are more than there are.
+    pub n_declared: Option<usize>,
     /// Lines for a wanted word that was there before; the first one counts, as in gensim.
     pub n_duplicates: usize,
     /// The wanted words that are there, spelled as in the file.
@@ -81,6 +85,12 @@ pub fn read(
         let mut prefix = Vec::new();
         reader.by_ref().take(PREFIX_BYTES).read_to_end(&mut prefix)?;
         let is_whole = (prefix.len() as u64) < PREFIX_BYTES;
+        if let Some(error) = detect::foreign(&prefix) {
+            return Err(error.into());
+        }
+        // The first word of a GloVe file is "the", with a byte order mark it is none.
+        let has_mark = prefix.starts_with(b"\xef\xbb\xbf");
+        prefix.drain(..if has_mark { 3 } else { 0 });
         let format = match format {
             Some(format) => format,
             None => detect::format(&prefix, is_whole)?,
@@ -132,6 +142,8 @@ impl Found {
             dim,
             n_in_file: 0,
             n_damaged: 0,
+            first_short: None,
+            n_declared: None,
             n_duplicates: 0,
             vectors: HashMap::new(),
         };

@@ -93,7 +93,7 @@ fn bad_headers_are_refused() {
         (None, b"3 0\nthe\n", "dimension 0"),
         (None, b"3 65537\nthe\n", "dimension 65537"),
         (None, b"hello world\nhow are\n", "is this a file of word vectors"),
-        (None, b"\x89HDF\r\n\x1a\n\0\0", "expected a word and its numbers"),
+        (None, b"\x89HDF\r\n\x1a\n\0\0", "an HDF5 file, not a file of word vectors"),
     ] {
         let message = read_bytes(bytes, format, &[]).unwrap_err().to_string();
         assert!(message.contains(part), "{bytes:?}: {message}");
@@ -135,6 +135,7 @@ fn damaged_lines_are_counted_and_a_cut_last_line_is_an_error() {
     let found =
         read_bytes(b"a 1 2\nb 1\n\nc 3 4\n\xff 1 2\nd 5 6", None, &["a", "b", "d"]).unwrap();
     assert_eq!((found.n_in_file, found.n_damaged, found.vectors.len()), (5, 2, 2));
+    assert_eq!(found.first_short, Some((2, 1)));
     let error = read_bytes(b"a 1 2\nb 1 2\nc 3", None, &[]).unwrap_err();
     assert!(matches!(error, VectorsError::TruncatedLine { line: 3, got: 1, dim: 2 }), "{error}");
     let error = read_bytes(b"a 1 2\nc 1 2\nb x 2\n", None, &["b"]).unwrap_err();
@@ -150,12 +151,36 @@ fn damaged_lines_are_counted_and_a_cut_last_line_is_an_error() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_the_first_word() {
+    for text in ["\u{feff}the 1 2\nof 3 4\n", "\u{feff}2 2\nthe 1 2\nof 3 4\n"] {
+        assert_eq!(read_bytes(text.as_bytes(), None, &["the"]).unwrap().vectors["the"], [1., 2.]);
+    }
+}
+
+#[test]
+fn other_files_are_named_with_what_to_do() {
+    for (bytes, part) in [
+        (&b"\xba\x16\x4f\x2f\x0c\0\0\0"[..], "fastText's own .bin"),
+        (b"\x80\x04\x95\0\0\0\0\0\0\0\0\x8c\x1agensim.models.keyedvectors", "save_word2vec_format"),
+        (b"\x93NUMPY\x01\0", "a NumPy array (.npy), not a file of word vectors"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"<!DOCTYPE html>\n<html>", "a web page"),
+    ] {
+        let error = read_bytes(bytes, None, &[]).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
 fn word2vec_text_is_read_and_its_header_checked() {
     let found = read_bytes(b"2 2\nthe 1 2 \nof 3 4 \n\n", None, &["of"]).unwrap();
     assert_eq!((found.format, found.n_in_file), (VectorFormat::Word2VecText, 2));
     assert_eq!(found.vectors["of"], [3., 4.]);
-    let error = read_bytes(b"3 2\nthe 1 2\nof 3 4\n", None, &[]).unwrap_err();
-    assert!(matches!(error, VectorsError::Truncated { declared: 3, found: 2 }), "{error}");
+    assert_eq!(found.n_declared, None);
+    let short = read_bytes(b"3 2\nthe 1 2\nof 3 4\n", None, &["of"]).unwrap();
+    assert_eq!((short.n_declared, short.n_in_file, short.vectors.len()), (Some(3), 2, 1));
+    let error = read_bytes(b"3 2\nthe 1 2\nof 3", None, &[]).unwrap_err();
+    assert!(matches!(error, VectorsError::TruncatedLine { line: 3, got: 1, dim: 2 }), "{error}");
     let error = read_bytes(b"1 2\nthe 1 2\nof 3 4\n", None, &[]).unwrap_err();
     assert!(matches!(error, VectorsError::Trailing { declared: 1, dim: 2 }), "{error}");
     let text = Some(VectorFormat::Word2VecText);

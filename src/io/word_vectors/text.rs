@@ -50,9 +50,11 @@ pub(super) fn scan_word2vec(
             return Err(VectorsError::Trailing { declared, dim }.into());
         }
     }
-    let found = lines.found.result;
-    if found.n_in_file < declared {
-        return Err(VectorsError::Truncated { declared, found: found.n_in_file }.into());
+    let mut found = lines.found.result;
+    // Lines are whole: a list that somebody shortened, and not the end of a download.
+    found.n_declared = (found.n_in_file < declared).then_some(declared);
+    if found.n_in_file == 0 && declared > 0 {
+        return Err(VectorsError::Truncated { declared, found: 0 }.into());
     }
     if found.n_damaged > found.n_in_file / 2 {
         let (n_damaged, n_lines) = (found.n_damaged, found.n_in_file);
@@ -101,6 +103,7 @@ impl Lines {
             }
             self.found.result.n_in_file += 1;
             self.found.result.n_damaged += 1;
+            self.found.result.first_short.get_or_insert((line_number, n_separators));
             return Ok(true);
         }
         self.found.result.n_in_file += 1;

@@ -18,6 +18,7 @@ use crate::study::context::StudyContext;
 use crate::study::features::WordSpace;
 use crate::study::plan::StudyPlan;
 use crate::study::shards::FinishedShards;
+use crate::study::words::words_json;
 use crate::study_file::{COPIED, SpaceKind, Study, main_settings};
 use crate::warning::Warning;
 
@@ -93,6 +94,7 @@ pub fn record(known: Known<'_>) -> RunInfo {
         solver: plan.models.iter().map(|m| (m.folder(), m.solver.clone())).collect(),
         warnings: known.warnings.iter().map(ToString::to_string).collect(),
         notes: known.notes,
+        words: words_json(&inputs.words),
         alignment: known.checked.map(|checked| AlignmentInfo {
             space: checked.space.clone(),
             subjects: subjects().zip(checked.curves.iter().map(Into::into)).collect(),
