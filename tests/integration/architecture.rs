@@ -221,7 +221,10 @@ fn path_of(file: &Path) -> Vec<String> {
 fn imports(own: &[String], text: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for part in text.split(";") {
-        let Some(at) = part.find("use ") else { continue };
+        // Not the word in a text.
+        let begins =
+            |at: &usize| ["crate::", "super::"].iter().any(|s| part[at + 4..].starts_with(s));
+        let Some(at) = part.match_indices("use ").map(|(at, _)| at).find(begins) else { continue };
         let tree: String = part[at + 4..].split_whitespace().collect();
         expand(&tree, &mut Vec::new(), &mut found);
     }
