@@ -240,6 +240,7 @@ pub fn combined(settings: &str, inputs: &[InputHash]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stimuli::Story;
     use crate::study::split::split;
 
     const SPACES: &str = "[[space]]\nname='g'\nkind='glove'\nvectors='g.txt'\n\
