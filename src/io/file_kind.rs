@@ -2,12 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
-use super::input::extension;
+use super::input::{extension, irregular};
 use crate::error::{Error, Result};
 
 /// Bytes that are looked at: the signature behind the user block of MATLAB's files among them.
@@ -45,16 +44,7 @@ pub fn open_regular(path: &Path) -> Result<File> {
         Ok(about) => about,
         Err(source) => return Err(dead_link(path).unwrap_or_else(|| read_error(path, source))),
     };
-    let kind = about.file_type();
-    let what = if kind.is_dir() {
-        "a folder"
-    } else if kind.is_fifo() {
-        "a FIFO"
-    } else if kind.is_socket() {
-        "a socket"
-    } else if kind.is_char_device() || kind.is_block_device() {
-        "a device"
-    } else {
+    let Some(what) = irregular(about.file_type()) else {
         return File::open(path).map_err(|source| read_error(path, source));
     };
     Err(wrong(path, what, "give a file"))

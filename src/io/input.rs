@@ -1,7 +1,8 @@
 //! Any input as one stream of bytes: plain, gzip (by its magic bytes), or a text inside a zip.
 
-use std::fs::File;
+use std::fs::{File, FileType};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use flate2::Crc;
@@ -76,17 +77,30 @@ const MAX_TEXT_BYTES: u64 = 64 << 20;
 /// # Errors
 /// The system's; `InvalidInput` for anything but a regular file.
 pub fn open_file(path: impl AsRef<Path>) -> io::Result<File> {
-    use std::os::unix::fs::FileTypeExt;
-    let kind = std::fs::metadata(&path)?.file_type();
-    let what = match kind {
-        kind if kind.is_file() => return File::open(path),
-        kind if kind.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
-        kind if kind.is_fifo() => "a named pipe (FIFO)",
-        kind if kind.is_socket() => "a socket",
-        _ => "a device",
+    let what = match irregular(std::fs::metadata(&path)?.file_type()) {
+        None => return File::open(path),
+        Some(A_FOLDER) => return Err(io::ErrorKind::IsADirectory.into()),
+        Some(what) => what,
     };
     let message = format!("it is {what}, expected a regular file; write the data to a file first");
     Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+}
+
+const A_FOLDER: &str = "a folder";
+
+/// What a path leads to, if that is no regular file.
+pub fn irregular(kind: FileType) -> Option<&'static str> {
+    if kind.is_file() {
+        None
+    } else if kind.is_dir() {
+        Some(A_FOLDER)
+    } else if kind.is_fifo() {
+        Some("a FIFO")
+    } else if kind.is_socket() {
+        Some("a socket")
+    } else {
+        Some("a device")
+    }
 }
 
 /// Reads a small text file whole; one of more than 64 MiB is no such file.
@@ -180,7 +194,7 @@ pub fn read_small_text(path: &Path, max_bytes: u64) -> Result<String> {
     check_regular(path, max_bytes)?;
     let mut bytes = Vec::new();
     // Files of /proc have no length.
-    let read = File::open(path).and_then(|file| file.take(max_bytes + 1).read_to_end(&mut bytes));
+    let read = open_file(path).and_then(|file| file.take(max_bytes + 1).read_to_end(&mut bytes));
     read.map_err(|source| Error::Read { path: path.to_owned(), source })?;
     let bad = |problem: String| Error::Values {
         place: path.display().to_string(),
@@ -426,7 +440,7 @@ mod tests {
         std::os::unix::net::UnixListener::bind(&socket).unwrap();
         let link = dir.path().join("link");
         std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
-        for (path, what) in [(&fifo, "named pipe"), (&socket, "socket"), (&link, "device")] {
+        for (path, what) in [(&fifo, "a FIFO"), (&socket, "socket"), (&link, "device")] {
             let read = [
                 open(path).err().unwrap(),
                 Error::Read { path: path.clone(), source: read_text(path).unwrap_err() },

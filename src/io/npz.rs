@@ -140,7 +140,7 @@ fn locate(path: &Path, zip: &mut ZipArchive<BufReader<File>>, name: &str) -> Res
 pub(in crate::io) fn start_of(path: &Path, name: &str, most: u64) -> Result<(String, Vec<u8>)> {
     let found = locate(path, &mut archive(path)?, name)?;
     let read_error = |source| Error::Read { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(read_error)?;
+    let mut file = open_file(path).map_err(read_error)?;
     file.seek(SeekFrom::Start(found.start)).map_err(read_error)?;
     let packed = BufReader::new(file).take(found.n_packed);
     match found.method {

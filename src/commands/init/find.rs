@@ -223,7 +223,7 @@ fn is_pointer(path: &Path) -> bool {
     if std::fs::metadata(path).is_ok_and(|about| about.len() > MAX_BYTES) {
         return false;
     }
-    let kind = std::fs::read(path).ok().and_then(|bytes| kinds::of_content(&bytes));
+    let kind = input::read_bytes(path).ok().and_then(|bytes| kinds::of_content(&bytes));
     matches!(kind, Some(FileKind::AnnexPointer | FileKind::LfsPointer))
 }
 

@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::io::input::open_file;
 
 use super::error::Hdf5Error;
 
@@ -90,7 +91,7 @@ struct Symbols {
 impl Symbols {
     /// All names; `None` for files without symbol tables, and for what cannot be read.
     fn read(path: &Path) -> Option<Vec<Symbol>> {
-        let file = File::open(path).ok()?;
+        let file = open_file(path).ok()?;
         let base = [0, 512, 1024, 2048].into_iter().find(|&at| {
             let mut signature = [0; 8];
             file.read_exact_at(&mut signature, at).is_ok() && signature == *b"\x89HDF\r\n\x1a\n"

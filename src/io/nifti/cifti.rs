@@ -53,7 +53,7 @@ impl CiftiFile {
         let read_error = |source| Error::Read { path: path.to_owned(), source };
         let nifti_error = |source| Error::Nifti { path: path.to_owned(), source };
         let mut start = [0; 2];
-        let is_gzip = File::open(path).and_then(|mut f| f.read_exact(&mut start)).is_ok()
+        let is_gzip = input::open_file(path).and_then(|mut f| f.read_exact(&mut start)).is_ok()
             && start == [0x1f, 0x8b];
         let mut reader = input::open(path)?;
         let header = read_header(&mut reader).map_err(|fault| match fault {
@@ -132,7 +132,7 @@ impl CiftiFile {
         if self.is_gzip || is_scaled {
             return Ok(None);
         }
-        let file = File::open(&self.path)
+        let file = input::open_file(&self.path)
             .map_err(|source| Error::Read { path: self.path.clone(), source })?;
         self.matrix(file, self.header.data_start, self.dtype()).map(Some)
     }

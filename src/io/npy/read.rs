@@ -132,7 +132,7 @@ impl NpyFile {
     /// As [`NpyFile::open`], for the header alone.
     pub(in crate::io) fn object_start(path: &Path) -> Result<Option<u64>> {
         let read_error = |source| Error::Read { path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(read_error)?;
+        let mut file = open_file(path).map_err(read_error)?;
         let n_file = file.metadata().map_err(read_error)?.len();
         let (text, data_start) = read_header_text(path, n_file, &mut file)?;
         Ok(header::is_object(&text).then_some(data_start))

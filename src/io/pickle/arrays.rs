@@ -15,6 +15,7 @@ use super::feed::{Packed, Plain};
 use super::globals::{self, Array};
 use super::machine::{self, Bytes, Id, MAX_MADE, Pickle, Value};
 use crate::error::{Error, Result};
+use crate::io::input::open_file;
 use crate::io::npy::{Dtype, NpyFile};
 
 /// Dictionaries inside dictionaries that are followed.
@@ -72,7 +73,7 @@ impl ArrayFile {
             let mut feed = Packed { stream: unpacking(path).map_err(read_error)?, position: 0 };
             machine::run_stream(&mut feed)
         } else {
-            let file = File::open(path).map_err(read_error)?;
+            let file = open_file(path).map_err(read_error)?;
             machine::run_stream(&mut Plain::new(file, start).map_err(read_error)?)
         };
         let arrays = pickle.and_then(|pickle| arrays(&pickle)).map_err(pickle_error)?;
@@ -145,7 +146,7 @@ impl PickledArray {
         let entry = self.entry();
         let (Data::At(start), false) = (&entry.data, self.file.is_packed) else { return Ok(None) };
         let read_error = |source| Error::Read { path: self.path().to_owned(), source };
-        let file = File::open(self.path()).map_err(read_error)?;
+        let file = open_file(self.path()).map_err(read_error)?;
         self.array_in(file, *start).map(Some)
     }
 
@@ -173,7 +174,7 @@ impl PickledArray {
 
 /// A packed file as a stream: gzip by its first two bytes, else zlib.
 fn unpacking(path: &Path) -> std::io::Result<Box<dyn BufRead + Send>> {
-    let mut file = BufReader::with_capacity(512 << 10, File::open(path)?);
+    let mut file = BufReader::with_capacity(512 << 10, open_file(path)?);
     let is_gzip = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
     Ok(match is_gzip {
         true => Box::new(BufReader::with_capacity(256 << 10, MultiGzDecoder::new(file))),
