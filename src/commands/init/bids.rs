@@ -211,8 +211,8 @@ fn sidecars(subjects: &[SubjectFiles], files: &[PathBuf]) -> Result<Vec<(PathBuf
             let Some(path) = beside.or_else(|| files.iter().find(|path| is(path, &raw))) else {
                 continue;
             };
-            let text = read_text(path)
-                .map_err(|source| Error::Read { path: path.clone(), source })?;
+            let text =
+                read_text(path).map_err(|source| Error::Read { path: path.clone(), source })?;
             if let Ok(sidecar) = serde_json::from_str(&text) {
                 found.push((path.clone(), sidecar));
             }
