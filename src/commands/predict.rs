@@ -110,10 +110,8 @@ pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Re
             && finder.as_ref().is_none_or(|(subject, _)| *subject != model.subject.as_str())
         {
             let names = stories.iter().map(|story| story.name.clone()).collect();
-            finder = Some((
-                model.subject.as_str(),
-                bold.finder("--n-trs", model.subject.as_str(), names)?,
-            ));
+            let subject = model.subject.as_str();
+            finder = Some((subject, bold.finder("--n-trs", subject, names)?));
         }
         let bold = finder.as_ref().map(|(_, finder)| finder);
         let n_trs = stories

@@ -86,9 +86,9 @@ pub fn run(job: &ScoreJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
             return Err(Error::Interrupted);
         }
         // Models of one subject follow each other.
-        if measured.as_ref().is_none_or(|(subject, _)| *subject != model.subject.as_str()) {
-            measured =
-                Some((model.subject.as_str(), open_bold(job, model.subject.as_str(), &stories)?));
+        let subject = model.subject.as_str();
+        if measured.as_ref().is_none_or(|(known, _)| *known != subject) {
+            measured = Some((subject, open_bold(job, subject, &stories)?));
         }
         let bold = measured.as_ref().map_or(&[][..], |(_, files)| files);
         let predicted = open_predicted(job, model, &stories, bold)?;

@@ -8,6 +8,8 @@ use super::npy::{Dtype, Kind, NpyFile};
 use super::npz::{self, Found, NpzError};
 use crate::error::{Error, Result};
 
+/// Rows and columns of a design that is made dense.
+const MOST_SIDE: usize = 1 << 20;
 /// Entries that are read at a time.
 const STEP: usize = 1 << 16;
 
@@ -43,8 +45,9 @@ impl SparseFile {
             [n, p] if n > 0 && p > 0 => [n as usize, p as usize],
             _ => return Err(sparse(format!("has shape {shape:?}"))),
         };
-        if shape[0].checked_mul(shape[1]).is_none_or(|n| n > isize::MAX as usize / 8) {
-            return Err(sparse(format!("has shape {shape:?}, more than any file holds")));
+        // A row (or column) is made in memory, whatever the file's length.
+        if shape.iter().any(|&side| side > MOST_SIDE) {
+            return Err(sparse(format!("has shape {shape:?}, more than {MOST_SIDE} a side")));
         }
         Ok(Some(SparseFile { path: path.to_owned(), shape, is_by_columns }))
     }

@@ -194,8 +194,9 @@ fn bold_files_that_lie_are_refused_before_anything_is_allocated() {
     refused(&bench, &[], 3, &["story3.npy", "truncated", "1000000000000"]);
     raw_npy(&path, "<c8", false, "(39, 4)", &[0; 39 * 4 * 8]);
     refused(&bench, &[], 3, &["story3.npy", "complex"]);
+    // 39 repeats of another shape.
     raw_npy(&path, "<f4", false, "(39, 2, 2)", &[0; 39 * 4 * 4]);
-    refused(&bench, &[], 3, &["story3.npy", "(rows, columns)"]);
+    refused(&bench, &[], 3, &["story3.npy", "(n_trs, ", "got (2, 2)"]);
     std::fs::write(&path, b"not a matrix").expect("written");
     refused(&bench, &[], 3, &["story3.npy", "not a .npy file"]);
 }

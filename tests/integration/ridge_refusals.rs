@@ -114,7 +114,7 @@ fn files_that_lie_or_are_missing_end_with_exit_code_3() {
         refused(&bench, &[], 3, &[name, "4 bytes too many"]);
         std::fs::write(bench.file(name), b"").expect("written");
         refused(&bench, &[], 3, &[name]);
-        std::fs::write(bench.file(name), b"PK\x03\x04 not npy at all").expect("written");
+        std::fs::write(bench.file(name), b"\x01\x02 not npy at all").expect("written");
         refused(&bench, &[], 3, &[name, "not a .npy file"]);
         std::fs::remove_file(bench.file(name)).expect("removed");
         refused(&bench, &[], 3, &[name, "cannot read"]);

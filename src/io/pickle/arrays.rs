@@ -21,7 +21,9 @@ use crate::io::npy::{Dtype, NpyFile};
 /// Dictionaries inside dictionaries that are followed.
 const MAX_LEVELS: usize = 8;
 /// Entries of all dictionaries of a file.
-const MAX_ENTRIES: usize = 100_000;
+const MAX_ENTRIES: usize = 20_000;
+/// A key is not longer: it is copied into the names of what is below it.
+const MAX_KEY: usize = 512;
 
 /// A file of named arrays.
 #[derive(Debug)]
@@ -198,7 +200,10 @@ fn arrays(pickle: &Pickle<'_>) -> Result<Vec<Entry>, PickleError> {
                         return Err(PickleError::Bomb { limit, n_bytes });
                     }
                     let named = |&(key, value): &(Id, Id)| {
-                        let key = pickle.text(key)?;
+                        let key = pickle.text(key).filter(|key| key.len() <= MAX_KEY)?;
+                        if !matches!(pickle.value(value), Value::Dict(_) | Value::Array(_)) {
+                            return None;
+                        }
                         let name =
                             if name.is_empty() { key.into() } else { format!("{name}/{key}") };
                         Some((name, value))
@@ -229,10 +234,7 @@ fn arrays(pickle: &Pickle<'_>) -> Result<Vec<Entry>, PickleError> {
     let mut keep = is_last.into_iter().rev();
     found.retain(|_| keep.next() == Some(true));
     if found.is_empty() {
-        return Err(PickleError::Content {
-            expected: "NumPy arrays by their names".to_owned(),
-            got: pickle.value(pickle.root).what().to_owned(),
-        });
+        return Err(PickleError::NoArrays { got: pickle.value(pickle.root).what() });
     }
     Ok(found)
 }

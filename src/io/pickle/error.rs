@@ -39,6 +39,12 @@ pub enum PickleError {
         /// The most that is kept.
         limit: usize,
     },
+    /// The pickle is whole but has no array.
+    #[error("the pickle holds {got}, expected NumPy arrays by their names; save a dict of them")]
+    NoArrays {
+        /// What is there.
+        got: &'static str,
+    },
     /// There is no array of that name.
     #[error(
         "no array {name:?}, the file holds {}; name the one with BOLD (key dataset in \
