@@ -19,11 +19,27 @@
 // Components added up in f32 before they go to an f64 sum.
 #define PATH_DEPTH 64
 
-// √Σz² of each component over each block of voxels: sizes (n_blocks, m) f64. A warp sums one component of one
-// block: lanes take every 32nd voxel, then a tree of fixed order.
+// 1/‖norms ∘ z‖² of each voxel, 0 where z is 0: inverses (width) f64, norms (m) f64.
+//   grid  (⌈width/128⌉)
+extern "C" __global__ void voxel_inverses_f64(const float* __restrict__ z, const double* __restrict__ norms,
+                                              double* __restrict__ inverses, size_t m, size_t width) {
+  const size_t v = voxel_of_thread();
+  if (v >= width) return;
+  double sum = 0.0;
+  for (size_t i = 0; i < m; ++i) {
+    const double part = norms[i] * z[i * width + v];
+    sum += part * part;
+  }
+  inverses[v] = sum > 0.0 ? 1.0 / sum : 0.0;
+}
+
+// √Σz²·inverse of each component over each block of voxels, so that a voxel counts whatever its amplitude: sizes
+// (n_blocks, m) f64, inverses (width) f64. A warp sums one component of one block: lanes take every 32nd voxel,
+// then a tree of fixed order.
 //   grid  (⌈m/4⌉, n_blocks)
-extern "C" __global__ void component_sizes_f64(const float* __restrict__ z, double* __restrict__ sizes, size_t m,
-                                               size_t width, size_t block_voxels) {
+extern "C" __global__ void component_sizes_f64(const float* __restrict__ z, const double* __restrict__ inverses,
+                                               double* __restrict__ sizes, size_t m, size_t width,
+                                               size_t block_voxels) {
   const size_t i = static_cast<size_t>(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32;
   if (i >= m) return;  // whole warps
   const size_t begin = static_cast<size_t>(blockIdx.y) * block_voxels;
@@ -31,7 +47,7 @@ extern "C" __global__ void component_sizes_f64(const float* __restrict__ z, doub
   double sum = 0.0;
   for (size_t v = begin + threadIdx.x % 32; v < end; v += 32) {
     const double value = z[i * width + v];
-    sum += value * value;
+    sum += value * value * inverses[v];
   }
   for (int step = 16; step > 0; step /= 2) sum += __shfl_down_sync(0xffffffffu, sum, step);
   if (threadIdx.x % 32 == 0) sizes[static_cast<size_t>(blockIdx.y) * m + i] = sqrt(sum);

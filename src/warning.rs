@@ -55,6 +55,59 @@ pub enum Warning {
         /// All voxels.
         n_voxels: usize,
     },
+    /// TRs in which no voxel has a value.
+    #[error(
+        "bold: {subject}, story \"{story}\": {} of {n_trs} TRs are NaN in every voxel ({}); they are \
+         left out of every sum and score, as censored ones are",
+        trs.len(), numbers(trs)
+    )]
+    MissingTrs {
+        /// The subject.
+        subject: String,
+        /// The story.
+        story: String,
+        /// TRs, from 0, counted after the BOLD's trim.
+        trs: Vec<usize>,
+        /// TRs of the story.
+        n_trs: usize,
+    },
+    /// Means of stories that stand for much of what a voxel does.
+    #[error(
+        "bold: {subject}: the stories' means make up {:.0} % of a median voxel's variance, which \
+         costs correlation; write zscore = \"story\" in [bold.{subject}] if the stories are not on \
+         one scale", 100.0 * share
+    )]
+    StoryMeans {
+        /// The subject.
+        subject: String,
+        /// Of the variance over all TRs.
+        share: f64,
+    },
+    /// Voxels that have values in all stories but one.
+    #[error(
+        "bold: {subject}: {} of {n_voxels} voxels have NaN in one story alone and are left out of \
+         everything for it: {}; name the story in [stories] exclude to keep them",
+        lost.iter().map(|(_, n)| n).sum::<usize>(), lost_in(lost)
+    )]
+    NanStory {
+        /// The subject.
+        subject: String,
+        /// Stories and the voxels that each costs, most first.
+        lost: Vec<(String, usize)>,
+        /// All voxels.
+        n_voxels: usize,
+    },
+    /// Confounds that hold the cosines of a high-pass filter.
+    #[error(
+        "bold: {subject}: the confounds hold cosines already (story \"{story}\"), so detrend adds \
+         none, as in nilearn; leave cosine* out of confound_columns to have detrend's"
+    )]
+    OwnCosines {
+        /// The subject.
+        subject: String,
+        /// The first such story.
+        story: String,
+    },
     /// Stories that have words or BOLD but not both.
     #[error("stories left out: {}", left_out(without_bold, without_words))]
     StoriesSkipped {
@@ -160,6 +213,16 @@ pub enum Warning {
         /// The smallest alpha of the grid from which on scores are within the limit.
         trusted_from: Option<f64>,
     },
+}
+
+/// The first few of a list of numbers.
+fn numbers(all: &[usize]) -> String {
+    named(&all.iter().map(usize::to_string).collect::<Vec<_>>())
+}
+
+/// Stories that cost voxels.
+fn lost_in(lost: &[(String, usize)]) -> String {
+    named(&lost.iter().map(|(story, n)| format!("\"{story}\" {n}")).collect::<Vec<_>>())
 }
 
 /// What to do about an ill-conditioned design.

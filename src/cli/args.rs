@@ -260,6 +260,9 @@ pub struct PredictArgs {
     /// How words are read
     #[command(flatten)]
     pub words: WordArgs,
+    /// What is cut and taken off BOLD.
+    #[command(flatten)]
+    pub cleaning: CleaningArgs,
     /// Where the word vectors of the study are now, if they were moved
     #[arg(long, value_name = "[SPACE=]FILE")]
     pub vectors: Vec<String>,
@@ -283,6 +286,29 @@ pub struct BoldArgs {
     pub transpose: bool,
 }
 
+/// What is cut and taken off BOLD, as the keys of [bold.SUBJECT] of the same names do.
+#[derive(Debug, Args)]
+pub struct CleaningArgs {
+    /// Rows cut from the BOLD's head and tail, before anything else [default: 0:0]
+    #[arg(long, value_name = "HEAD:TAIL")]
+    pub trim: Option<String>,
+    /// story: each voxel to mean 0 and sd 1 within each story [default: none]
+    #[arg(long, value_name = "none|story")]
+    pub zscore: Option<String>,
+    /// Slow drifts taken off each story [default: none]
+    #[arg(long, value_name = "cosine:HZ|linear")]
+    pub detrend: Option<String>,
+    /// Tables of confounds that are regressed out: a path with {story}
+    #[arg(long, value_name = "PATTERN")]
+    pub confounds: Option<String>,
+    /// Columns of the confounds, names or patterns with commas [default: all]
+    #[arg(long, value_name = "NAMES", requires = "confounds")]
+    pub confound_columns: Option<String>,
+    /// Column of the confounds, or path with {story}, whose TRs other than 0 are left out
+    #[arg(long, value_name = "COLUMN|PATTERN")]
+    pub censor: Option<String>,
+}
+
 /// `voxelcast score`.
 #[derive(Debug, Args)]
 pub struct ScoreArgs {
@@ -295,6 +321,9 @@ pub struct ScoreArgs {
     /// How it is read
     #[command(flatten)]
     pub reading: BoldArgs,
+    /// What is cut and taken off BOLD.
+    #[command(flatten)]
+    pub cleaning: CleaningArgs,
     /// A story to score; several times for several [default: all that were predicted]
     #[arg(long, value_name = "NAME")]
     pub story: Vec<String>,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::args::{BoldArgs, PredictArgs, ScoreArgs};
+use super::args::{BoldArgs, CleaningArgs, PredictArgs, ScoreArgs};
 use super::settings::{usage, word_rules};
 use super::{Context, Output};
 use crate::commands::predict::{NewTrs, PredictJob, run};
@@ -12,6 +12,7 @@ use crate::commands::score::{ScoreJob, run as run_score};
 use crate::error::Result;
 use crate::report::table;
 use crate::study::BoldFlags;
+use crate::study_file::{BoldCleaning, Censor};
 
 /// Writes predicted BOLD.
 pub fn predict(args: &PredictArgs, context: &Context) -> Result<Output> {
@@ -23,6 +24,7 @@ pub fn predict(args: &PredictArgs, context: &Context) -> Result<Output> {
         subjects: args.subject.clone(),
         spaces: args.space.clone(),
         n_trs: new_trs(args.n_trs.as_deref(), &args.bold)?,
+        cleaning: cleaning(&args.cleaning)?,
         intercept: !args.no_intercept,
         vectors: args.vectors.iter().map(|text| vectors(text)).collect(),
         out: args.out.clone(),
@@ -59,6 +61,7 @@ pub fn score(args: &ScoreArgs, context: &Context) -> Result<Output> {
     let job = ScoreJob {
         predictions: args.predictions.clone(),
         bold,
+        cleaning: cleaning(&args.cleaning)?,
         wanted: args.story.clone(),
         out: args.out.clone(),
     };
@@ -69,6 +72,48 @@ pub fn score(args: &ScoreArgs, context: &Context) -> Result<Output> {
     }
     let document = json!({ "schema": "voxelcast.score/1", "out": args.out, "scores": scores });
     Ok(Output { document, text })
+}
+
+/// Flags as the keys of `[bold.SUBJECT]`.
+fn cleaning(args: &CleaningArgs) -> Result<BoldCleaning> {
+    let with_story = |flag: &str, text: &Option<String>| match text {
+        Some(text) if !text.contains("{story}") => {
+            let problem = format!("expected {{story}} in the path, got {text:?}");
+            Err(usage(flag, problem, "such as 'confounds/{story}.tsv'"))
+        }
+        text => Ok(text.clone()),
+    };
+    let confounds = with_story("--confounds", &args.confounds)?;
+    let censor = match &args.censor {
+        Some(text) if text.contains("{story}") => Some(Censor::File(text.clone())),
+        Some(text) if confounds.is_some() => Some(Censor::Column(text.clone())),
+        Some(text) => {
+            let problem = format!("expected --confounds with the column, or a path, got {text:?}");
+            return Err(usage("--censor", problem, "a path has {story} in it"));
+        }
+        None => None,
+    };
+    let zscore = match args.zscore.as_deref() {
+        None | Some("none") => false,
+        Some("story") => true,
+        Some(other) => {
+            return Err(usage("--zscore", format!("expected none or story, got {other:?}"), ""));
+        }
+    };
+    let columns = args.confound_columns.as_ref();
+    let names = |text: &String| text.split(',').map(|name| name.trim().to_owned()).collect();
+    Ok(BoldCleaning {
+        trim: args.trim.as_deref().map(str::parse).transpose()?,
+        zscore,
+        detrend: match args.detrend.as_deref() {
+            None | Some("none") => None,
+            Some(text) => Some(text.parse()?),
+        },
+        confounds,
+        confound_columns: columns.map(names),
+        censor,
+        ..BoldCleaning::default()
+    })
 }
 
 /// What a command is told of BOLD.

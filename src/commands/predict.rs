@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::features::trs_to_last_word;
 use crate::backend::cpu::predict::predict_rows;
 use crate::design::lanczos::Lanczos;
+use crate::design::trim::Trim;
 use crate::design::zscore::{ZScore, ZScoreMode};
 use crate::error::{Error, Result};
 use crate::features::bow::Vocabulary;
@@ -26,10 +27,10 @@ use crate::results::{RunFolder, record};
 use crate::stimuli::spelling::Punctuation;
 use crate::stimuli::{StoriesRead, Story, StorySpan, WordRules, check_spans, read, warn_of_spans};
 use crate::study::{
-    BoldFinder, BoldFlags, RESPDICT_EXTRA, Timing, WordSpace, rate_space, read_respdict,
-    side_by_side, stack, standardised, vector_space, vocabulary_space,
+    BoldFinder, BoldFlags, FeatureTrs, RESPDICT_EXTRA, Timing, WordSpace, rate_space,
+    read_respdict, side_by_side, stack, standardised, vector_space, vocabulary_space,
 };
-use crate::study_file::WordTime;
+use crate::study_file::{BoldCleaning, WordTime};
 use crate::warning::Warning;
 
 /// Where the number of TRs comes from, for stories that do not bring TR times.
@@ -62,6 +63,8 @@ pub struct PredictJob {
     pub spaces: Vec<String>,
     /// TRs.
     pub n_trs: NewTrs,
+    /// What is cut off the BOLD that `n_trs` names.
+    pub cleaning: BoldCleaning,
     /// Add each voxel's intercept.
     pub intercept: bool,
     /// Where a space's vectors are now; without a name, those of every space that has vectors.
@@ -103,6 +106,7 @@ pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Re
         intercept: job.intercept,
         models: vec![],
         stories: vec![],
+        tr_s: models.first().map(|(_, model)| model.tr_s),
     };
     reporter.start("models", models.len() as u64);
     for (folder, model) in &models {
@@ -116,7 +120,13 @@ pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Re
         let bold = finder.as_ref().map(|(_, finder)| finder);
         let n_trs = stories
             .iter()
-            .map(|story| feature_trs(job, model, story, (respdict.as_ref(), bold)))
+            .map(|story| {
+                let first = model.story_first_tr_s.get(&story.name);
+                Ok(FeatureTrs {
+                    n: feature_trs(job, model, story, (respdict.as_ref(), bold))?,
+                    first_s: first.copied().unwrap_or(model.first_tr_s),
+                })
+            })
             .collect::<Result<Vec<_>>>()?;
         let spans = spans(job, model, &stories, &n_trs)?;
         check_spans(&spans)?;
@@ -261,6 +271,8 @@ fn feature_trs(
                 Some(bold) => bold.open(&story.name)?.n_rows(),
                 None => 0,
             };
+            let trim = job.cleaning.trim.unwrap_or(Trim::NONE);
+            let rows = trim.kept(rows).map_err(|error| error.in_story(&story.name))?.len();
             rows.saturating_add(timing(model)?.trim.n_cut())
         }
         (NewTrs::Respdict(path), Some(counts)) => {
@@ -284,7 +296,7 @@ fn spans(
     job: &PredictJob,
     model: &SavedModel,
     stories: &[Story],
-    n_trs: &[usize],
+    n_trs: &[FeatureTrs],
 ) -> Result<Vec<StorySpan>> {
     let is_known = |story: &Story| {
         story.tr_times_s.is_some()
@@ -293,7 +305,7 @@ fn spans(
     };
     let timing = timing(model)?;
     let known = stories.iter().zip(n_trs).filter(|(story, _)| is_known(story));
-    known.map(|(story, &n)| timing.span(story, n)).collect()
+    known.map(|(story, &trs)| timing.span(story, trs)).collect()
 }
 
 fn timing(model: &SavedModel) -> Result<Timing> {
@@ -301,7 +313,6 @@ fn timing(model: &SavedModel) -> Result<Timing> {
         lanczos: Lanczos { window: model.lanczos_window, cutoff_mult: model.cutoff_mult },
         trim: model.trim.parse()?,
         time: if model.time == "onset" { WordTime::Onset } else { WordTime::Mid },
-        first_tr_s: model.first_tr_s,
         tr_s: model.tr_s,
     })
 }
@@ -365,7 +376,7 @@ fn model_designs(
     model: &SavedModel,
     stories: &[Story],
     spaces: &[&WordSpace],
-    n_trs: &[usize],
+    n_trs: &[FeatureTrs],
 ) -> Result<Vec<StoryDesign>> {
     let (timing, mode) = (timing(model)?, model.zscore.parse::<ZScoreMode>()?);
     let all: Vec<usize> = (0..stories.len()).collect();

@@ -1,13 +1,15 @@
 //! `voxelcast score`: predicted against measured BOLD.
 
 use std::fs;
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ndarray::Array2;
 use serde::Serialize;
 
+use crate::design::clean::Detrend;
 use crate::error::{Error, Result};
-use crate::io::matrix_file::MatrixFile;
 use crate::io::npy::{self, NpyFile};
 use crate::io::output::write_json;
 use crate::report::ScoreRow;
@@ -21,7 +23,8 @@ use crate::results::tables;
 use crate::scoring::Summary;
 use crate::solve::matrix_tiles::MatrixTiles;
 use crate::stats::pearson_from_sums;
-use crate::study::BoldFlags;
+use crate::study::{BoldFlags, CleaningRules, StoryBold};
+use crate::study_file::BoldCleaning;
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -30,6 +33,8 @@ pub struct ScoreJob {
     pub predictions: PathBuf,
     /// Measured BOLD.
     pub bold: BoldFlags,
+    /// What is cut and taken off it.
+    pub cleaning: BoldCleaning,
     /// Stories that are scored, in this order; all of them if empty.
     pub wanted: Vec<String>,
     /// Where arrays and tables go, if anywhere.
@@ -79,7 +84,7 @@ pub fn run(job: &ScoreJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
     }
     let stories = chosen(&found, &job.wanted)?;
     let (mut summary, mut by_story) = (Vec::new(), Vec::new());
-    let mut measured: Option<(&str, Vec<MatrixFile>)> = None;
+    let mut measured: Option<(&str, Vec<Measured>)> = None;
     reporter.start("models", found.models.len() as u64);
     for model in &found.models {
         if cancel.load(Ordering::Relaxed) {
@@ -88,7 +93,7 @@ pub fn run(job: &ScoreJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
         // Models of one subject follow each other.
         let subject = model.subject.as_str();
         if measured.as_ref().is_none_or(|(known, _)| *known != subject) {
-            measured = Some((subject, open_bold(job, subject, &stories)?));
+            measured = Some((subject, open_bold(job, &found, subject, &stories)?));
         }
         let bold = measured.as_ref().map_or(&[][..], |(_, files)| files);
         let predicted = open_predicted(job, model, &stories, bold)?;
@@ -142,7 +147,23 @@ fn chosen<'a>(found: &'a Predictions, wanted: &[String]) -> Result<Vec<&'a str>>
 
 /// A subject's measured BOLD of every story; what is packed is unpacked, where results go or else
 /// where the system keeps temporary files.
-fn open_bold(job: &ScoreJob, subject: &str, stories: &[&str]) -> Result<Vec<MatrixFile>> {
+fn open_bold(
+    job: &ScoreJob,
+    found: &Predictions,
+    subject: &str,
+    stories: &[&str],
+) -> Result<Vec<Measured>> {
+    let tr_s = match (&job.cleaning.detrend, found.tr_s) {
+        (Some(Detrend::Cosine(_)), None) => {
+            return Err(Error::Usage {
+                place: "--detrend".into(),
+                problem: "predictions.json does not say the repetition time".into(),
+                hint: "it is of an older version: run voxelcast predict again".into(),
+            });
+        }
+        (_, tr_s) => tr_s.unwrap_or(1.0),
+    };
+    let rules = CleaningRules { cleaning: &job.cleaning, folder: Path::new(""), tr_s };
     let names = stories.iter().map(|&story| story.to_owned()).collect();
     let finder = job.bold.finder("--bold", subject, names)?;
     let scratch = job.out.clone().unwrap_or_else(std::env::temp_dir);
@@ -153,7 +174,7 @@ fn open_bold(job: &ScoreJob, subject: &str, stories: &[&str]) -> Result<Vec<Matr
                 .map_err(|source| Error::Write { path: scratch.clone(), source })?;
             file.unpack(&scratch, false)?;
         }
-        Ok(file)
+        StoryBold::open(file, (subject, story), rules).map(Measured)
     };
     stories.iter().map(open).collect()
 }
@@ -163,14 +184,14 @@ fn open_predicted(
     job: &ScoreJob,
     model: &PredictedModel,
     stories: &[&str],
-    bold: &[MatrixFile],
-) -> Result<Vec<NpyFile>> {
-    let open = |(story, bold): (&&str, &MatrixFile)| {
+    bold: &[Measured],
+) -> Result<Vec<UsedRows>> {
+    let open = |(story, Measured(bold)): (&&str, &Measured)| {
         let path = story_file(&job.predictions, &model.id()?, story);
         let predicted = NpyFile::open(&path)?;
         predicted.check_matrix()?;
         let (wanted, got) =
-            ((predicted.n_rows(), predicted.n_cols()), (bold.n_rows(), bold.n_cols()));
+            ((predicted.n_rows(), predicted.n_cols()), (bold.n_trs(), bold.n_cols()));
         if wanted != got || got.1 != model.n_voxels {
             let is_turned = (got.1, got.0) == wanted;
             return Err(Error::Shape {
@@ -189,9 +210,72 @@ fn open_predicted(
                 },
             });
         }
-        Ok(predicted)
+        Ok(UsedRows { file: predicted, rows: bold.used().to_vec() })
     };
     stories.iter().zip(bold).map(open).collect()
+}
+
+/// Predicted BOLD at the TRs of the measured BOLD that are used.
+struct UsedRows {
+    file: NpyFile,
+    rows: Vec<Range<usize>>,
+}
+
+impl MatrixTiles for UsedRows {
+    fn place(&self) -> String {
+        self.file.path().display().to_string()
+    }
+
+    fn n_rows(&self) -> usize {
+        self.rows.iter().map(Range::len).sum()
+    }
+
+    fn n_cols(&self) -> usize {
+        self.file.n_cols()
+    }
+
+    fn read_columns(&self, rows: Range<usize>, cols: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let mut first = 0;
+        let mut rest = out;
+        for used in &self.rows {
+            let start = rows.start.clamp(first, first + used.len()) - first + used.start;
+            let end = rows.end.clamp(first, first + used.len()) - first + used.start;
+            let (now, later) = rest.split_at_mut((end - start) * cols.len());
+            self.file.read_columns(start..end, cols.clone(), now)?;
+            (first, rest) = (first + used.len(), later);
+        }
+        Ok(())
+    }
+
+    fn read_f64(&self) -> Result<Option<Array2<f64>>> {
+        Ok(None)
+    }
+}
+
+/// Measured BOLD, which is cleaned a story at a time.
+struct Measured(StoryBold);
+
+impl MatrixTiles for Measured {
+    fn place(&self) -> String {
+        self.0.path().display().to_string()
+    }
+
+    fn n_rows(&self) -> usize {
+        self.0.n_rows()
+    }
+
+    fn n_cols(&self) -> usize {
+        self.0.n_cols()
+    }
+
+    fn read_columns(&self, rows: Range<usize>, cols: Range<usize>, out: &mut [f32]) -> Result<()> {
+        debug_assert_eq!(rows, 0..self.0.n_rows(), "scores read whole stories");
+        self.0.read(cols, out)
+    }
+
+    fn read_f64(&self) -> Result<Option<Array2<f64>>> {
+        Ok(None)
+    }
 }
 
 /// Sums of a voxel: n, Σp, Σp², Σy, Σy², Σpy, both sides shifted by their first value.

@@ -12,6 +12,15 @@ const TR_S: std::ops::RangeInclusive<f64> = 1e-3..=3600.0;
 /// The middle of the first TR is at most this far from the start of the story, in seconds.
 const MAX_FIRST_TR_S: f64 = 1e6;
 
+/// A story's TRs before the features' trim, where the story does not bring times of its own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FeatureTrs {
+    /// Their number.
+    pub n: usize,
+    /// Middle of the first.
+    pub first_s: f64,
+}
+
 /// The middle of every TR in seconds: `first_tr_s + i * tr_s`, `(n_trs)` f64.
 /// # Errors
 /// `Error::Values` for more than [`MAX_STORY_TRS`].

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`file_kind`] | what a file is, by its first bytes | |
 //! | [`gifti`] | one value per vertex and TR | |
+//! | [`confounds`] | TSV and CSV of confounds, one row per TR | |
 //! | [`input`] | plain, gzip, one member of a zip | |
 //! | [`hdf5`] | one matrix of an HDF5 file | |
 //! | [`matrix_file`] | a matrix in any of these formats, in column tiles | |
@@ -24,6 +25,7 @@
 //! | [`transcript`] | JSON of gentle, WhisperX and Whisper | |
 //! | [`word_vectors`] | word2vec binary and text, GloVe text | |
 
+pub mod confounds;
 pub mod file_kind;
 pub mod gifti;
 pub mod hdf5;

@@ -66,6 +66,26 @@ impl StoryDesign {
         }
     }
 
+    /// The rows of some ranges, one behind the other.
+    pub fn take_rows(self, ranges: &[Range<usize>]) -> StoryDesign {
+        if ranges.len() == 1 && ranges[0] == (0..self.n_trs()) {
+            return self;
+        }
+        match self {
+            StoryDesign::Dense(x) => {
+                let rows: Vec<usize> = ranges.iter().cloned().flatten().collect();
+                StoryDesign::Dense(x.select(Axis(0), &rows))
+            }
+            StoryDesign::Sparse { rows, center } => {
+                let mut kept = SparseRows::empty(rows.n_cols);
+                for i in ranges.iter().cloned().flatten() {
+                    kept.push_row(rows.entries(i));
+                }
+                StoryDesign::Sparse { rows: kept, center }
+            }
+        }
+    }
+
     /// Adds the column sums of some rows to `sums` `(n_features)`, in f64.
     pub fn add_column_sums(&self, rows: Range<usize>, sums: &mut [f64]) {
         match self {

@@ -25,6 +25,9 @@ pub struct Predictions {
     pub models: Vec<PredictedModel>,
     /// Names of the stories and their rows, in order.
     pub stories: Vec<(String, usize)>,
+    /// Repetition time of the models' studies; the first one's where they differ.
+    #[serde(default)]
+    pub tr_s: Option<f64>,
 }
 
 /// One model's predictions: `(n_trs, n_voxels)` f32 in `SUBJECT/SPACE[-lagged]/STORY.npy`.
@@ -112,6 +115,7 @@ mod tests {
                 oov_share: 0.0,
             }],
             stories: vec![("a, b".into(), 4)],
+            tr_s: Some(2.0),
         }
     }
 

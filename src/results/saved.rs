@@ -56,6 +56,9 @@ pub struct SavedModel {
     pub time: String,
     /// TRs before the trim of the study's stories.
     pub story_trs: BTreeMap<String, usize>,
+    /// Middle of the first TR of each of them; `first_tr_s` holds for all others.
+    #[serde(default)]
+    pub story_first_tr_s: BTreeMap<String, f64>,
     /// Spaces side by side: one, or those of a combination.
     pub parts: Vec<SavedPart>,
 }

@@ -77,8 +77,9 @@ pub fn check(
             let story = &inputs.stories[index];
             let rows = frequent(words.story_rows(index, story)?.into_owned());
             Timing::of(study)
-                .story_rows(story, &rows, subject.n_feature_trs[index])
+                .story_rows(story, &rows, subject.feature_trs[index])
                 .and_then(|rows| zscore(&rows, &ZScore::Story))
+                .map(|design| design.take_rows(subject.files[index].used()))
                 .map_err(|error| error.in_story(&story.name))
         };
         let designs = split.train.par_iter().map(design).collect::<Result<Vec<_>>>()?;
@@ -154,14 +155,13 @@ impl BoldSource for ShiftedSample<'_> {
         let file = &self.subject.files[self.split.train[block]];
         let run = self.run(&tile);
         let mut bold = vec![0f32; file.n_rows() * run.len()];
-        file.read_columns(0..file.n_rows(), run.clone(), &mut bold)?;
+        file.read(run.clone(), &mut bold)?;
         shifted(&bold, run.len(), out);
         Ok(())
     }
 
     fn expect_train(&self, block: usize, tile: Range<usize>) {
-        let file = &self.subject.files[self.split.train[block]];
-        file.expect_columns(0..file.n_rows(), self.run(&tile).clone());
+        self.subject.files[self.split.train[block]].expect(self.run(&tile).clone());
     }
 
     fn read_test(&self, _: usize, _: Range<usize>, _: &mut [f32]) -> Result<()> {

@@ -4,10 +4,12 @@
 //! [`open`] reads stories and BOLD headers and draws the split; [`OpenStudy::plan`] adds features,
 //! repeated splits and the plan.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use super::bold::noticed::notice;
 use super::features::{WordSpace, word_spaces};
 use super::fingerprint::{InputHashes, Stamps, model_fingerprint};
 use super::footprint::most_bytes;
@@ -220,6 +222,17 @@ impl StudyContext<'_> {
         let Self { study, inputs, split, extra, hashes, .. } = self;
         let of_model = |model| model_fingerprint(study, inputs, index, split, extra, model, hashes);
         self.plan.models.iter().map(of_model).collect()
+    }
+
+    /// Looks over the BOLD of some subjects, which must be unpacked: leaves out TRs without values,
+    /// and hands back what is doubtful.
+    /// # Errors
+    /// As [`notice`].
+    pub fn notice(&mut self, subjects: Range<usize>) -> Result<Vec<Warning>> {
+        let Inputs { stories, subjects: all, .. } = &mut self.inputs;
+        let warnings = notice(&mut all[subjects], stories)?;
+        self.plan.recount(self.study, &self.inputs, &self.split);
+        Ok(warnings)
     }
 }
 

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::split::Split;
 use crate::design::lanczos::Lanczos;
 use crate::design::tr_rows::{TrRows, tr_rows};
-use crate::design::tr_times::tr_times;
+use crate::design::tr_times::{FeatureTrs, tr_times};
 use crate::design::trim::Trim;
 use crate::design::zscore::{ColumnStats, ZScore, ZScoreMode, zscore};
 use crate::error::{Error, Result};
@@ -305,7 +305,7 @@ pub fn designs(
     stories: &[Story],
     spaces: &[Option<&WordSpace>],
     split: &Split,
-    n_feature_trs: &[usize],
+    feature_trs: &[FeatureTrs],
     wanted: &dyn Fn(usize) -> bool,
 ) -> Result<Vec<Vec<StoryDesign>>> {
     let is_wanted = |index: usize| study.spaces[index].fit && wanted(index);
@@ -319,7 +319,7 @@ pub fn designs(
     let mut made: HashMap<usize, Vec<StoryDesign>> = HashMap::new();
     for (index, space) in spaces.iter().enumerate() {
         if let Some(space) = space.filter(|_| is_wanted(index) || is_part(index)) {
-            made.insert(index, space_designs(study, stories, space, split, n_feature_trs)?);
+            made.insert(index, space_designs(study, stories, space, split, feature_trs)?);
         }
     }
     let mut all: Vec<Vec<StoryDesign>> = Vec::new();
@@ -366,11 +366,11 @@ fn space_designs(
     stories: &[Story],
     space: &WordSpace,
     split: &Split,
-    n_feature_trs: &[usize],
+    feature_trs: &[FeatureTrs],
 ) -> Result<Vec<StoryDesign>> {
-    let how = scaling(study, stories, space, split, n_feature_trs)?;
+    let how = scaling(study, stories, space, split, feature_trs)?;
     let all: Vec<usize> = (0..stories.len()).collect();
-    standardised(&Timing::of(study), stories, &all, space, n_feature_trs, &how)
+    standardised(&Timing::of(study), stories, &all, space, feature_trs, &how)
 }
 
 /// How a space's rows are standardised: with what the training stories say, where they are asked.
@@ -381,7 +381,7 @@ pub fn scaling(
     stories: &[Story],
     space: &WordSpace,
     split: &Split,
-    n_feature_trs: &[usize],
+    feature_trs: &[FeatureTrs],
 ) -> Result<ZScore> {
     Ok(match study.zscore {
         ZScoreMode::Story => ZScore::Story,
@@ -389,7 +389,7 @@ pub fn scaling(
         ZScoreMode::Train => {
             let mut stats = ColumnStats::empty(space.n_features);
             for &story in &split.train {
-                let rows = Timing::of(study).space_rows(space, stories, story, n_feature_trs)?;
+                let rows = Timing::of(study).space_rows(space, stories, story, feature_trs)?;
                 stats.merge(&ColumnStats::of(&rows))?;
             }
             ZScore::Train(stats.scaling())
@@ -399,7 +399,7 @@ pub fn scaling(
 
 /// Standardised designs of some stories.
 ///
-/// `n_feature_trs`: of all stories, before the trim.
+/// `feature_trs`: of all stories, before the trim.
 /// # Errors
 /// Those of Lanczos, trim and z-score, with the story's name.
 pub fn standardised(
@@ -407,12 +407,12 @@ pub fn standardised(
     stories: &[Story],
     which: &[usize],
     space: &WordSpace,
-    n_feature_trs: &[usize],
+    feature_trs: &[FeatureTrs],
     how: &ZScore,
 ) -> Result<Vec<StoryDesign>> {
     // f64 rows live for one story at a time on each thread.
     let design = |&index: &usize| {
-        let rows = timing.space_rows(space, stories, index, n_feature_trs)?;
+        let rows = timing.space_rows(space, stories, index, feature_trs)?;
         zscore(&rows, how).map_err(|error| error.in_story(&stories[index].name))
     };
     // The first story's error, whichever thread was quicker.
@@ -429,8 +429,6 @@ pub struct Timing {
     pub trim: Trim,
     /// Which moment of a word counts.
     pub time: WordTime,
-    /// Middle of the first TR, for stories without TR times.
-    pub first_tr_s: f64,
     /// Repetition time.
     pub tr_s: f64,
 }
@@ -442,26 +440,25 @@ impl Timing {
             lanczos: Lanczos { window: study.lanczos_window, cutoff_mult: study.cutoff_mult },
             trim: study.trim,
             time: study.time,
-            first_tr_s: study.first_tr_s,
             tr_s: study.tr_s,
         }
     }
 
-    /// A story's words against the TRs that are kept of its `n_feature_trs`.
+    /// A story's words against the TRs that are kept of its `trs`.
     /// # Errors
     /// `Error::NothingLeft` for the story.
-    pub fn span(&self, story: &Story, n_feature_trs: usize) -> Result<StorySpan> {
-        let kept = self.trim.kept(n_feature_trs).map_err(|error| error.in_story(&story.name))?;
-        Ok(StorySpan::of_trs(story, kept, self.first_tr_s, self.tr_s))
+    pub fn span(&self, story: &Story, trs: FeatureTrs) -> Result<StorySpan> {
+        let kept = self.trim.kept(trs.n).map_err(|error| error.in_story(&story.name))?;
+        Ok(StorySpan::of_trs(story, kept, trs.first_s, self.tr_s))
     }
 
     /// Word rows at the TRs of a story's BOLD, not yet standardised.
     /// # Errors
     /// As [`tr_rows`].
-    pub fn story_rows(&self, story: &Story, rows: &Rows, n_feature_trs: usize) -> Result<TrRows> {
+    pub fn story_rows(&self, story: &Story, rows: &Rows, trs: FeatureTrs) -> Result<TrRows> {
         let times = match &story.tr_times_s {
             Some(times) => Cow::Borrowed(times),
-            None => Cow::Owned(tr_times(self.first_tr_s, self.tr_s, n_feature_trs)?),
+            None => Cow::Owned(tr_times(trs.first_s, self.tr_s, trs.n)?),
         };
         tr_rows(rows, word_times(story, self.time), &times, &self.lanczos, self.trim)
     }
@@ -471,12 +468,12 @@ impl Timing {
         space: &WordSpace,
         stories: &[Story],
         index: usize,
-        n_feature_trs: &[usize],
+        feature_trs: &[FeatureTrs],
     ) -> Result<TrRows> {
         let story = &stories[index];
         space
             .story_rows(index, story)
-            .and_then(|rows| self.story_rows(story, &rows, n_feature_trs[index]))
+            .and_then(|rows| self.story_rows(story, &rows, feature_trs[index]))
             .map_err(|error| error.in_story(&story.name))
     }
 }

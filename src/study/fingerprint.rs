@@ -15,11 +15,14 @@ use super::models::ModelPlan;
 use super::split::Split;
 use super::stability::ExtraSplits;
 use crate::error::Result;
-use crate::io::matrix_file::MatrixFile;
 use crate::nn::TrainSettings;
 use crate::results::hash::{InputHash, hash_file};
 use crate::ridge::BandSampling;
-use crate::study_file::{BoldFiles, ModelSource, SpaceKind, Statistics, Study, settings_of_rows};
+use crate::study::story_bold::StoryBold;
+use crate::study_file::{
+    BoldCleaning, BoldFiles, Censor, FirstTr, ModelSource, SpaceKind, Statistics, Study,
+    settings_of_rows,
+};
 
 /// Hashes of everything the study reads, by what depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,9 +91,15 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs, wanted: &Range<usize>) -> Res
         }
         // One file may hold many stories.
         let mut paths: Vec<&Path> = Vec::new();
-        let all = subject.files.iter().flat_map(MatrixFile::paths);
+        let all = subject.files.iter().flat_map(|bold| bold.file.paths());
         let mut seen = HashSet::new();
         paths.extend(all.filter(|path| seen.insert(*path)));
+        let first_trs = match &study.bold_cleaning[at].first_tr {
+            FirstTr::Table(path) => Some(study.path(path)),
+            _ => None,
+        };
+        paths.extend(subject.files.iter().flat_map(StoryBold::tables));
+        paths.extend(first_trs.as_deref());
         let hash = |path: &Path| {
             let label = path.strip_prefix(&study.folder).unwrap_or(path).display().to_string();
             hash_file(path, &label)
@@ -103,7 +112,7 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs, wanted: &Range<usize>) -> Res
         let repeats = subject.repeats.iter().zip(&subject.files);
         let own = repeats
             .flat_map(|(repeats, mean)| repeats.iter().filter(|file| file.path() != mean.path()));
-        let own = own.flat_map(MatrixFile::paths);
+        let own = own.flat_map(|bold| bold.file.paths());
         let mut beside: Vec<InputHash> = own.map(hash).collect::<Result<_>>()?;
         if let Some(pixels) = &files.pixels {
             beside.extend(hash_path(study, pixels)?);
@@ -153,6 +162,7 @@ pub fn model_fingerprint(
             mask: None,
             pixels: None,
         }],
+        bold_cleaning: vec![without_paths(&study.bold_cleaning[subject])],
         variants: vec![model.variant],
         encoder: TrainSettings::default(),
         bands: BandSampling::default(),
@@ -162,7 +172,7 @@ pub fn model_fingerprint(
         ..study.clone()
     };
     let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
-    let trs = &inputs.subjects[subject].n_feature_trs;
+    let trs = &inputs.subjects[subject].feature_trs;
     let own = model.design;
     let parts = match &study.spaces[own].kind {
         SpaceKind::Combine(parts) => parts.clone(),
@@ -195,6 +205,22 @@ pub fn of_voxels(model: &str, voxels: &Range<usize>) -> String {
     format!("{model} {}..{}", voxels.start, voxels.end)
 }
 
+/// Where tables are is nothing to a model: what they hold is hashed.
+fn without_paths(cleaning: &BoldCleaning) -> BoldCleaning {
+    BoldCleaning {
+        confounds: cleaning.confounds.as_ref().map(|_| String::new()),
+        censor: match &cleaning.censor {
+            Some(Censor::File(_)) => Some(Censor::File(String::new())),
+            other => other.clone(),
+        },
+        first_tr: match &cleaning.first_tr {
+            FirstTr::Table(_) => FirstTr::Table(PathBuf::new()),
+            other => other.clone(),
+        },
+        ..cleaning.clone()
+    }
+}
+
 /// What a file looks like from outside: enough to see that it was changed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stamps(Vec<(PathBuf, Option<(u64, SystemTime)>)>);
@@ -206,7 +232,7 @@ impl Stamps {
             let about = fs::metadata(path).ok()?;
             Some((about.len(), about.modified().ok()?))
         };
-        let paths = subject.files.iter().flat_map(MatrixFile::paths);
+        let paths = subject.files.iter().flat_map(|bold| bold.file.paths());
         Self(paths.map(|path| (path.to_owned(), stamp(path))).collect())
     }
 

@@ -68,7 +68,8 @@ pub struct SubjectFitter<'a> {
 
 /// What is prepared for subjects of equal TR counts that lack the same models.
 struct Prepared {
-    n_feature_trs: Vec<usize>,
+    /// The subject it was made for.
+    subject: usize,
     todo: Vec<bool>,
     /// The models that are fitted.
     plan: StudyPlan,
@@ -179,7 +180,7 @@ impl<'a> SubjectFitter<'a> {
             ));
         }
         for group in &groups {
-            self.prepare(subject, group, clock)?;
+            self.prepare(index, group, clock)?;
             self.solve(index, &fingerprints)?;
         }
         Ok(finished().flatten().collect())
@@ -237,22 +238,19 @@ impl<'a> SubjectFitter<'a> {
     }
 
     /// Eigenproblems of the models that are to be done, unless they are those of the subject before.
-    fn prepare(
-        &mut self,
-        subject: &Subject,
-        todo: &[bool],
-        clock: &mut StepClock<'_>,
-    ) -> Result<()> {
+    fn prepare(&mut self, index: usize, todo: &[bool], clock: &mut StepClock<'_>) -> Result<()> {
         let StudyContext { study, inputs, split, words, extra, session, .. } = self.context;
         let resources = self.context.resources;
-        let is_same = |p: &Prepared| p.n_feature_trs == subject.n_feature_trs && p.todo == todo;
+        let subject = &inputs.subjects[index];
+        let is_same =
+            |p: &Prepared| inputs.subjects[p.subject].has_trs_of(subject) && p.todo == todo;
         if self.prepared.as_ref().is_some_and(is_same) {
             return Ok(());
         }
         drop(self.prepared.take());
         let borrowed: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
         let load = |plan: &StudyPlan| -> Result<(Problem, Vec<Conditioning>)> {
-            let trs = &subject.n_feature_trs;
+            let trs = &subject.feature_trs;
             let wanted = |space: usize| plan.models.iter().any(|model| model.design == space);
             let made = designs(study, &inputs.stories, &borrowed, split, trs, &wanted)?;
             build_problem(study, made, subject, split, plan, None)
@@ -274,8 +272,8 @@ impl<'a> SubjectFitter<'a> {
             other = Some(stability_fits(study, inputs, subject, own, &work, extra, resources)?);
             clock.step("prepare other fits");
         }
-        let (n_feature_trs, todo) = (subject.n_feature_trs.clone(), todo.to_vec());
-        self.prepared = Some(Prepared { n_feature_trs, todo, plan, problem, conditioning, other });
+        let (subject, todo) = (index, todo.to_vec());
+        self.prepared = Some(Prepared { subject, todo, plan, problem, conditioning, other });
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Memory of a whole run, at most, and what its parts are.
 
 use super::features::WordSpace;
-use super::inputs::Inputs;
+use super::inputs::{Inputs, writes_delays};
 use super::memory::{
     Matrices, designs_bytes, is_first, on_gram, rows, square_bytes, union_of, width,
 };
@@ -43,7 +43,8 @@ pub fn most_bytes(
     let in_flight = (n_threads * longest_story * widest * 2 * size_of::<f64>()) as f64;
     let always = PROGRAM_BYTES + n_words as f64 * WORD_BYTES + rows_of_words;
     let held = Matrices::of(&plan.models).held;
-    let (extra_held, extra_setup) = extra_bytes(study, plan, extra, resources);
+    let written = writes_delays(study, &inputs.subjects);
+    let (extra_held, extra_setup) = extra_bytes((study, written), plan, extra, resources);
     let tiles = tiles_bytes(study, inputs, plan, extra, resources);
     let setup = (plan.setup_bytes + in_flight).max(held + extra_setup);
     always + setup.max(held + extra_held + tiles)
@@ -51,7 +52,7 @@ pub fn most_bytes(
 
 /// Other fits: what they hold, and the most while they are prepared.
 fn extra_bytes(
-    study: &Study,
+    (study, writes_delays): (&Study, bool),
     plan: &StudyPlan,
     extra: &ExtraSplits,
     resources: Resources,
@@ -60,7 +61,7 @@ fn extra_bytes(
     if extra.splits.is_empty() {
         return (0.0, 0.0);
     }
-    let (models, varies) = (&plan.models, varying(study));
+    let (models, varies) = (&plan.models, varying(study, writes_delays));
     let first = |&(index, _): &(usize, &ModelPlan)| is_first(models, index);
     let spaces: Vec<&ModelPlan> =
         models.iter().enumerate().filter(first).map(|(_, model)| model).collect();
@@ -69,7 +70,7 @@ fn extra_bytes(
     let n_stories = extra.splits.iter().map(|s| s.train.len() + s.test.len()).max().unwrap_or(0);
     // A union of words may serve the bags of all splits.
     let growth = |space: &ModelPlan| match &study.spaces[space.design].kind {
-        SpaceKind::Bow(_) if may_have_union(study) => MOST_UNION,
+        SpaceKind::Bow(_) if may_have_union(study, writes_delays) => MOST_UNION,
         _ if varies[space.design] => 0.0,
         _ => 1.0,
     };
@@ -138,8 +139,10 @@ fn tiles_bytes(
     }
     let n_voxels = plan.subjects.iter().map(|(_, n)| *n).max().unwrap_or(0);
     let at_once = n_voxels.next_multiple_of(32).min(n_threads * MAX_TILE_VOXELS);
+    let cleaning = inputs.subjects.iter().flat_map(|s| &s.files).map(|f| f.cleaner().bytes());
+    let cleaning = (cleaning.max().unwrap_or(0) * n_threads) as f64;
     let all = (values * size_of::<f32>()) as f64 * at_once as f64;
     let most = MOST_TILE_BYTES.min(plan.tile_budget(memory_bytes)) as f64;
     let widest = models.iter().map(|model| model.n_coefs).max().unwrap_or(0) as f64;
-    all.min(most) + n_threads as f64 * widest * SCRATCH_BYTES
+    all.min(most) + cleaning + n_threads as f64 * widest * SCRATCH_BYTES
 }

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::design::tr_times::check_pairing;
+use crate::design::tr_times::{FeatureTrs, check_pairing, timing_fault};
+use crate::design::trim::Trim;
 use crate::error::{Error, Result};
+use crate::io::confounds::read_named;
 use crate::io::hdf5::has_dataset;
 use crate::io::input::read_text;
 use crate::io::matrix_file::MatrixFile;
@@ -14,8 +16,9 @@ use crate::results::brain;
 use crate::stimuli::{StoriesRead, Story, read};
 use crate::study::bold::checks::{Expected, check_direction, check_tr};
 use crate::study::bold::files::{BoldFinder, BoldSettings};
+use crate::study::story_bold::{CleaningRules, StoryBold, check_patterns};
 use crate::study::words::{StoryWords, words_and_scans};
-use crate::study_file::Study;
+use crate::study_file::{BoldCleaning, FirstTr, Study};
 use crate::warning::Warning;
 
 /// A study's stories and BOLD files, paired.
@@ -37,20 +40,37 @@ pub struct Subject {
     /// Name in tables and folders.
     pub name: String,
     /// One open file a story, in the order of the stories.
-    pub files: Vec<MatrixFile>,
+    pub files: Vec<StoryBold>,
     /// Single measurements of each story; none for a story heard once.
-    pub repeats: Vec<Vec<MatrixFile>>,
+    pub repeats: Vec<Vec<StoryBold>>,
     /// Columns, the same in every file.
     pub n_voxels: usize,
     /// TRs of each story's features before the trim.
-    pub n_feature_trs: Vec<usize>,
+    pub feature_trs: Vec<FeatureTrs>,
 }
 
 impl Subject {
-    /// BOLD rows of each story.
+    /// TRs of each story that are used.
     pub fn n_trs(&self) -> Vec<usize> {
-        self.files.iter().map(MatrixFile::n_rows).collect()
+        self.files.iter().map(StoryBold::n_rows).collect()
     }
+
+    /// Whether TRs inside of a story are left out.
+    pub fn is_cut(&self) -> bool {
+        self.files.iter().any(StoryBold::is_cut)
+    }
+
+    /// Whether designs of another subject are this one's too: the same TRs, the same of them used.
+    pub fn has_trs_of(&self, other: &Subject) -> bool {
+        let mut used = self.files.iter().zip(&other.files);
+        self.feature_trs == other.feature_trs && used.all(|(a, b)| a.used() == b.used())
+    }
+}
+
+/// Whether delayed columns are written out: where delays cross stories, and where TRs inside of a
+/// story are left out, since the TR before the one that follows is none of the design's rows then.
+pub fn writes_delays(study: &Study, subjects: &[Subject]) -> bool {
+    study.delays_cross_stories || subjects.iter().any(Subject::is_cut)
 }
 
 /// Raw TRs that respdict.json counts beyond those of the features.
@@ -105,7 +125,7 @@ pub fn read_inputs(study: &Study) -> Result<Inputs> {
     for (subject, files) in subjects.iter().zip(study.place_files()) {
         brain::check(&files, subject.n_voxels)?;
     }
-    let n_trs: Vec<&[usize]> = subjects.iter().map(|s| s.n_feature_trs.as_slice()).collect();
+    let n_trs: Vec<&[FeatureTrs]> = subjects.iter().map(|s| s.feature_trs.as_slice()).collect();
     let (words, doubts) = words_and_scans(study, &stories, &n_trs)?;
     warnings.extend(doubts);
     Ok(Inputs { stories, subjects, words, warnings, notes })
@@ -209,6 +229,11 @@ fn open_subject(
     respdict: Option<&BTreeMap<String, usize>>,
 ) -> Result<(Subject, Option<String>)> {
     let name = &study.bold[index].0;
+    let cleaning = &study.bold_cleaning[index];
+    let rules = CleaningRules { cleaning, folder: &study.folder, tr_s: study.tr_s };
+    let first_trs = first_trs(study, cleaning)?;
+    // Rows that the file has beyond those that pair with the features.
+    let n_more = cleaning.trim.map_or(0, Trim::n_cut);
     let open = |story: &Story| finder.open(&story.name);
     let mut opened = stories.iter().map(open).collect::<Result<Vec<_>>>()?;
     let expected = |story: &Story| {
@@ -216,18 +241,18 @@ fn open_subject(
         let counts = counts.map(|raw| raw.saturating_sub(RESPDICT_EXTRA));
         let n_trs = story.tr_times_s.as_ref().map(Vec::len).or(counts);
         let n_cut = study.trim.n_cut();
-        let n_rows = n_trs.map(|n| n.saturating_sub(n_cut));
-        Expected::of(story, n_rows, (study.tr_s, study.first_tr_s), n_cut)
+        let n_rows = n_trs.map(|n| n.saturating_sub(n_cut).saturating_add(n_more));
+        Ok(Expected::of(story, n_rows, (study.tr_s, first_trs(&story.name)?), n_cut))
     };
-    let expected: Vec<Expected> = stories.iter().map(expected).collect();
+    let expected: Vec<Expected> = stories.iter().map(expected).collect::<Result<_>>()?;
     let transpose = study.bold_files[index].transpose;
     let note = check_direction(name, &mut opened, &expected, transpose)?;
-    let mut files: Vec<MatrixFile> = Vec::with_capacity(stories.len());
-    let mut n_feature_trs = Vec::with_capacity(stories.len());
+    let mut files: Vec<StoryBold> = Vec::with_capacity(stories.len());
+    let mut feature_trs = Vec::with_capacity(stories.len());
     for (story, file) in stories.iter().zip(opened) {
         let path = file.path().to_owned();
         check_tr(&file, story_tr_s(story, study.tr_s), &story.name)?;
-        let first = files.first().map_or(file.n_cols(), MatrixFile::n_cols);
+        let first = files.first().map_or(file.n_cols(), StoryBold::n_cols);
         if file.n_cols() != first || first == 0 || file.n_rows() == 0 {
             return Err(Error::Shape {
                 what: format!("BOLD of {name}, story {:?} ({})", story.name, path.display()),
@@ -236,9 +261,11 @@ fn open_subject(
                 hint: "all stories of a subject have the same voxels".into(),
             });
         }
+        check_has_values(&file, name, &story.name)?;
+        let bold = StoryBold::open(file, (name, &story.name), rules)?;
         let n_trs = match (&story.tr_times_s, respdict) {
             (Some(times), _) => times.len(),
-            (None, None) => file.n_rows().saturating_add(study.trim.n_cut()),
+            (None, None) => bold.n_trs().saturating_add(study.trim.n_cut()),
             (None, Some(counts)) => {
                 let raw = *counts.get(&story.name).ok_or_else(|| Error::Values {
                     place: format!("story {:?}", story.name),
@@ -249,14 +276,14 @@ fn open_subject(
                 raw.saturating_sub(RESPDICT_EXTRA)
             }
         };
-        check_pairing(&story.name, n_trs, study.trim, &path, file.n_rows())?;
-        check_has_values(&file, name, &story.name)?;
-        files.push(file);
-        n_feature_trs.push(n_trs);
+        check_pairing(&story.name, n_trs, study.trim, &path, bold.n_trs())?;
+        files.push(bold);
+        feature_trs.push(FeatureTrs { n: n_trs, first_s: first_trs(&story.name)? });
     }
-    let n_voxels = files.first().map_or(0, MatrixFile::n_cols);
+    check_patterns(&files, name, cleaning)?;
+    let n_voxels = files.first().map_or(0, StoryBold::n_cols);
     let repeats = files.iter().map(|_| Vec::new()).collect();
-    Ok((Subject { name: name.to_owned(), files, repeats, n_voxels, n_feature_trs }, note))
+    Ok((Subject { name: name.to_owned(), files, repeats, n_voxels, feature_trs }, note))
 }
 
 /// The repetition time that counts for a story: the spacing of its own TR times, else the design's.
@@ -267,6 +294,33 @@ fn story_tr_s(story: &Story, design_s: f64) -> f64 {
     }
 }
 
+/// When a story's first TR was.
+type FirstTrOf = Box<dyn Fn(&str) -> Result<f64>>;
+
+fn first_trs(study: &Study, cleaning: &BoldCleaning) -> Result<FirstTrOf> {
+    let path = match &cleaning.first_tr {
+        FirstTr::Table(path) => study.path(path),
+        FirstTr::At(first) => return Ok(same_for_all(*first)),
+        FirstTr::Design => return Ok(same_for_all(study.first_tr_s)),
+    };
+    let table = read_named(&path, "story", "first_tr_s")?;
+    if let Some(fault) = table.values().find_map(|&first| timing_fault(first, 1.0)) {
+        let hint = "first_tr_s is in seconds".into();
+        return Err(Error::Values { place: path.display().to_string(), problem: fault, hint });
+    }
+    Ok(Box::new(move |story| {
+        table.get(story).copied().ok_or_else(|| Error::Values {
+            place: path.display().to_string(),
+            problem: format!("expected a line for story {story:?}, found none"),
+            hint: "give every story its first_tr_s".into(),
+        })
+    }))
+}
+
+fn same_for_all(first_s: f64) -> FirstTrOf {
+    Box::new(move |_| Ok(first_s))
+}
+
 /// The single measurements of every story that has them: repeats 1, 2, … as far as there are files.
 fn open_repeats(
     study: &Study,
@@ -274,8 +328,8 @@ fn open_repeats(
     pattern: &str,
     finder: &BoldFinder<'_>,
     stories: &[Story],
-) -> Result<Vec<Vec<MatrixFile>>> {
-    let mut all = Vec::with_capacity(stories.len());
+) -> Result<Vec<Vec<StoryBold>>> {
+    let mut all: Vec<Vec<StoryBold>> = Vec::with_capacity(stories.len());
     for (story, mean) in stories.iter().zip(&subject.files) {
         let mut files = Vec::new();
         for repeat in 1.. {
@@ -285,8 +339,8 @@ fn open_repeats(
                 break;
             }
             let file = finder.open_path(&path, &story.name)?;
-            check_repeat(&file, mean, repeat, &story.name)?;
-            files.push(file);
+            check_repeat(&file, &mean.file, repeat, &story.name)?;
+            files.push(mean.repeat(file));
         }
         all.push(files);
     }
@@ -308,17 +362,17 @@ fn open_repeat_dataset(
     subject: &Subject,
     dataset: &str,
     stories: &[Story],
-) -> Result<Vec<Vec<MatrixFile>>> {
-    let mut all = Vec::with_capacity(stories.len());
+) -> Result<Vec<Vec<StoryBold>>> {
+    let mut all: Vec<Vec<StoryBold>> = Vec::with_capacity(stories.len());
     for (story, mean) in stories.iter().zip(&subject.files) {
         let mut files = Vec::new();
         if has_dataset(mean.path(), dataset) {
             files = MatrixFile::open_slabs(mean.path(), dataset)?;
         }
         for (repeat, file) in (1..).zip(&files) {
-            check_repeat(file, mean, repeat, &story.name)?;
+            check_repeat(file, &mean.file, repeat, &story.name)?;
         }
-        all.push(files);
+        all.push(files.into_iter().map(|file| mean.repeat(file)).collect());
     }
     if all.iter().all(|files| files.len() < 2) {
         return Err(Error::Values {

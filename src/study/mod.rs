@@ -22,10 +22,12 @@ mod saving;
 mod shards;
 mod split;
 mod stability;
+mod story_bold;
 mod tables;
 mod words;
 mod writer;
 
+pub use crate::design::tr_times::FeatureTrs;
 pub use bold::files::{BoldFinder, BoldFlags};
 pub use context::{OpenStudy, RunOptions, Session, StudyContext, open};
 pub use features::{
@@ -42,4 +44,5 @@ pub use shards::{
     plan_shards, run_shard,
 };
 pub use split::{Split, split};
+pub use story_bold::{CleaningRules, StoryBold};
 pub use words::{StoryWords, all_marks, words_json};

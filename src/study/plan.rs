@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::features::WordSpace;
-use super::inputs::Inputs;
+use super::inputs::{Inputs, Subject, writes_delays};
 use super::memory::Matrices;
 use super::models::{ModelBands, ModelPlan};
 use super::split::Split;
@@ -72,6 +72,16 @@ impl StudyPlan {
         (memory_bytes as f64 - self.held_bytes).max(LEAST_TILE_BYTES) as usize
     }
 
+    /// Takes the TRs that were left out since this was planned off its numbers; routes stay.
+    pub fn recount(&mut self, study: &Study, inputs: &Inputs, split: &Split) {
+        (self.n_train, self.n_test) = count_trs(inputs, split);
+        for model in &mut self.models {
+            model.is_stacked = writes_delays(study, &inputs.subjects);
+        }
+        let Matrices { setup, held } = Matrices::of(&self.models);
+        (self.setup_bytes, self.held_bytes) = (setup, held);
+    }
+
     /// Leaves out models that the other plan does not have.
     pub fn keep_models_of(&mut self, other: &Self) {
         let is_there = |model: &ModelPlan| {
@@ -134,9 +144,7 @@ pub fn plan(
     resources: Resources,
 ) -> Result<StudyPlan> {
     let Resources { n_threads, memory_bytes } = resources;
-    let n_trs = inputs.subjects.first().map_or(Vec::new(), super::inputs::Subject::n_trs);
-    let count = |stories: &[usize]| stories.iter().map(|&s| n_trs[s]).sum::<usize>();
-    let (n_train, n_test) = (count(&split.train), count(&split.test));
+    let (n_train, n_test) = count_trs(inputs, split);
     let n_voxels = inputs.subjects.iter().map(|s| s.n_voxels).max().unwrap_or(0);
     let n_features = |index: usize| -> usize {
         let own = |i: usize| spaces[i].map_or(0, |space| space.n_features);
@@ -190,7 +198,7 @@ pub fn plan(
                 delays,
                 n_features: width,
                 n_coefs,
-                is_stacked: study.delays_cross_stories,
+                is_stacked: writes_delays(study, &inputs.subjects),
                 route,
                 sizes,
                 solver,
@@ -210,6 +218,13 @@ pub fn plan(
         models,
         seconds,
     })
+}
+
+/// TRs of the first subject to train on and to test.
+fn count_trs(inputs: &Inputs, split: &Split) -> (usize, usize) {
+    let n_trs = inputs.subjects.first().map_or(Vec::new(), Subject::n_trs);
+    let count = |stories: &[usize]| stories.iter().map(|&s| n_trs[s]).sum::<usize>();
+    (count(&split.train), count(&split.test))
 }
 
 fn label(variant: ModelVariant) -> &'static str {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 
-use super::inputs::Subject;
+use super::inputs::{Subject, writes_delays};
 use super::models::ModelPlan;
 use super::plan::StudyPlan;
 use super::split::Split;
@@ -52,7 +52,7 @@ pub fn build_problem(
     let test_blocks: Vec<usize> = split.test.iter().map(|&story| n_trs[story]).collect();
     let is_own = known.is_none();
     let products = known.map(|(products, _)| products);
-    let (spaces, mut specs) = load_spaces(study, made, split, plan, products)?;
+    let (spaces, mut specs) = load_spaces(study, made, (subject, split), plan, products)?;
     specs.iter_mut().for_each(|spec| spec.wants_coef = is_own && study.weights);
     let few_voxels = known.map(|(_, n_voxels)| n_voxels);
     let settings = PathSettings { few_voxels, ..path_settings(study) };
@@ -75,12 +75,12 @@ pub fn path_settings(study: &Study) -> PathSettings {
     }
 }
 
-/// One space for each of the study's that has models (one a model where delays cross stories), and
-/// the models.
+/// One space for each of the study's that has models (one per model where delays are written out),
+/// and the models.
 pub fn load_spaces(
     study: &Study,
     made: Vec<Vec<StoryDesign>>,
-    split: &Split,
+    (subject, split): (&Subject, &Split),
     plan: &StudyPlan,
     known: Option<&Known>,
 ) -> Result<(Vec<Space>, Vec<ModelSpec>)> {
@@ -97,14 +97,21 @@ pub fn load_spaces(
             stories.iter().filter_map(|&story| designs[story].take()).collect()
         };
         let (train, test) = (pick(&split.train), pick(&split.test));
-        if study.delays_cross_stories {
+        if writes_delays(study, std::slice::from_ref(subject)) {
             for model in models() {
-                let stacked = |designs: &[StoryDesign]| stack(designs, &model.delays);
+                let delayed = |designs: &[StoryDesign], stories: &[usize]| -> Result<Vec<_>> {
+                    let designs = match study.delays_cross_stories {
+                        true => stack(designs, &model.delays)?,
+                        false => each_delayed(designs, &model.delays)?,
+                    };
+                    let pairs = designs.into_iter().zip(stories);
+                    Ok(pairs.map(|(x, &s)| x.take_rows(subject.files[s].used())).collect())
+                };
                 let space = Space {
                     delays: vec![0],
                     n_features: model.n_coefs,
-                    train: stacked(&train)?,
-                    test: stacked(&test)?,
+                    train: delayed(&train, &split.train)?,
+                    test: delayed(&test, &split.test)?,
                     ..Space::default()
                 };
                 specs.push(spec(spaces.len(), vec![0], model, model.delays.len(), is_own)?);
@@ -143,6 +150,12 @@ fn spec(
     let bands = model.bands.as_ref().map(|bands| bands.spec(n_copies, kept_bytes));
     let bands = bands.transpose()?;
     Ok(ModelSpec { space, delays, route: model.route, wants_coef: false, bands })
+}
+
+/// Delayed columns of each story by itself.
+fn each_delayed(designs: &[StoryDesign], delays: &[i64]) -> Result<Vec<StoryDesign>> {
+    let delayed = |x: &StoryDesign| delay(x.to_dense().view(), delays).map(StoryDesign::Dense);
+    designs.iter().map(delayed).collect()
 }
 
 /// HuthLab's preset: stories stacked in their order, delayed as one, cut apart again.

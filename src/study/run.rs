@@ -138,6 +138,8 @@ fn run_or_merge(
         clock.step("unpack");
     }
     let mut warnings = std::mem::take(&mut context.warnings);
+    warnings.extend(context.notice(everyone)?);
+    clock.step("bold");
     let StudyContext { inputs, split, words, extra, .. } = &context;
     let n_threads = options.resources.n_threads;
 

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::results::saved::{SCHEMA, SavedFeatures, SavedModel, SavedPart, SavedVectors};
 use crate::results::{Name, RunFolder};
 use crate::stimuli::spelling::Punctuation;
-use crate::study_file::{SpaceKind, Study};
+use crate::study_file::{FirstTr, SpaceKind, Study};
 
 /// model.json of one subject's model.
 /// # Errors
@@ -28,7 +28,7 @@ pub fn saved_model(
     };
     let saved_part = |&index: &usize| -> Result<Option<SavedPart>> {
         let Some(space) = &words[index] else { return Ok(None) };
-        let trs = &subject.n_feature_trs;
+        let trs = &subject.feature_trs;
         Ok(Some(SavedPart {
             name: Name::new(&study.spaces[index].name)?,
             n_features: space.n_features,
@@ -40,6 +40,11 @@ pub fn saved_model(
         }))
     };
     let parts = own.iter().map(saved_part).collect::<Result<Vec<_>>>()?;
+    let index = inputs.subjects.iter().position(|other| other.name == subject.name);
+    let first_tr_s = match index.map(|index| &study.bold_cleaning[index].first_tr) {
+        Some(&FirstTr::At(first)) => first,
+        _ => study.first_tr_s,
+    };
     let names = inputs.stories.iter().map(|story| story.name.clone());
     Ok(SavedModel {
         schema: SCHEMA.into(),
@@ -52,13 +57,14 @@ pub fn saved_model(
         n_voxels: subject.n_voxels,
         n_coefs: model.n_coefs,
         tr_s: study.tr_s,
-        first_tr_s: study.first_tr_s,
+        first_tr_s,
         trim: study.trim.to_string(),
         zscore: format!("{:?}", study.zscore).to_lowercase(),
         lanczos_window: study.lanczos_window,
         cutoff_mult: study.cutoff_mult,
         time: format!("{:?}", study.time).to_lowercase(),
-        story_trs: names.zip(subject.n_feature_trs.iter().copied()).collect(),
+        story_trs: names.clone().zip(subject.feature_trs.iter().map(|trs| trs.n)).collect(),
+        story_first_tr_s: names.zip(subject.feature_trs.iter().map(|trs| trs.first_s)).collect(),
         parts: parts.into_iter().flatten().collect(),
     })
 }

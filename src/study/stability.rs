@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::features::{WordSpace, designs, vocabulary_space, word_space};
-use super::inputs::{Inputs, Subject};
+use super::inputs::{Inputs, Subject, writes_delays};
 use super::models::ModelPlan;
 use super::plan::{StudyPlan, plan};
 use super::problem::{Known, KnownSpace, build_problem, load_spaces, path_settings};
@@ -108,18 +108,19 @@ pub fn stability_fits(
 ) -> Result<OtherFits> {
     let OwnFit { split: own_split, plan: own_plan, words } = own;
     let Resources { n_threads, memory_bytes } = resources;
-    let alike = inputs.subjects.iter().filter(|s| s.n_feature_trs == subject.n_feature_trs);
+    let alike = inputs.subjects.iter().filter(|s| s.has_trs_of(subject));
     let n_voxels = alike.map(|s| s.n_voxels).sum();
     let slots: Vec<usize> = own_split.train.iter().chain(&own_split.test).copied().collect();
     let order = slots.clone();
     let slot_of = |story: &usize| order.iter().position(|slot| slot == story);
     let words: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
-    let trs = &subject.n_feature_trs;
+    let trs = &subject.feature_trs;
     let stories = &inputs.stories;
     let is_fitted = |space: usize| own_plan.models.iter().any(|model| model.design == space);
-    let unions = unions(study, stories, own_plan, others)?;
+    let is_written = writes_delays(study, std::slice::from_ref(subject));
+    let unions = unions((study, is_written), stories, own_plan, others)?;
     // Spaces whose designs are another's in each split, and those of them with nothing in common.
-    let differs = varying(study);
+    let differs = varying(study, is_written);
     let varies: Vec<bool> = differs.iter().zip(&unions).map(|(d, u)| *d && u.is_none()).collect();
     let all_words = unions.iter().zip(&words).map(|(union, own)| match union {
         Some(union) => Some(&union.words),
@@ -187,9 +188,10 @@ pub fn stability_fits(
     Ok(OtherFits { slots, fits })
 }
 
-/// Whether a space's designs depend on which stories are trained on.
-pub fn varying(study: &Study) -> Vec<bool> {
-    let all = study.zscore == ZScoreMode::Train || study.delays_cross_stories;
+/// Whether a space's designs depend on which stories are trained on, or cannot be shared because
+/// delays are written out.
+pub fn varying(study: &Study, writes_delays: bool) -> Vec<bool> {
+    let all = study.zscore == ZScoreMode::Train || writes_delays;
     let varies = |kind: &SpaceKind| match kind {
         SpaceKind::Combine(parts) => {
             parts.iter().any(|&part| study.spaces[part].kind.depends_on_training())
@@ -213,13 +215,13 @@ pub const MOST_UNION: f64 = 1.25;
 /// A union for each bag of words that stands alone, is standardised story by story, and has a model
 /// on the Gram route.
 fn unions(
-    study: &Study,
+    (study, is_written): (&Study, bool),
     stories: &[Story],
     plan: &StudyPlan,
     others: &ExtraSplits,
 ) -> Result<Vec<Option<Union>>> {
     let of_space = |(index, space): (usize, &SpaceSettings)| match &space.kind {
-        SpaceKind::Bow(settings) if may_have_union(study) => {
+        SpaceKind::Bow(settings) if may_have_union(study, is_written) => {
             let on_gram = |m: &&ModelPlan| m.design == index && m.route == Route::Gram;
             let own = plan.models.iter().find(on_gram);
             own.map_or(Ok(None), |own| union(settings, stories, own.n_features, others))
@@ -230,8 +232,8 @@ fn unions(
 }
 
 /// Whether a word's column is the same whatever other stories are trained on.
-pub fn may_have_union(study: &Study) -> bool {
-    study.zscore != ZScoreMode::Train && !study.delays_cross_stories
+pub fn may_have_union(study: &Study, writes_delays: bool) -> bool {
+    study.zscore != ZScoreMode::Train && !writes_delays
 }
 
 fn union(
@@ -287,7 +289,8 @@ fn share(
     let mut shared = vec![None; problem.spaces.len()];
     let fitted = fitted(study, plan);
     let mut next = 0;
-    for (at, space) in fitted.enumerate().filter(|_| !study.delays_cross_stories) {
+    // Where delays are written out there is one space per model, and all of them vary.
+    for (at, space) in fitted.enumerate() {
         if is_shared(plan, varies, space) {
             shared[at] = Some(Shared { space: next, columns: columns(space) });
             problem.spaces[at].train.clear();
@@ -361,7 +364,7 @@ fn slot_problem(
     let fold = |(fold, &story): (usize, &usize)| Block { fold, n_rows: n_trs[story] };
     let blocks = slots.iter().enumerate().map(fold).collect();
     let split = Split { train: slots, test: vec![], fold_of_train: vec![], n_folds };
-    let (spaces, _) = load_spaces(study, designs, &split, plan, None)?;
+    let (spaces, _) = load_spaces(study, designs, (subject, &split), plan, None)?;
     Ok(Problem {
         n_folds,
         blocks,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::design::tr_times::FeatureTrs;
 use crate::error::Result;
 use crate::stimuli::{Story, StorySpan, check_spans, warn_of_spans};
 use crate::study_file::Study;
@@ -39,21 +40,21 @@ impl StoryWords {
 
 /// Each story's words and scan (the first subject's), and doubts about them.
 ///
-/// `n_feature_trs`: TRs of each story before the trim, for each subject.
+/// `feature_trs`: TRs of each story before the trim, for each subject.
 /// # Errors
 /// As `check_spans`, for every subject.
 pub fn words_and_scans(
     study: &Study,
     stories: &[Story],
-    n_feature_trs: &[&[usize]],
+    feature_trs: &[&[FeatureTrs]],
 ) -> Result<(Vec<StoryWords>, Vec<Warning>)> {
     let mut words: Vec<StoryWords> = Vec::new();
     let mut doubts: Vec<Warning> = Vec::new();
-    for of_subject in n_feature_trs {
+    for of_subject in feature_trs {
         let mut spans = Vec::with_capacity(stories.len());
-        for (story, &n) in stories.iter().zip(*of_subject) {
+        for (story, &FeatureTrs { n, first_s }) in stories.iter().zip(*of_subject) {
             let kept = study.trim.kept(n).map_err(|error| error.in_story(&story.name))?;
-            spans.push(StorySpan::of_trs(story, kept, study.first_tr_s, study.tr_s));
+            spans.push(StorySpan::of_trs(story, kept, first_s, study.tr_s));
         }
         check_spans(&spans)?;
         for doubt in warn_of_spans(&spans, true) {

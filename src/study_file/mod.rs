@@ -14,6 +14,7 @@ pub use copy::COPIED;
 pub use parse::{from_text, read};
 pub use record::{main_settings, settings_of_rows};
 pub use settings::{
-    AlphaConvention, BoldFiles, Columns, Epoch, Folds, LanguageSpace, ModelSource, ModelVariant,
-    SpaceKind, SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
+    AlphaConvention, BoldCleaning, BoldFiles, Censor, Columns, Epoch, FirstTr, Folds,
+    LanguageSpace, ModelSource, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability,
+    Statistics, Study, WordTime,
 };

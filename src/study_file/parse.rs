@@ -9,10 +9,11 @@ use super::keys::nearest;
 use super::language;
 use super::section::Section;
 use super::settings::{
-    AlphaConvention, BoldFiles, Columns, Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow,
-    Stability, Statistics, Study, WordTime,
+    AlphaConvention, BoldCleaning, BoldFiles, Censor, Columns, FirstTr, Folds, ModelVariant,
+    SpaceKind, SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
 };
 use crate::backend::Scorer;
+use crate::design::clean::Detrend;
 use crate::design::delays::check_delays;
 use crate::design::tr_times::timing_fault;
 use crate::design::trim::Trim;
@@ -75,7 +76,7 @@ pub fn from_text(text: &str, folder: &Path, name: &str) -> Result<Study> {
 }
 
 /// A subject's name, its BOLD, its single measurements, what to take of the files.
-type SubjectBold = ((String, String), (Option<String>, BoldFiles));
+type SubjectBold = ((String, String), (Option<String>, BoldFiles, BoldCleaning));
 
 struct Parser<'a> {
     name: &'a str,
@@ -109,7 +110,12 @@ impl<'a> Parser<'a> {
         let mut spaces = self.spaces()?;
         bands::add_partition(&self.section("partition")?, &mut spaces)?;
         let (bold, more): (_, Vec<_>) = self.bold()?.into_iter().unzip();
-        let (repeats, bold_files) = more.into_iter().unzip();
+        let (mut repeats, mut bold_files, mut bold_cleaning) = (vec![], vec![], vec![]);
+        for (of_repeats, of_files, of_cleaning) in more {
+            repeats.push(of_repeats);
+            bold_files.push(of_files);
+            bold_cleaning.push(of_cleaning);
+        }
         let given_alphas = alphas(&ridge)?;
         let conventions =
             [("himalaya", AlphaConvention::Himalaya), ("huth", AlphaConvention::Huth)];
@@ -131,6 +137,7 @@ impl<'a> Parser<'a> {
             bold,
             repeats,
             bold_files,
+            bold_cleaning,
             split: split_how(&split)?,
             seed: split.count("seed")?.unwrap_or(214) as u64,
             tr_s,
@@ -222,7 +229,8 @@ impl<'a> Parser<'a> {
             let place = format!("{}: [bold.{subject}]", self.name);
             let section = Section::new("bold", place, Some(table))?;
             let path = section.required_text("path")?;
-            let more = (repeats(&section, path)?, bold_files(&section, path)?);
+            let more =
+                (repeats(&section, path)?, bold_files(&section, path)?, bold_cleaning(&section)?);
             subjects.push(((subject.clone(), path.to_owned()), more));
         }
         if subjects.is_empty() {
@@ -584,4 +592,60 @@ fn bold_files(section: &Section<'_>, path: &str) -> Result<BoldFiles> {
     let transpose = section.flag("transpose", false)?;
     let pixels = section.text("pixels")?.map(PathBuf::from);
     Ok(BoldFiles { dataset, transpose, mask, pixels })
+}
+
+/// What is cut and taken off a subject's BOLD.
+fn bold_cleaning(section: &Section<'_>) -> Result<BoldCleaning> {
+    let trim = match section.text("trim")? {
+        Some(text) => {
+            Some(text.parse::<Trim>().map_err(|e| section.error("trim", "HEAD:TAIL", e))?)
+        }
+        None => None,
+    };
+    let detrend = match section.text("detrend")? {
+        None | Some("none") => None,
+        Some(text) => Some(text.parse::<Detrend>().map_err(|_| {
+            section.error("detrend", "cosine:HZ, linear or none", format!("{text:?}"))
+        })?),
+    };
+    let with_story = |name: &str| -> Result<Option<String>> {
+        match section.text(name)? {
+            Some(text) if !text.contains("{story}") => {
+                Err(section.error(name, "a path with {story} in it", format!("{text:?}")))
+            }
+            text => Ok(text.map(str::to_owned)),
+        }
+    };
+    let confounds = with_story("confounds")?;
+    let confound_columns = section.texts("confound_columns")?;
+    if confound_columns.is_some() && confounds.is_none() {
+        let got = "confound_columns without confounds";
+        return Err(section.error("confound_columns", "confounds = \"…{story}….tsv\" too", got));
+    }
+    let censor = match section.text("censor")? {
+        None => None,
+        Some("") => return Err(section.error("censor", "a column or a path", "nothing")),
+        Some(text) if text.contains("{story}") => Some(Censor::File(text.to_owned())),
+        Some(text) if confounds.is_some() => Some(Censor::Column(text.to_owned())),
+        Some(text) => {
+            let expected = "confounds, whose column it is, or a path with {story} in it";
+            return Err(section.error("censor", expected, format!("{text:?}")));
+        }
+    };
+    let first_tr = match section.get("first_tr_s") {
+        None => FirstTr::Design,
+        Some(Value::String(path)) if !path.is_empty() => FirstTr::Table(PathBuf::from(path)),
+        Some(_) => match section.number("first_tr_s") {
+            Ok(Some(first)) => match timing_fault(first, 1.0) {
+                Some(fault) => return Err(section.error("first_tr_s", "seconds", fault)),
+                None => FirstTr::At(first),
+            },
+            _ => {
+                let got = section.get("first_tr_s").map_or(String::new(), Value::to_string);
+                return Err(section.error("first_tr_s", "seconds, or a table's path", got));
+            }
+        },
+    };
+    let zscore = section.word("zscore", &[("none", false), ("story", true)], false)?;
+    Ok(BoldCleaning { trim, zscore, detrend, confounds, confound_columns, censor, first_tr })
 }

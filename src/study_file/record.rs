@@ -7,10 +7,12 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::settings::{
-    AlphaConvention, Columns, Epoch, Folds, LanguageSpace, ModelSource, ModelVariant, SpaceKind,
-    SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
+    AlphaConvention, BoldCleaning, Censor, Columns, Epoch, FirstTr, Folds, LanguageSpace,
+    ModelSource, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics, Study,
+    WordTime,
 };
 use crate::backend::Scorer;
+use crate::design::trim::Trim;
 use crate::design::zscore::ZScoreMode;
 use crate::features::contextual::ContextSettings;
 use crate::io::matrix_file::DATASET;
@@ -90,6 +92,13 @@ struct Bold<'a> {
     dataset: &'a str,
     transpose: bool,
     repeats: Option<&'a str>,
+    trim: String,
+    detrend: Option<String>,
+    confounds: Option<&'a str>,
+    confound_columns: Option<&'a [String]>,
+    censor: Option<&'a str>,
+    zscore: &'static str,
+    first_tr_s: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -187,6 +196,7 @@ impl<'a> Record<'a> {
             bold,
             repeats,
             bold_files,
+            bold_cleaning,
             split,
             seed,
             tr_s,
@@ -216,12 +226,31 @@ impl<'a> Record<'a> {
             bands,
             stability,
         } = study;
-        let subjects = bold.iter().zip(repeats).zip(bold_files);
-        let bold = subjects.map(|(((subject, path), repeats), files)| {
-            let (mask, pixels) = (files.mask.as_deref(), files.pixels.as_deref());
-            let dataset = files.dataset.as_deref().unwrap_or(DATASET);
-            let (transpose, repeats) = (files.transpose, repeats.as_deref());
-            (subject.as_str(), Bold { path, mask, pixels, dataset, transpose, repeats })
+        let subjects = bold.iter().zip(repeats).zip(bold_files).zip(bold_cleaning);
+        let bold = subjects.map(|((((subject, path), repeats), files), cleaning)| {
+            let BoldCleaning { trim, zscore, detrend, confounds, confound_columns, .. } = cleaning;
+            let of_subject = Bold {
+                path,
+                mask: files.mask.as_deref(),
+                pixels: files.pixels.as_deref(),
+                dataset: files.dataset.as_deref().unwrap_or(DATASET),
+                transpose: files.transpose,
+                repeats: repeats.as_deref(),
+                trim: trim.unwrap_or(Trim::NONE).to_string(),
+                detrend: detrend.map(|detrend| detrend.to_string()),
+                confounds: confounds.as_deref(),
+                confound_columns: confound_columns.as_deref(),
+                censor: cleaning.censor.as_ref().map(|censor| match censor {
+                    Censor::Column(text) | Censor::File(text) => text.as_str(),
+                }),
+                zscore: if *zscore { "story" } else { "none" },
+                first_tr_s: match &cleaning.first_tr {
+                    FirstTr::Design => None,
+                    FirstTr::At(first) => Some(json!(first)),
+                    FirstTr::Table(path) => Some(json!(path)),
+                },
+            };
+            (subject.as_str(), of_subject)
         });
         let (test_fraction, n_test, test) = match split {
             SplitHow::Fraction(share) => (Some(*share), None, None),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::backend::Scorer;
+use crate::design::clean::Detrend;
 use crate::design::trim::Trim;
 use crate::design::zscore::ZScoreMode;
 use crate::features::contextual::{ContextSettings, Reading};
@@ -39,6 +40,8 @@ pub struct Study {
     pub repeats: Vec<Option<String>>,
     /// Per subject, what to take of its files.
     pub bold_files: Vec<BoldFiles>,
+    /// Per subject, what is cut and taken off, and when its first TR was.
+    pub bold_cleaning: Vec<BoldCleaning>,
     /// How test stories are taken.
     pub split: SplitHow,
     /// Seed of the shuffle.
@@ -109,6 +112,46 @@ pub struct BoldFiles {
     pub mask: Option<PathBuf>,
     /// `.npy` table of row, column and voxel of a flat map.
     pub pixels: Option<PathBuf>,
+}
+
+/// What is cut and taken off a subject's BOLD, and when its first TR was. The default does nothing.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct BoldCleaning {
+    /// Rows cut before anything else; none by default.
+    pub trim: Option<Trim>,
+    /// Each voxel to mean 0 and sd 1 within each story, after all else.
+    pub zscore: bool,
+    /// Slow drifts that are taken off.
+    pub detrend: Option<Detrend>,
+    /// Tables of confounds, `{story}` in the path.
+    pub confounds: Option<String>,
+    /// Which of their columns are regressed out, shell patterns allowed; `None`: all.
+    pub confound_columns: Option<Vec<String>>,
+    /// Which TRs are left out.
+    pub censor: Option<Censor>,
+    /// When the first TR was.
+    pub first_tr: FirstTr,
+}
+
+/// Where TRs that are left out are marked by values other than 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Censor {
+    /// Columns of the confounds, shell patterns allowed.
+    Column(String),
+    /// Files of one column, `{story}` in the path.
+    File(String),
+}
+
+/// The middle of a subject's first TR relative to the sound.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum FirstTr {
+    /// As `[design]` says.
+    #[default]
+    Design,
+    /// In seconds, for all stories.
+    At(f64),
+    /// A table with columns story and first_tr_s.
+    Table(PathBuf),
 }
 
 /// How test scores are held against chance.

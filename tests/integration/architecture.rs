@@ -183,6 +183,7 @@ const STUDY_ORDER: &[&str] = &[
     "bold::pattern",
     "bold::files",
     "bold::checks",
+    "story_bold",
     "inputs",
     "split",
     "bold",

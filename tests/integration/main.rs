@@ -22,6 +22,7 @@
 //! | `shards` | a study in shards: bytes of one machine, lost and damaged shards, refusals |
 //! | `slurm` | the same on a real Slurm, with a task killed at work |
 //! | `changed_inputs` | inputs and settings that change between runs, or while one runs |
+//! | `cleaning` | BOLD that is cut and cleaned on the way to the fit, and what is noticed in it |
 //! | `predict` | `voxelcast predict` and `score`: against the run's own scores; refusals |
 //! | `statistics` | what a study computes beyond scores: significance, comparisons, other splits |
 //! | `null_and_planted` | the permutation test on BOLD whose truth is known |
@@ -51,6 +52,7 @@ mod bids;
 mod bold_files;
 mod brain;
 mod changed_inputs;
+mod cleaning;
 mod datasets;
 mod devices;
 mod docs;

@@ -418,3 +418,59 @@ fn twenty_thousand_sparse_columns_and_six_thousand_rows() {
         assert!((got - expected).abs() <= cv_tolerance(*expected), "{a} {v}: {got} {expected}");
     }
 }
+
+/// The alpha basis is one for a block of voxels, and each of them has its 1e-5, whatever the others'
+/// amplitudes: strong voxels on the design's largest directions, weak ones on the smallest.
+#[test]
+fn a_strong_neighbour_costs_a_voxel_no_digits() {
+    let rng = &mut seeded(1910);
+    let (n, p, n_voxels) = (420, 200, 96);
+    // Standard deviations from 1 to 1/30: a condition number of about 100.
+    let mut x = normal(rng, n, p);
+    for (j, mut column) in x.columns_mut().into_iter().enumerate() {
+        column *= 30f32.powf(-(j as f32) / (p - 1) as f32);
+    }
+    let mut y = planted(rng, &x, n_voxels);
+    let noise = normal(rng, n, n_voxels);
+    for v in 0..n_voxels {
+        // Every third voxel follows one direction: the largest, the smallest, one between.
+        let column = match v % 6 {
+            0 => Some(0),
+            3 => Some(p - 1),
+            1 => Some(p / 2 + v % 7),
+            _ => None,
+        };
+        if let Some(j) = column {
+            let scale = 30f32.powf(j as f32 / (p - 1) as f32);
+            let follows = &x.column(j) * scale + &noise.column(v) * 0.3;
+            y.column_mut(v).assign(&follows);
+        }
+        // Largest directions get the largest amplitudes: 1e3 down to 1e-4.
+        let decades = match v % 6 {
+            0 => 3.0,
+            3 => -4.0,
+            _ => rng.random_range(-4.0..3.0),
+        };
+        y.column_mut(v).mapv_inplace(|y| y * 10f32.powf(decades));
+    }
+    let folds = scattered_folds(rng, n, &[0, 1, 2]);
+    let (wide_x, wide_y) = (wide(&x), wide(&y));
+    let bench = RidgeBench::new(&x, &y, &folds);
+    for grid in ["logspace(-1,5,20)", "logspace(-1,5,100)"] {
+        for (scorer, score) in [("correlation", Score::Correlation), ("r2", Score::R2)] {
+            let mut expected = None;
+            for solver in SOLVERS {
+                let flags = ["--alphas", grid, "--scorer", scorer, "--solver", solver];
+                let found = bench.fit(&flags);
+                let expected = expected.get_or_insert_with(|| {
+                    ridge_cv(&wide_x, &wide_y, &folds, &found.alphas, score, true).cv_scores
+                });
+                let error = |(a, b): (&f64, &f64)| (a - b).abs() / b.abs().max(1.0);
+                let most =
+                    found.cv_scores.iter().zip(expected.iter()).map(error).fold(0.0, f64::max);
+                println!("{grid} {scorer} {solver}: {most:.1e}");
+                assert!(most <= 1e-5, "{grid} {scorer} {solver}: {most:e}");
+            }
+        }
+    }
+}

@@ -170,8 +170,7 @@ impl CpuEngine<'_> {
             self.seconds[2] += clock.elapsed().as_secs_f64();
             let clock = Instant::now();
             let (z, t) = (&rotate.z[..panels.n * m], &rotate.t[..panels.n * m]);
-            component_sizes(self.arch, z, m, weights);
-            weights.iter_mut().zip(&rotation.factor_norms).for_each(|(w, norm)| *w *= norm);
+            component_weights(self.arch, z, &rotation.factor_norms, weights);
             basis.fit(&paths[fold].groups, weights)?;
             path.load(basis);
             tile.basis_rank = tile.basis_rank.max(basis.rank);
@@ -336,21 +335,36 @@ vectorized! {
 }
 
 vectorized! {
-    /// √Σz² of each of `m` components over all panels.
-    fn component_sizes<'a>(z: &'a [PanelRow], m: usize, sizes: &'a mut Vec<f64>) {
-        sizes.clear();
-        sizes.resize(m, 0.0);
-        for panel in z.chunks_exact(m.max(1)) {
-            for (size, row) in sizes.iter_mut().zip(panel) {
+    /// The size that each component has in a denominator, `norms` ∘ √Σ(z/‖norms ∘ z‖)² over the
+    /// voxels of all panels: every voxel counts alike, whatever its amplitude.
+    fn component_weights<'a>(z: &'a [PanelRow], norms: &'a [f64], weights: &'a mut Vec<f64>) {
+        weights.clear();
+        weights.resize(norms.len(), 0.0);
+        for panel in z.chunks_exact(norms.len().max(1)) {
+            let mut inverses = [0f64; PANEL];
+            for (row, norm) in panel.iter().zip(norms) {
+                for v in 0..PANEL {
+                    let part = norm * f64::from(row[v]);
+                    inverses[v] += part * part;
+                }
+            }
+            for square in &mut inverses {
+                *square = if *square > 0.0 { 1.0 / *square } else { 0.0 };
+            }
+            for (weight, row) in weights.iter_mut().zip(panel) {
                 let mut sums = [0f64; 8];
-                for row in row.as_chunks::<8>().0 {
-                    for (sum, &z) in sums.iter_mut().zip(row) {
-                        *sum += f64::from(z) * f64::from(z);
+                for (row, inverses) in row.as_chunks::<8>().0.iter().zip(inverses.as_chunks::<8>().0)
+                {
+                    for v in 0..8 {
+                        let z = f64::from(row[v]);
+                        sums[v] += z * z * inverses[v];
                     }
                 }
-                *size += sums.iter().sum::<f64>();
+                *weight += sums.iter().sum::<f64>();
             }
         }
-        sizes.iter_mut().for_each(|size| *size = size.sqrt());
+        for (weight, norm) in weights.iter_mut().zip(norms) {
+            *weight = norm * weight.sqrt();
+        }
     }
 }

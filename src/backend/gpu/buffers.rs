@@ -190,6 +190,8 @@ pub struct Buffers {
 
 /// Buffers of the path over alphas.
 pub struct PathBuffers {
+    /// `(width)` 1/‖w ∘ z‖² of each voxel.
+    pub inverses: Buffer<f64>,
     /// `(n_blocks, m)`.
     pub sizes: Buffer<f64>,
     /// `(n_alphas, width)`.
@@ -330,6 +332,7 @@ fn take(
     let val = from.values("X'Y", &[e.val, w])?;
     let z = from.values("components", &[e.components, w])?;
     let t = from.values("components", &[e.components, w])?;
+    let inverses = from.values("component sizes", &[w])?;
     let sizes = from.values("component sizes", &[n_blocks, e.components])?;
     let numerators = from.values("scores", &[n_alphas, w])?;
     let offsets = from.values("scores", &[n_alphas, w])?;
@@ -388,6 +391,7 @@ fn take(
             z: z?,
             t: t?,
             path: PathBuffers {
+                inverses: inverses?,
                 sizes: sizes?,
                 numerators: numerators?,
                 offsets: offsets?,

@@ -14,6 +14,7 @@ use super::buffers::Buffers;
 use super::launch::{
     BlockScores, Gemm, Lane, Numerators, PATH_ALPHAS, PATH_ROWS, Squares, add_scores, add_squares,
     component_sizes, n_square_chunks, path_numerators, path_squares, row_squares, scale_slots,
+    voxel_inverses,
 };
 use super::problem::GpuProblem;
 use crate::backend::basis::{AlphaBasis, AlphaGroups, Form};
@@ -137,7 +138,16 @@ pub fn add_fold_scores(
             &mut b.path.offsets.first_mut(n_alphas * width),
             (n_alphas, m, width),
         )?;
-        component_sizes(lane, &z, &mut b.path.sizes.first_mut(n_blocks * m), (m, width), block)?;
+        let inverses = &mut b.path.inverses.first_mut(width);
+        voxel_inverses(lane, &z, &on_card.factor_norms.first(m), inverses, (m, width))?;
+        component_sizes(
+            lane,
+            &z,
+            &b.path.inverses.first(width),
+            &mut b.path.sizes.first_mut(n_blocks * m),
+            (m, width),
+            block,
+        )?;
         lane.read_vec(&b.path.sizes.first(n_blocks * m), n_blocks * m, &mut sizes)?;
     }
     let groups = &model.paths[at.fold].groups;

@@ -81,6 +81,8 @@ pub struct GpuFold {
     pub rotate: GpuRotate,
     /// `(n_rows, n_components)`.
     pub factor: Buffer<f32>,
+    /// `(n_components)` lengths of its columns.
+    pub factor_norms: Buffer<f64>,
     /// `(n_alphas, n_components)`.
     pub inverses: Buffer<f32>,
     /// `(n_alphas, n_components)`; r2 alone.
@@ -283,6 +285,7 @@ fn upload_fold(
     Ok(GpuFold {
         rotate,
         factor: upload_packed(lane, "factors", &rotation.factor)?,
+        factor_norms: lane.upload("factors", &rotation.factor_norms)?,
         inverses: upload_packed(lane, "path", &path.inverses)?,
         offsets: offsets.transpose()?,
     })

@@ -2,6 +2,7 @@
 
 pub mod checks;
 pub mod files;
+pub mod noticed;
 pub mod pattern;
 pub mod source;
 pub mod unpack;

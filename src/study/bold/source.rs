@@ -17,8 +17,7 @@ pub struct SubjectSource<'a> {
 
 impl SubjectSource<'_> {
     fn read(&self, story: usize, voxels: Range<usize>, out: &mut [f32]) -> Result<()> {
-        let file = &self.subject.files[story];
-        file.read_columns(0..file.n_rows(), voxels, out)
+        self.subject.files[story].read(voxels, out)
     }
 }
 
@@ -36,7 +35,6 @@ impl BoldSource for SubjectSource<'_> {
     }
 
     fn expect_train(&self, block: usize, voxels: Range<usize>) {
-        let file = &self.subject.files[self.split.train[block]];
-        file.expect_columns(0..file.n_rows(), voxels);
+        self.subject.files[self.split.train[block]].expect(voxels);
     }
 }

@@ -102,6 +102,8 @@ pub fn run_shard(
     let inputs = &mut context.inputs;
     let Session { reporter, cancel } = session;
     unpack(&mut inputs.subjects[own.clone()], &inputs.stories, &scratch, reporter, cancel)?;
+    // The merge says what is noticed.
+    context.notice(own.clone())?;
     let mut fitter = SubjectFitter::new(&context, mode);
     let mut found = Vec::new();
     for index in own {

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use super::analysis::ScoredModel;
 use crate::error::{Error, Result};
-use crate::io::matrix_file::MatrixFile;
 use crate::io::npy;
 use crate::io::output::write_or_remove;
 use crate::report::rows::NoiseCeiling;
@@ -15,6 +14,7 @@ use crate::scoring::ceiling::{MIN_CEILING, Power, noise_ceiling, normalised};
 use crate::stats::{mean, pearson_from_sums};
 use crate::study::inputs::{Inputs, Subject};
 use crate::study::split::Split;
+use crate::study::story_bold::StoryBold;
 
 /// Voxels that are read at a time.
 const WIDTH: usize = 2048;
@@ -46,9 +46,9 @@ pub fn write_ceiling(
         let voxels = first..(first + WIDTH).min(subject.n_voxels);
         let power = |&slot: &usize| -> Result<Power> {
             let story = split.test[slot];
-            let read = |file: &MatrixFile| -> Result<Vec<f32>> {
+            let read = |file: &StoryBold| -> Result<Vec<f32>> {
                 let mut rows = vec![0f32; file.n_rows() * voxels.len()];
-                file.read_columns(0..file.n_rows(), voxels.clone(), &mut rows)?;
+                file.read(voxels.clone(), &mut rows)?;
                 Ok(rows)
             };
             let repeats = subject.repeats[story].iter().map(read).collect::<Result<Vec<_>>>()?;

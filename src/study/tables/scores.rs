@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::io::npy::{self, NpyFile};
 use crate::report::ScoreRow;
 use crate::results::RunFolder;
 use crate::results::names::{STORY_CORRELATION, TEST_CORRELATION};
 use crate::scoring::Summary;
 use crate::study::inputs::Inputs;
+use crate::study::models::ModelPlan;
 use crate::study::plan::StudyPlan;
 use crate::study::split::Split;
 
@@ -38,6 +39,9 @@ pub fn read_tables(
     for subject in &inputs.subjects {
         for model in &plan.models {
             let (all, by_story) = read_scores(&out.model(&model.id(&subject.name)?))?;
+            if all.iter().all(|r| r.is_nan()) {
+                return Err(no_score(&subject.name, model));
+            }
             let row = |story: Option<usize>, scores: &[f32]| ScoreRow {
                 subject: subject.name.clone(),
                 space: model.name.clone(),
@@ -50,4 +54,16 @@ pub fn read_tables(
         }
     }
     Ok((summary, stories))
+}
+
+/// A study that cannot be right: no voxel of a model has a score.
+fn no_score(subject: &str, model: &ModelPlan) -> Error {
+    Error::Values {
+        place: format!("{subject}, {}", model.folder()),
+        problem: "every score is NaN: no voxel could be fitted and scored".into(),
+        hint:
+            "look for NaN or constant BOLD in each story, and for features that are constant over \
+               the test stories"
+                .into(),
+    }
 }

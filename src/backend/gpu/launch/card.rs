@@ -25,6 +25,7 @@ const KERNELS: &[(&str, &[&str])] = &[
     (
         "path",
         &[
+            "voxel_inverses_f64",
             "component_sizes_f64",
             "scale_slots_f32",
             "path_numerators_f32",

@@ -30,7 +30,7 @@ pub use memory::{Buffer, Part, PartMut, Staging, Value};
 pub use path::{
     BlockScores, Numerators, PATH_ALPHAS, PATH_ROWS, Squares, add_scores, add_squares,
     component_sizes, n_square_chunks, path_numerators, path_squares, row_squares, scale_slots,
-    select_alpha,
+    select_alpha, voxel_inverses,
 };
 pub use permute::permute_blocks;
 pub use refit::{intercepts, shrink};

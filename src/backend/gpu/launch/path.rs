@@ -19,13 +19,36 @@ pub fn n_square_chunks(n_rows: usize) -> usize {
     n_rows.div_ceil(PATH_ROWS)
 }
 
-/// √Σz² of each component over each block of voxels: `sizes` `(n_blocks, n_components)` from `z`
-/// `(n_components, width)`.
+/// 1/‖norms ∘ z‖² of each voxel, 0 where z is 0: `inverses` `(width)` from `z`
+/// `(n_components, width)` and `norms` `(n_components)`.
+/// # Errors
+/// `Error::Shape`, `Error::Device`.
+pub fn voxel_inverses(
+    lane: &Lane,
+    z: &Part<'_, f32>,
+    norms: &Part<'_, f64>,
+    inverses: &mut PartMut<'_, f64>,
+    (n_components, width): (usize, usize),
+) -> Result<()> {
+    let kernel = "voxel_inverses_f64";
+    holds(kernel, "z", z.len(), &[n_components, width])?;
+    holds(kernel, "norms", norms.len(), &[n_components])?;
+    holds(kernel, "inverses", inverses.len(), &[width])?;
+    let mut args = lane.builder(kernel);
+    args.arg(z).arg(norms).arg(inverses).arg(&n_components).arg(&width);
+    // SAFETY: path.cu: (z, norms, inverses, m, width); x covers the voxels, a thread reads its own
+    // column of z; inverses are borrowed alone.
+    unsafe { lane.launch(kernel, &mut args, Grid::over(width)?) }
+}
+
+/// √Σz² · inverse of each component over each block of voxels: `sizes` `(n_blocks, n_components)`
+/// from `z` `(n_components, width)` and the voxels' `inverses` `(width)`.
 /// # Errors
 /// `Error::Shape`, `Error::Device`.
 pub fn component_sizes(
     lane: &Lane,
     z: &Part<'_, f32>,
+    inverses: &Part<'_, f64>,
     sizes: &mut PartMut<'_, f64>,
     (n_components, width): (usize, usize),
     block_voxels: usize,
@@ -33,13 +56,14 @@ pub fn component_sizes(
     let kernel = "component_sizes_f64";
     let n_blocks = width.div_ceil(block_voxels.max(1));
     holds(kernel, "z", z.len(), &[n_components, width])?;
+    holds(kernel, "inverses", inverses.len(), &[width])?;
     holds(kernel, "sizes", sizes.len(), &[n_blocks, n_components])?;
     let mut args = lane.builder(kernel);
-    args.arg(z).arg(sizes).arg(&n_components).arg(&width).arg(&block_voxels);
+    args.arg(z).arg(inverses).arg(sizes).arg(&n_components).arg(&width).arg(&block_voxels);
     let warps = BLOCK as usize / 32;
     let grid = Grid::of_blocks(n_components.div_ceil(warps))?.by(n_blocks, 1)?;
-    // SAFETY: path.cu: (z, sizes, m, width, block_voxels); a warp of x a component, y the blocks;
-    // sizes are borrowed alone.
+    // SAFETY: path.cu: (z, inverses, sizes, m, width, block_voxels); a warp of x a component, y the
+    // blocks; sizes are borrowed alone.
     unsafe { lane.launch(kernel, &mut args, grid) }
 }
 

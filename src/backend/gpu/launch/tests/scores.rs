@@ -13,12 +13,27 @@ fn sizes_and_scaled_components_of_every_block() {
             let n_blocks = width.div_ceil(block);
             let mut sizes = empty::<f64>(&lane, n_blocks * m);
             let out = &mut sizes.first_mut(n_blocks * m);
-            component_sizes(&lane, &on_card.all(), out, (m, width), block).unwrap();
+            let norms: Vec<f64> = (0..m).map(|i| 0.5 + i as f64).collect();
+            let mut inverses = empty::<f64>(&lane, width);
+            let norms_on = up(&lane, &norms);
+            let to = &mut inverses.first_mut(width);
+            voxel_inverses(&lane, &on_card.all(), &norms_on.all(), to, (m, width)).unwrap();
+            let square = |v: usize| -> f64 {
+                (0..m).map(|i| (norms[i] * f64::from(z[i * width + v])).powi(2)).sum()
+            };
+            let wanted: Vec<f64> = (0..width).map(|v| 1.0 / square(v)).collect();
+            near(&down(&lane, &inverses, width), &wanted, |v| 64.0 * EPS64 * wanted[v]);
+            component_sizes(&lane, &on_card.all(), &inverses.all(), out, (m, width), block)
+                .unwrap();
             let expected: Vec<f64> = (0..n_blocks * m)
                 .map(|i| {
                     let first = i / m * block;
                     let row = &z[i % m * width + first..i % m * width + width.min(first + block)];
-                    row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()
+                    let of_voxels = row.iter().zip(&wanted[first..]);
+                    of_voxels
+                        .map(|(&x, inverse)| f64::from(x).powi(2) * inverse)
+                        .sum::<f64>()
+                        .sqrt()
                 })
                 .collect();
             near(&down(&lane, &sizes, n_blocks * m), &expected, |_| 512.0 * EPS64 * 23.0);
