@@ -273,6 +273,7 @@ pub enum Error {
     },
 
     /// A step of a language model failed, by candle's account.
+    #[cfg(feature = "language")]
     #[error("language model: {source}")]
     Tensor {
         /// candle's reason.
@@ -287,6 +288,7 @@ pub enum Error {
 }
 
 /// Whether candle says that a card, its driver or cuBLAS failed.
+#[cfg(feature = "language")]
 fn is_of_a_card(error: &candle_core::Error) -> bool {
     use candle_core::Error as Candle;
     match error {
@@ -330,8 +332,11 @@ impl Error {
             | Error::TooLarge { .. } => 3,
             Error::Story { source, .. } => source.exit_code(),
             Error::Device { .. } | Error::DeviceMemory { .. } => 4,
+            #[cfg(feature = "language")]
             Error::Tensor { source } if is_of_a_card(source) => 4,
-            Error::Write { .. } | Error::Numerical { .. } | Error::Tensor { .. } => 1,
+            #[cfg(feature = "language")]
+            Error::Tensor { .. } => 1,
+            Error::Write { .. } | Error::Numerical { .. } => 1,
             Error::Interrupted => 130,
         }
     }
@@ -339,10 +344,10 @@ impl Error {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
+    #[cfg(feature = "language")]
     fn what_candle_says_of_a_card_is_a_device_error() {
+        use super::*;
         let of_a_card = candle_core::Error::Cuda("no kernel".into());
         assert_eq!(Error::from(of_a_card.context("step 3")).exit_code(), 4);
         assert_eq!(Error::from(candle_core::Error::msg("a shape")).exit_code(), 1);

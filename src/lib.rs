@@ -4,6 +4,7 @@ pub mod backend;
 pub mod cli;
 pub mod commands;
 pub mod design;
+#[cfg(feature = "language")]
 pub mod encoder;
 pub mod error;
 pub mod features;

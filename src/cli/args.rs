@@ -74,6 +74,7 @@ pub enum Command {
     /// Word rows and TR rows of a feature space, as .npy files
     Features(FeaturesArgs),
     /// Encoders trained from scratch by masked language modelling
+    #[cfg(feature = "language")]
     #[command(subcommand)]
     Encoder(super::encoder_args::EncoderCommand),
     /// BOLD with a known truth for your stories, and a study over it

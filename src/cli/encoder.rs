@@ -1,6 +1,5 @@
 //! `voxelcast encoder train`, `sweep` and `embed`.
 
-use candle_core::Device;
 use serde_json::json;
 
 use super::encoder_args::{EmbedArgs, EncoderCommand, HyperArgs, SweepArgs, TrainArgs};
@@ -11,9 +10,9 @@ use crate::encoder::{
     read_text, sweep, train,
 };
 use crate::error::Result;
-use crate::nn::TrainSettings;
 use crate::nn::examples::Windows;
 use crate::nn::schedule::Schedule;
+use crate::nn::{Device, TrainSettings};
 use crate::report::table;
 use crate::reporter::Reporter;
 use crate::results::lock::Locking;

@@ -8,7 +8,9 @@ pub mod cluster_args;
 mod console;
 mod demo;
 mod devices;
+#[cfg(feature = "language")]
 mod encoder;
+#[cfg(feature = "language")]
 pub mod encoder_args;
 mod export;
 mod features;
@@ -93,6 +95,7 @@ pub fn run(cli: Cli) -> u8 {
 }
 
 fn dispatch(cli: &Cli) -> Result<()> {
+    #[cfg(feature = "language")]
     if matches!(cli.command, Command::Encoder(_)) {
         heap::keep_freed_blocks();
     }
@@ -124,6 +127,7 @@ fn dispatch(cli: &Cli) -> Result<()> {
         Command::Resample(args) => arrays::resample(args)?,
         Command::Delay(args) => arrays::delay(args)?,
         Command::Features(args) => features::features(args, &context)?,
+        #[cfg(feature = "language")]
         Command::Encoder(command) => encoder::encoder(command, &context)?,
         Command::Simulate(args) => features::simulate(args, &context)?,
         Command::Bench(args) => bench::bench(args, &context)?,

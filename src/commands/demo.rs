@@ -143,8 +143,9 @@ pub fn demo(options: &RunOptions, session: Session<'_>) -> Result<DemoResults> {
         simulated.subjects.len(),
         simulated.n_voxels
     ));
-    write_bytes(&folder.file(STUDY_FILE), STUDY.as_bytes())?;
-    let study = study_file::from_text(STUDY, &options.out, "the demo's STUDY.toml")?;
+    let study = study_text();
+    write_bytes(&folder.file(STUDY_FILE), study.as_bytes())?;
+    let study = study_file::from_text(&study, &options.out, "the demo's STUDY.toml")?;
     let (summary, document) = match run(&study, options, session)? {
         StudyResults::Finished { summary, run, .. } => (summary, *run),
         StudyResults::Planned(_) => (Vec::new(), RunInfo::default()),
@@ -167,6 +168,18 @@ pub fn demo(options: &RunOptions, session: Session<'_>) -> Result<DemoResults> {
         recovery: found,
         recovery_model: RECOVERY_MODEL.to_owned(),
     })
+}
+
+/// The demo's STUDY.toml, without language models where the build has none.
+fn study_text() -> String {
+    let tables = STUDY.split_inclusive("\n\n");
+    tables
+        .filter(|table| {
+            let is_language =
+                table.contains("kind = \"encoder\"") || table.starts_with("[encoder]");
+            cfg!(feature = "language") || !is_language
+        })
+        .collect()
 }
 
 fn read_correlation(path: &Path) -> Result<Vec<f64>> {

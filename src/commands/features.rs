@@ -103,7 +103,7 @@ pub fn run(
     check_timing(job, &stories, respdict.as_ref(), reporter)?;
     let all: Vec<usize> = (0..stories.len()).collect();
     let cache = job.out.join(CACHE);
-    let device = &candle_core::Device::Cpu;
+    let device = &crate::nn::Device::Cpu;
     let work = LanguageWork {
         cache: &cache,
         device,

@@ -116,7 +116,7 @@ fn features(
     let cache = job.out.join(CACHE);
     let work = LanguageWork {
         cache: &cache,
-        device: &candle_core::Device::Cpu,
+        device: &crate::nn::Device::Cpu,
         encoder: None,
         is_plan: false,
         locking: Locking::On,

@@ -141,14 +141,8 @@ proptest! {
 /// Words with their mid times of every story.
 type Stories = BTreeMap<String, (Vec<String>, Vec<f64>)>;
 
-/// The real data, kept outside of the repository; says so loudly where it is not there.
 fn real_data() -> Option<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/ds003020_pcs");
-    if dir.is_dir() {
-        return Some(dir);
-    }
-    eprintln!("SKIPPED: golden design check, no {}", dir.display());
-    None
+    crate::io::shared_data::path("ds003020_pcs")
 }
 
 fn read_stories(path: &Path) -> Stories {

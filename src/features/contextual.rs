@@ -1,12 +1,19 @@
 //! Vectors of words in their context: hidden states of a language model, read in windows.
 
+#![cfg_attr(not(feature = "language"), allow(dead_code))]
+
+#[cfg(feature = "language")]
 use candle_core::DType;
+#[cfg(feature = "language")]
 use ndarray::Array2;
+#[cfg(feature = "language")]
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+#[cfg(feature = "language")]
 use crate::nn::pretrained::HiddenStates;
+#[cfg(feature = "language")]
 use crate::nn::{Batch, Pieces, WordPieces};
 
 /// Which words a word's vector may come from.
@@ -132,6 +139,7 @@ struct Window {
 }
 
 /// Where each word's pieces stand: from and to.
+#[cfg(feature = "language")]
 fn spans(pieces: &Pieces, n_words: usize) -> Vec<std::ops::Range<usize>> {
     let mut at = 0;
     let span = |word: usize| {
@@ -211,6 +219,7 @@ fn windows(spans: &[std::ops::Range<usize>], reading: &Reading) -> Vec<Window> {
 /// on it beyond rounding. `done` is told how many words more are done; its error ends the reading.
 /// # Errors
 /// Those of the model.
+#[cfg(feature = "language")]
 pub fn word_vectors(
     model: &dyn HiddenStates,
     tokenizer: &WordPieces,
@@ -245,6 +254,7 @@ pub fn word_vectors(
 }
 
 /// The words of some windows with their vectors.
+#[cfg(feature = "language")]
 fn batch_vectors(
     model: &dyn HiddenStates,
     tokenizer: &WordPieces,
@@ -279,6 +289,7 @@ fn batch_vectors(
 ///
 /// # Errors
 /// Those of the tokenizer.
+#[cfg(feature = "language")]
 pub fn unknown_words<'a>(tokenizer: &WordPieces, words: &'a [String]) -> Result<Vec<&'a String>> {
     let pieces = tokenizer.pieces(words)?;
     let spans = spans(&pieces, words.len());
@@ -288,6 +299,6 @@ pub fn unknown_words<'a>(tokenizer: &WordPieces, words: &'a [String]) -> Result<
     Ok(words.iter().zip(&spans).filter(|(_, span)| !is_known(span)).map(|(word, _)| word).collect())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "language"))]
 #[path = "contextual_tests.rs"]
 mod tests;

@@ -229,7 +229,7 @@ fn open_zip(path: &Path, archive: &Path, member: Option<&str>) -> Result<Box<dyn
     let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
     let mut zip = ZipArchive::new(&mut file).map_err(zip_error)?;
     let members: Vec<String> =
-        zip.file_names().filter(|name| !name.ends_with('/')).map(str::to_owned).collect();
+        zip.file_names().flatten().filter(|name| !name.ends_with('/')).map(Into::into).collect();
     let name = match member {
         Some(member) => {
             if !members.iter().any(|name| name == member) {

@@ -166,8 +166,11 @@ fn archive(path: &Path) -> Result<ZipArchive<BufReader<File>>> {
 }
 
 fn arrays(zip: &ZipArchive<BufReader<File>>) -> Vec<String> {
-    let mut members: Vec<String> =
-        zip.file_names().filter_map(|file| file.strip_suffix(".npy")).map(str::to_owned).collect();
+    let mut members: Vec<String> = zip
+        .file_names()
+        .flatten()
+        .filter_map(|f| f.strip_suffix(".npy").map(str::to_owned))
+        .collect();
     members.sort();
     members
 }

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-/// The path of a file under `../shared/data`, or `None` after a loud line on stderr.
+/// The path of a file in the folder of real data, which `VOXELCAST_DATA` names (`../shared/data`
+/// beside the checkout without it), or `None` after a loud line on stderr.
 pub(crate) fn path(relative: &str) -> Option<PathBuf> {
-    let path =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join("shared/data").join(relative);
+    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let path = std::env::var_os("VOXELCAST_DATA").map_or_else(beside, PathBuf::from).join(relative);
     if path.exists() {
         return Some(path);
     }
-    eprintln!("SKIPPED: {relative} is not under ../shared/data");
+    eprintln!("SKIPPED: no real data at {}; VOXELCAST_DATA names their folder", path.display());
     None
 }

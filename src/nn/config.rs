@@ -112,6 +112,7 @@ impl EncoderConfig {
 }
 
 /// `config.json` whole: what transformers wants besides.
+#[cfg(feature = "language")]
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct ConfigFile {
     /// `["MegatronBertForMaskedLM"]`.
@@ -129,10 +130,12 @@ pub(super) struct ConfigFile {
     pub encoder: EncoderConfig,
 }
 
+#[cfg(feature = "language")]
 fn yes() -> bool {
     true
 }
 
+#[cfg(feature = "language")]
 impl ConfigFile {
     /// For a checkpoint of ours.
     pub fn of(encoder: &EncoderConfig) -> Self {

@@ -6,30 +6,56 @@
 //!
 //! Training: `settings` → `examples` (windows) → `masking` → `train` (step by step, with `schedule`
 //! and `seeds`), `checkpoint` keeps it, `events` is what TensorBoard reads.
+//!
+//! Without the feature `language` only settings and plain data are left: no tensor, no tokenizer.
 
+#[cfg(feature = "language")]
 pub mod adamw;
 pub mod batch;
+#[cfg(feature = "language")]
 pub mod checkpoint;
 pub mod config;
 pub mod events;
 pub mod examples;
 pub mod masking;
+#[cfg(feature = "language")]
 pub mod model;
+#[cfg(feature = "language")]
 mod ops;
+#[cfg(feature = "language")]
 pub mod pretrained;
 pub mod schedule;
 pub mod seeds;
 pub mod settings;
-#[cfg(test)]
+#[cfg(all(test, feature = "language"))]
 mod tests;
+#[cfg(feature = "language")]
 pub mod tokenizer;
+#[cfg(feature = "language")]
 pub mod train;
+#[cfg(feature = "language")]
 mod vocabulary;
 
+/// Where language models compute.
+#[cfg(feature = "language")]
+pub use candle_core::Device;
+
+/// Where language models would compute, in a build that has none.
+#[cfg(not(feature = "language"))]
+#[derive(Debug, Clone)]
+pub enum Device {
+    /// On the CPU.
+    Cpu,
+}
+
+#[cfg(feature = "language")]
 pub use adamw::{AdamW, AdamWSettings};
 pub use batch::{Batch, Targets};
 pub use config::EncoderConfig;
+#[cfg(feature = "language")]
 pub use model::Encoder;
+#[cfg(feature = "language")]
 pub use pretrained::Pretrained;
 pub use settings::TrainSettings;
+#[cfg(feature = "language")]
 pub use tokenizer::{Pieces, WordPieces};

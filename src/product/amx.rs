@@ -457,7 +457,7 @@ mod tests {
     #[test]
     fn products_are_as_good_as_their_digits() {
         if !is_available() {
-            eprintln!("SKIPPED products of tile units: this machine has none");
+            eprintln!("SKIPPED: products of tile units: this machine has no tile units");
             return;
         }
         let unit = Unit::new();

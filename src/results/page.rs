@@ -10,7 +10,7 @@ use super::names::REPORT;
 use crate::error::{Error, Result};
 use crate::io::output::write_bytes;
 use crate::report::data::Results;
-use crate::report::figures::png::Painter;
+use crate::report::figures::paint::Painter;
 use crate::report::figures::standalone;
 use crate::report::page::page;
 use crate::report::sections::{figures, sections};

@@ -14,14 +14,13 @@ use super::features::{WordSpace, word_spaces};
 use super::fingerprint::{InputHashes, Stamps, model_fingerprint};
 use super::footprint::most_bytes;
 use super::inputs::{Inputs, read_inputs};
-use super::language::LanguageWork;
+use super::language::{LanguageWork, language_device};
 use super::plan::{StudyPlan, plan};
 use super::split::{Split, split};
 use super::stability::ExtraSplits;
 use crate::backend::device::Device;
-use crate::encoder::language_device;
 use crate::error::Result;
-use crate::nn::TrainSettings;
+use crate::nn::{self, TrainSettings};
 use crate::reporter::Reporter;
 use crate::resources::{Resources, peak_bytes};
 use crate::results::RunFolder;
@@ -133,7 +132,7 @@ impl<'a> OpenStudy<'a> {
         let device = if is_needed {
             language_device(&options.device, options.device_is_auto, session.reporter)?
         } else {
-            candle_core::Device::Cpu
+            nn::Device::Cpu
         };
         Ok(Language {
             cache: RunFolder::at(&options.out).cache(),
@@ -240,7 +239,7 @@ impl StudyContext<'_> {
 pub struct Language<'a> {
     cache: PathBuf,
     encoder: TrainSettings,
-    device: candle_core::Device,
+    device: nn::Device,
     is_plan: bool,
     locking: Locking,
     session: Session<'a>,

@@ -169,6 +169,10 @@ fn language_space(
     train: &[usize],
     work: &LanguageWork<'_>,
 ) -> Result<WordSpace> {
+    if cfg!(not(feature = "language")) {
+        // A plan too is refused where there are no language models.
+        model_folder(&space.model, folder, stories, train, work)?;
+    }
     let is_ours = !matches!(space.model, ModelSource::Folder(_));
     if let (true, true, Some(settings)) = (is_ours, work.is_plan, work.encoder) {
         let reading = space.reading.for_model(settings.layers, settings.max_length)?;

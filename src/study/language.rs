@@ -1,27 +1,42 @@
 //! Word vectors out of language models: computed once, kept in files, read story by story.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+#[cfg(feature = "language")]
+use std::sync::atomic::Ordering;
 
-use candle_core::Device;
-
+#[cfg(feature = "language")]
+pub use crate::encoder::language_device;
+#[cfg(feature = "language")]
 use crate::encoder::{LAST_EPOCH, train_cached, untrained_cached};
 use crate::error::{Error, Result};
-use crate::features::contextual::{
-    BATCH_TOKENS, ContextSettings, Reading, unknown_words, word_vectors,
-};
-use crate::features::coverage::{Coverage, CoverageCounts};
+use crate::features::contextual::Reading;
+#[cfg(feature = "language")]
+use crate::features::contextual::{BATCH_TOKENS, ContextSettings, unknown_words, word_vectors};
+use crate::features::coverage::Coverage;
+#[cfg(feature = "language")]
+use crate::features::coverage::CoverageCounts;
 use crate::io::input::read_bytes;
+#[cfg(feature = "language")]
 use crate::io::npy;
 use crate::io::output::write_bytes;
+#[cfg(feature = "language")]
+use crate::nn::WordPieces;
+#[cfg(feature = "language")]
 use crate::nn::pretrained::{open, shape};
-use crate::nn::{TrainSettings, WordPieces};
+use crate::nn::{Device, TrainSettings};
 use crate::reporter::Reporter;
+#[cfg(feature = "language")]
 use crate::results::hash::{Extent, hash};
 use crate::results::lock::Locking;
 use crate::results::names::{BASELINE, TRAIN, TRAIN_LOG};
+#[cfg(feature = "language")]
 use crate::stimuli::Story;
+#[cfg(feature = "language")]
 use crate::study_file::{Epoch, ModelSource, SpaceKind, Study};
+
+#[cfg(not(feature = "language"))]
+pub use absent::{check_models, language_device, model_folder, stored_vectors};
 
 /// What language models need of the command that uses them.
 pub struct LanguageWork<'a> {
@@ -58,6 +73,7 @@ pub struct StoredVectors {
 /// `base`: what a path in the study is relative to.
 /// # Errors
 /// Those of the training; `Error::Usage` where no encoder can be trained.
+#[cfg(feature = "language")]
 pub fn model_folder(
     source: &ModelSource,
     base: &Path,
@@ -104,6 +120,7 @@ pub fn model_folder(
 /// readings, tokenizers.
 /// # Errors
 /// As [`stored_vectors`].
+#[cfg(feature = "language")]
 pub fn check_models(study: &Study) -> Result<()> {
     for space in &study.spaces {
         let (SpaceKind::Bert(language) | SpaceKind::Encoder(language)) = &space.kind else {
@@ -151,6 +168,7 @@ pub fn publish_model(from: &Path, to: &Path) -> Result<()> {
 /// # Errors
 /// Those of the checkpoint; `Error::Usage` for a reading that the model does not have;
 /// `Error::Interrupted`: finished stories are kept.
+#[cfg(feature = "language")]
 pub fn stored_vectors(
     folder: &Path,
     settings: &ContextSettings,
@@ -176,6 +194,7 @@ pub fn stored_vectors(
     Ok(StoredVectors { width: shape.width, files, coverage: counts.coverage(), reading })
 }
 
+#[cfg(feature = "language")]
 fn compute_missing(
     folder: &Path,
     tokenizer: &WordPieces,
@@ -227,6 +246,7 @@ fn compute_missing(
 }
 
 /// blake3 over everything of a checkpoint that word vectors depend on.
+#[cfg(feature = "language")]
 fn model_hash(folder: &Path) -> Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
     for name in MODEL_FILES {
@@ -245,6 +265,7 @@ fn model_hash(folder: &Path) -> Result<blake3::Hash> {
 pub const MODEL_FILES: [&str; 5] =
     ["config.json", "model.safetensors", "tokenizer.json", "vocab.txt", "tokenizer_config.json"];
 
+#[cfg(feature = "language")]
 fn key(model: &blake3::Hash, reading: &Reading, story: &Story) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(model.as_bytes());
@@ -258,4 +279,65 @@ fn key(model: &blake3::Hash, reading: &Reading, story: &Story) -> String {
     add(&how);
     story.words.iter().for_each(|word| add(word));
     hasher.finalize().to_hex()[..32].to_owned()
+}
+
+/// A build without language models refuses the studies that need one.
+#[cfg(not(feature = "language"))]
+mod absent {
+    use std::path::{Path, PathBuf};
+
+    use super::{LanguageWork, StoredVectors};
+    use crate::backend::device;
+    use crate::error::{Error, Result};
+    use crate::features::contextual::ContextSettings;
+    use crate::nn::Device;
+    use crate::reporter::Reporter;
+    use crate::stimuli::Story;
+    use crate::study_file::{ModelSource, Study};
+
+    fn refuse<T>() -> Result<T> {
+        Err(Error::Usage {
+            place: "kind = \"bert\" or \"encoder\"".into(),
+            problem: "this voxelcast was built without language models".into(),
+            hint: "build it with its default features: cargo build --release".into(),
+        })
+    }
+
+    /// # Errors
+    /// `Error::Usage` for a study with a language model.
+    pub fn check_models(study: &Study) -> Result<()> {
+        match study.spaces.iter().any(|space| space.kind.is_language()) {
+            true => refuse(),
+            false => Ok(()),
+        }
+    }
+
+    /// # Errors
+    /// `Error::Usage`.
+    pub fn language_device(_: &device::Device, _: bool, _: &dyn Reporter) -> Result<Device> {
+        refuse()
+    }
+
+    /// # Errors
+    /// `Error::Usage`.
+    pub fn model_folder(
+        _: &ModelSource,
+        _: &Path,
+        _: &[Story],
+        _: &[usize],
+        _: &LanguageWork<'_>,
+    ) -> Result<PathBuf> {
+        refuse()
+    }
+
+    /// # Errors
+    /// `Error::Usage`.
+    pub fn stored_vectors(
+        _: &Path,
+        _: &ContextSettings,
+        _: &[Story],
+        _: &LanguageWork<'_>,
+    ) -> Result<StoredVectors> {
+        refuse()
+    }
 }

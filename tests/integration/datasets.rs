@@ -7,7 +7,7 @@ use ndarray::Array2;
 use voxelcast::io::nifti::{Grid, write_volume};
 use voxelcast::io::npy;
 
-use super::workbench::{Outcome, StudyBench, skipped, text, voxelcast};
+use super::workbench::{Outcome, StudyBench, real_data, skipped, text, voxelcast};
 
 fn bench() -> StudyBench {
     StudyBench::new(31, 40, 30)
@@ -349,11 +349,7 @@ fn init_says_what_is_missing() {
 
 #[test]
 fn init_knows_the_real_lab_data() {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/ds003020_pcs");
-    if !data.is_dir() {
-        skipped("no real data at ../shared/data");
-        return;
-    }
+    let Some(data) = real_data().map(|folder| folder.join("ds003020_pcs")) else { return };
     let folder = tempfile::tempdir().expect("there is a temporary folder");
     let study = folder.path().join("STUDY.toml");
     let made = init(&data, "lab", &study);
@@ -366,11 +362,7 @@ fn init_knows_the_real_lab_data() {
 
 #[test]
 fn the_real_hdf5_file_holds_the_real_bold() {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/ds003020_pcs");
-    if !data.is_dir() {
-        skipped("no real data at ../shared/data");
-        return;
-    }
+    let Some(data) = real_data().map(|folder| folder.join("ds003020_pcs")) else { return };
     use voxelcast::io::matrix_file::{MatrixFile, Which};
     let which = Which::default();
     let file = MatrixFile::open(&data.join("adollshouse_pcs_h5py.hf5"), &which).expect("HDF5");

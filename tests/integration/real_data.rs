@@ -1,21 +1,11 @@
 //! Reference results on real BOLD, where the data are there.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
-use super::workbench::{Outcome, read_matrix, read_vector, skipped, text, voxelcast};
-
-/// The folder of the real data, or a loud line.
-fn data() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    skipped("no real data at ../shared/data");
-    None
-}
+use super::workbench::{Outcome, read_matrix, read_vector, real_data, text, voxelcast};
 
 fn json(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).expect("the reference is there");
@@ -61,7 +51,7 @@ fn mean(values: &[f64]) -> f64 {
 
 #[test]
 fn glove_on_the_reference_split_gives_the_reference_means() {
-    let Some(data) = data() else { return };
+    let Some(data) = real_data() else { return };
     let reference = json(&data.join("ds003020_pcs/reference_split.json"));
     let (test, train) = (names(&reference["test"]), names(&reference["train_order"]));
     let folds: Vec<Vec<String>> =
@@ -110,7 +100,7 @@ fn glove_on_the_reference_split_gives_the_reference_means() {
 
 #[test]
 fn bag_of_400_words_with_word_rate_gives_the_golden_scores() {
-    let Some(data) = data() else { return };
+    let Some(data) = real_data() else { return };
     let golden = json(&data.join("ds003020_pcs/golden_bow400.json"));
     let test = names(&golden["test"]);
     let mut folds = vec![Vec::new(); 5];

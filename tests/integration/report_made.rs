@@ -7,7 +7,7 @@ use voxelcast::report::data::{
     RunInfo, Significance, SpaceInfo, SplitNames, SplitScores, StoryProperties, SweepEpoch,
     TrainStep, VoxelScores,
 };
-use voxelcast::report::figures::png::Painter;
+use voxelcast::report::figures::paint::Painter;
 use voxelcast::report::figures::standalone;
 use voxelcast::report::page::page;
 use voxelcast::report::sections::{figures, sections};

@@ -59,6 +59,19 @@ pub fn skipped(why: &str) {
     );
 }
 
+/// The folder of real data that `VOXELCAST_DATA` names, `../shared/data` beside the checkout without
+/// it; or a loud line.
+pub fn real_data() -> Option<PathBuf> {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let folder = std::env::var_os("VOXELCAST_DATA").map_or_else(beside, PathBuf::from);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    let why = "VOXELCAST_DATA names their folder";
+    skipped(&format!("no real data at {}; {why}", folder.display()));
+    None
+}
+
 /// A path as an argument.
 pub fn text(path: &Path) -> &str {
     path.to_str().expect("temporary paths are UTF-8")

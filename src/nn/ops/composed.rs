@@ -6,7 +6,11 @@ use candle_core::{D, Result, Tensor};
 use super::{Dropout, Rows};
 
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    candle_nn::ops::layer_norm_slow(x, weight, bias, eps as f32)
+    let width = x.dim(D::Minus1)? as f64;
+    let centred = x.broadcast_sub(&(x.sum_keepdim(D::Minus1)? / width)?)?;
+    let variance = (centred.sqr()?.sum_keepdim(D::Minus1)? / width)?;
+    let normal = centred.broadcast_div(&(variance + f64::from(eps as f32))?.sqrt()?)?;
+    normal.broadcast_mul(weight)?.broadcast_add(bias)
 }
 
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {

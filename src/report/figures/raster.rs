@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use resvg::tiny_skia::{Pixmap, PremultipliedColorU8};
-
+use super::png::png;
 use super::svg::coord;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Pixels that a drawing shows at `at`, stretched to `size`.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,31 +20,13 @@ pub struct Raster {
 }
 
 impl Raster {
-    /// As tiny-skia takes it.
-    /// # Errors
-    /// `Error::Numerical` for no pixels, or more than fit.
-    pub fn pixmap(&self) -> Result<Pixmap> {
-        let (columns, rows) = self.shape;
-        let fail = || Error::Numerical {
-            what: "drawing a map".into(),
-            problem: format!("{columns} × {rows} pixels"),
-        };
-        let mut map = Pixmap::new(columns as u32, rows as u32).ok_or_else(fail)?;
-        for (to, pixel) in map.pixels_mut().iter_mut().zip(&self.pixels) {
-            let Some([r, g, b]) = *pixel else { continue };
-            *to = PremultipliedColorU8::from_rgba(r, g, b, 255).ok_or_else(fail)?;
-        }
-        Ok(map)
-    }
-
     /// The mark in an SVG: the pixels are in it, as a PNG.
     /// # Errors
-    /// Those of [`Raster::pixmap`].
+    /// `Error::Numerical` for no pixels, or more than fit.
     pub fn mark(&self) -> Result<String> {
-        let png = self.pixmap()?.encode_png().map_err(|error| Error::Numerical {
-            what: "drawing a map".into(),
-            problem: error.to_string(),
-        })?;
+        let rgba = |pixel: &Option<[u8; 3]>| pixel.map_or([0; 4], |[r, g, b]| [r, g, b, 255]);
+        let pixels: Vec<u8> = self.pixels.iter().flat_map(rgba).collect();
+        let png = png(self.shape.0, self.shape.1, &pixels)?;
         let [x, y, w, h] = [self.at.0, self.at.1, self.size.0, self.size.1].map(coord);
         let mut mark = format!(
             "<image x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{h}\" preserveAspectRatio=\"none\" \
@@ -141,9 +122,6 @@ mod tests {
     fn a_mark_holds_its_pixels() {
         let pixels = vec![Some([1, 2, 3]), None, Some([255, 0, 128]), None, None, Some([9, 9, 9])];
         let raster = Raster { at: (1.0, 2.0), size: (30.0, 20.0), shape: (3, 2), pixels };
-        let map = raster.pixmap().unwrap();
-        assert_eq!(map.pixel(2, 0).map(|p| (p.red(), p.green(), p.blue())), Some((255, 0, 128)));
-        assert_eq!(map.pixel(1, 0).map(|p| p.alpha()), Some(0));
         assert!(raster.mark().unwrap().contains("href=\"data:image/png;base64,iVBORw0KGgo"));
         let none = Raster { shape: (0, 0), pixels: vec![], ..raster };
         assert_eq!(none.mark().unwrap_err().exit_code(), 1);
