@@ -10,7 +10,7 @@ use voxelcast::io::npy;
 
 use super::naive::{column_correlations, percentile};
 use super::workbench::{
-    GLOVE_ONLY, HEAD, RidgeBench, StudyBench, TAIL, command, dtype, read_matrix, read_vector, text,
+    GLOVE_ONLY, HEAD, RidgeBench, StudyBench, TAIL, dtype, read_matrix, read_vector, text,
     visible_files, visible_names, voxelcast, wide, write_f32,
 };
 
