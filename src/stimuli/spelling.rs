@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use tokenizers::NormalizedString;
+use unicode_normalization_alignments::UnicodeNormalization;
 
 /// What becomes of punctuation at the ends of words that are counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,9 +63,7 @@ pub fn plain(word: &str) -> Cow<'_, str> {
     if word.is_ascii() {
         return Cow::Borrowed(word);
     }
-    let mut normal = NormalizedString::from(word);
-    normal.nfc();
-    Cow::Owned(normal.get().chars().map(plain_quote).collect())
+    Cow::Owned(word.nfc().map(|(c, _)| plain_quote(c)).collect())
 }
 
 fn plain_quote(c: char) -> char {
