@@ -14,6 +14,7 @@ use voxelcast::io::safetensors::ColumnsWriter;
 use voxelcast::reporter::Silent;
 use voxelcast::results::brain::write_nifti;
 use voxelcast::results::write_page;
+use voxelcast::study::BoldFlags;
 
 use super::models::BETWEEN;
 use super::{answer_of_settings, folder};
@@ -164,6 +165,7 @@ pub fn predict(data: &[u8]) -> bool {
         let job = PredictJob {
             model: arena.run.clone(),
             stories: arena.words.clone(),
+            words: Default::default(),
             wanted: Vec::new(),
             subjects: Vec::new(),
             spaces: Vec::new(),
@@ -183,7 +185,12 @@ pub fn score(data: &[u8]) -> bool {
     in_arena(&["predicted/predictions.json"], data, |arena| {
         let job = ScoreJob {
             predictions: arena.predicted.clone(),
-            bold: text(&arena.bold.join("{subject}/{story}.npy")),
+            bold: BoldFlags {
+                path: text(&arena.bold.join("{subject}/{story}.npy")),
+                dataset: None,
+                mask: None,
+                transpose: false,
+            },
             wanted: Vec::new(),
             out: Some(arena.out.clone()),
         };
