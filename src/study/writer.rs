@@ -154,7 +154,7 @@ impl SubjectWriter {
             Some(files) => files,
             None => {
                 reporter.note(&format!(
-                    "{subject}: files of the unfinished run are gone or damaged: its tiles are \
+                    "note: {subject}: files of the unfinished run are gone or damaged: its tiles are \
                      done again"
                 ));
                 remove(&partial)?;
@@ -168,7 +168,7 @@ impl SubjectWriter {
         };
         let (journal, damage) =
             Journal::open(&partial.join(JOURNAL), &owner, sizes.n_voxels, &is_whole)?;
-        damage.note().iter().for_each(|note| reporter.note(&format!("{subject}: {note}")));
+        damage.note().iter().for_each(|note| reporter.note(&format!("note: {subject}: {note}")));
         let (alphas, statistics) = (sizes.alphas.to_vec(), sizes.statistics.clone());
         let Sizes { n_random, first_voxel, is_part, .. } = sizes;
         Ok(Self {

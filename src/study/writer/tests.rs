@@ -177,7 +177,7 @@ fn a_tile_with_other_bytes_in_any_file_is_done_again() {
             file.write_all_at(&bytes, at).unwrap();
             let (writer, notes) = bench.open();
             assert_eq!(missing(&writer), [10..20, 30..40], "{name}");
-            let note = "s1: the data of 10 voxels are not what was written: these tiles are done \
+            let note = "note: s1: the data of 10 voxels are not what was written: these tiles are done \
                         again";
             assert_eq!(notes, [note], "{name}");
             drop(writer);
@@ -195,7 +195,7 @@ fn a_changed_digit_of_the_journal_costs_its_tile() {
     fs::write(&path, text.replacen("\"n_constant\":2", "\"n_constant\":3", 1)).unwrap();
     let (writer, notes) = bench.open();
     assert_eq!(missing(&writer), [0..10, 30..40]);
-    assert_eq!(notes, ["s1: 1 line of the journal is damaged: these tiles are done again"]);
+    assert_eq!(notes, ["note: s1: 1 line of the journal is damaged: these tiles are done again"]);
     drop(writer);
     assert_eq!(finish(&bench), expected);
 }
