@@ -14,7 +14,9 @@ use voxelcast::io::safetensors::ColumnsWriter;
 use voxelcast::reporter::Silent;
 use voxelcast::results::brain::write_nifti;
 use voxelcast::results::write_page;
+use voxelcast::stimuli::WordRules;
 use voxelcast::study::BoldFlags;
+use voxelcast::study_file::BoldCleaning;
 
 use super::models::BETWEEN;
 use super::{answer_of_settings, folder};
@@ -165,7 +167,8 @@ pub fn predict(data: &[u8]) -> bool {
         let job = PredictJob {
             model: arena.run.clone(),
             stories: arena.words.clone(),
-            words: Default::default(),
+            words: WordRules::default(),
+            cleaning: BoldCleaning::default(),
             wanted: Vec::new(),
             subjects: Vec::new(),
             spaces: Vec::new(),
@@ -187,10 +190,9 @@ pub fn score(data: &[u8]) -> bool {
             predictions: arena.predicted.clone(),
             bold: BoldFlags {
                 path: text(&arena.bold.join("{subject}/{story}.npy")),
-                dataset: None,
-                mask: None,
-                transpose: false,
+                ..BoldFlags::default()
             },
+            cleaning: BoldCleaning::default(),
             wanted: Vec::new(),
             out: Some(arena.out.clone()),
         };
