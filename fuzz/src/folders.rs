@@ -14,6 +14,9 @@ use voxelcast::io::safetensors::ColumnsWriter;
 use voxelcast::reporter::Silent;
 use voxelcast::results::brain::write_nifti;
 use voxelcast::results::write_page;
+use voxelcast::stimuli::WordRules;
+use voxelcast::study::BoldFlags;
+use voxelcast::study_file::BoldCleaning;
 
 use super::models::BETWEEN;
 use super::{answer_of_settings, folder};
@@ -164,6 +167,8 @@ pub fn predict(data: &[u8]) -> bool {
         let job = PredictJob {
             model: arena.run.clone(),
             stories: arena.words.clone(),
+            words: WordRules::default(),
+            cleaning: BoldCleaning::default(),
             wanted: Vec::new(),
             subjects: Vec::new(),
             spaces: Vec::new(),
@@ -183,7 +188,11 @@ pub fn score(data: &[u8]) -> bool {
     in_arena(&["predicted/predictions.json"], data, |arena| {
         let job = ScoreJob {
             predictions: arena.predicted.clone(),
-            bold: text(&arena.bold.join("{subject}/{story}.npy")),
+            bold: BoldFlags {
+                path: text(&arena.bold.join("{subject}/{story}.npy")),
+                ..BoldFlags::default()
+            },
+            cleaning: BoldCleaning::default(),
             wanted: Vec::new(),
             out: Some(arena.out.clone()),
         };
