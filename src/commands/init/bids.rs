@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::find::{Files, SubjectFiles, Timing, Vectors, Walked, Words, file_name};
+use super::files::{Files, SubjectFiles, Timing, Vectors, Walked, Words, file_name};
 use crate::error::{Error, Result};
 use crate::io::input::read_text;
 use crate::io::matrix_file::{MatrixFile, Which};

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::Dataset;
-use super::find::{Files, REPEATS, SubjectFiles, Timing};
+use super::files::{Files, SubjectFiles, Timing};
+use super::find::REPEATS;
 use crate::error::{Error, Result};
 use crate::study::read_respdict;
 use crate::warning::named;

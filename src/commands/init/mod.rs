@@ -1,10 +1,11 @@
 //! `voxelcast init`: a ready STUDY.toml from what lies in a folder.
 //!
-//! `find` walks the folder and says what is there (`bids` in a BIDS derivative), `compose` writes
-//! the text.
+//! `files` walks the folder, `find` says what is there (`bids` in a BIDS derivative), `compose`
+//! writes the text.
 
 mod bids;
 mod compose;
+mod files;
 mod find;
 
 use std::io::Write;
@@ -16,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::io::output::PartialFile;
 use crate::stimuli::read_stories;
 use crate::study_file;
-use find::{Words, find_files};
+use files::{Files, Words};
+use find::find_files;
 
 /// Whose layout the folder has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +78,7 @@ pub fn init(
 fn compose_study(
     dataset: Dataset,
     words: PathBuf,
-    files: find::Files,
+    files: Files,
     out: &Path,
 ) -> Result<InitSummary> {
     let (stories, _) = read_stories(&words)?;

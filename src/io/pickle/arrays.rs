@@ -12,8 +12,9 @@ use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
 use super::error::PickleError;
 use super::feed::{Packed, Plain};
-use super::globals::{self, Array};
-use super::machine::{self, Bytes, Id, MAX_MADE, Pickle, Value};
+use super::globals;
+use super::machine::{self, MAX_MADE};
+use super::values::{Array, Bytes, Id, Pickle, Value};
 use crate::error::{Error, Result};
 use crate::io::input::open_file;
 use crate::io::npy::{Dtype, NpyFile};

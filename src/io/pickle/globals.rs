@@ -5,23 +5,8 @@
 //! (array_reduce, array_setstate), descriptor.c (arraydescr_reduce).
 
 use super::error::PickleError;
-use super::machine::{Bytes, Id, Pickle, Value};
+use super::values::{Array, Bytes, Dtype, Global, Id, Pickle, Value};
 use crate::io::npy::f16_to_f32;
-
-/// A name that may occur.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Global {
-    DataSequence,
-    Scalar,
-    Reconstruct,
-    FromBuffer,
-    Dtype,
-    Ndarray,
-    Reconstructor,
-    Object,
-    CodecsEncode,
-    Wrapper,
-}
 
 /// Which names a pickle may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,23 +15,6 @@ pub(super) enum Allowed {
     Words,
     /// Those of NumPy's arrays, as pickle and joblib write them.
     Arrays,
-}
-
-impl Global {
-    fn name(self) -> &'static str {
-        match self {
-            Global::DataSequence => "DataSequence",
-            Global::Scalar => "numpy.scalar",
-            Global::Reconstruct => "numpy._reconstruct",
-            Global::FromBuffer => "numpy._frombuffer",
-            Global::Dtype => "numpy.dtype",
-            Global::Ndarray => "numpy.ndarray",
-            Global::Reconstructor => "copyreg._reconstructor",
-            Global::Object => "object",
-            Global::CodecsEncode => "_codecs.encode",
-            Global::Wrapper => "joblib's NumpyArrayWrapper",
-        }
-    }
 }
 
 /// The allow-list.
@@ -70,26 +38,6 @@ pub(super) fn find(module: &str, name: &str, allowed: Allowed) -> Option<Global>
         ("_codecs", "encode") => Global::CodecsEncode,
         _ => return None,
     })
-}
-
-/// An element type: its letter, its bytes, its order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Dtype {
-    /// `f`, `i`, `u`, `b`, `U` (text of fixed length) or `O` (references).
-    pub kind: u8,
-    /// Of one element; for `U` 4 a character.
-    pub n_bytes: usize,
-    pub big_endian: bool,
-}
-
-/// An array as it was pickled; checked when it is read.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Array {
-    pub dtype: Option<Dtype>,
-    pub shape: Vec<usize>,
-    pub is_fortran: bool,
-    /// Bytes, or a list of references for dtype `O`.
-    pub data: Option<Id>,
 }
 
 /// The most bytes of a NumPy text scalar, 4 per character.

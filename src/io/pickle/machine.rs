@@ -11,7 +11,8 @@ use std::ops::Range;
 
 use super::error::PickleError;
 use super::feed::Feed;
-use super::globals::{self, Allowed, Array, Dtype, Global};
+use super::globals::{self, Allowed};
+use super::values::{Bytes, Id, Pickle, Value};
 
 /// Levels of open marks that are followed; plain word data have 4.
 pub(super) const MAX_DEPTH: usize = 1_000;
@@ -24,91 +25,6 @@ pub(super) const MAX_MADE: usize = 2 * MAX_KEPT;
 const MAX_VALUES: usize = 1 << 22;
 /// Payloads of a stream above this stay where they are.
 const FAR_BYTES: u64 = 512;
-
-/// Index of a value.
-pub(super) type Id = u32;
-
-/// Bytes in the file's buffer, or made from an escaped text.
-#[derive(Debug, Clone)]
-pub(super) enum Bytes {
-    File(Range<usize>),
-    Owned(Vec<u8>),
-    /// Left in the stream: from this byte of it, so many.
-    Far(u64, u64),
-}
-
-/// A value.
-#[derive(Debug)]
-pub(super) enum Value {
-    None,
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    /// Valid UTF-8.
-    Text(Bytes),
-    Bytes(Bytes),
-    Tuple(Vec<Id>),
-    List(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-    Global(Global),
-    Dtype(Dtype),
-    Array(Box<Array>),
-    /// A DataSequence with its state, if it was given one.
-    Sequence(Option<Id>),
-    /// joblib's stand-in for an array, whose bytes follow its state.
-    Wrapper,
-}
-
-impl Value {
-    /// In words, for messages.
-    pub(super) fn what(&self) -> &'static str {
-        match self {
-            Value::None => "None",
-            Value::Bool(_) => "a bool",
-            Value::Int(_) => "an int",
-            Value::Float(_) => "a float",
-            Value::Text(_) => "a str",
-            Value::Bytes(_) => "bytes",
-            Value::Tuple(_) => "a tuple",
-            Value::List(_) => "a list",
-            Value::Dict(_) => "a dict",
-            Value::Global(_) => "a class or function",
-            Value::Dtype(_) => "a dtype",
-            Value::Array(_) => "an array",
-            Value::Sequence(_) => "a DataSequence",
-            Value::Wrapper => "an array of joblib",
-        }
-    }
-}
-
-/// The values of a pickle that was run to its end.
-#[derive(Debug)]
-pub(super) struct Pickle<'a> {
-    pub buffer: Cow<'a, [u8]>,
-    pub values: Vec<Value>,
-    pub root: Id,
-}
-
-impl Pickle<'_> {
-    pub(super) fn value(&self, id: Id) -> &Value {
-        &self.values[id as usize]
-    }
-
-    pub(super) fn bytes<'b>(&'b self, bytes: &'b Bytes) -> &'b [u8] {
-        match bytes {
-            Bytes::File(range) => &self.buffer[range.clone()],
-            Bytes::Owned(bytes) => bytes,
-            Bytes::Far(..) => &[],
-        }
-    }
-
-    pub(super) fn text(&self, id: Id) -> Option<&str> {
-        match self.value(id) {
-            Value::Text(bytes) => std::str::from_utf8(self.bytes(bytes)).ok(),
-            _ => None,
-        }
-    }
-}
 
 /// Runs a pickle of words that is in memory.
 pub(super) fn run(buffer: &[u8]) -> Result<Pickle<'_>, PickleError> {

@@ -12,6 +12,7 @@ mod feed;
 mod globals;
 mod machine;
 mod sequences;
+mod values;
 
 pub use arrays::{ArrayFile, PickledArray};
 pub use error::PickleError;

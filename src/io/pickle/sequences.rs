@@ -4,8 +4,9 @@ use std::io::Read;
 use std::path::Path;
 
 use super::error::PickleError;
-use super::globals::{self, Array};
-use super::machine::{self, Id, Pickle, Value};
+use super::globals;
+use super::machine;
+use super::values::{Array, Id, Pickle, Value};
 use crate::error::{Error, Result};
 use crate::io::input;
 

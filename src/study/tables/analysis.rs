@@ -3,10 +3,10 @@
 //! Everything is computed from what a finished subject has on disk, so that a resumed run gives
 //! the same bytes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::ceiling::write_ceiling;
-use super::scores::read_scores;
+use super::scores::{ScoredModel, read_models};
 use super::stability::write_other_tables;
 use crate::error::Result;
 use crate::io::npy;
@@ -24,37 +24,10 @@ use crate::scoring::significance::fdr_threshold;
 use crate::stats::mean;
 use crate::study::alignment::Checked;
 use crate::study::inputs::Inputs;
-use crate::study::models::ModelPlan;
 use crate::study::plan::StudyPlan;
 use crate::study::split::Split;
 use crate::study::stability::ExtraSplits;
 use crate::study_file::Study;
-
-/// One model of one subject.
-pub struct ScoredModel<'a> {
-    /// Which.
-    pub plan: &'a ModelPlan,
-    /// Where its files are.
-    pub folder: PathBuf,
-    /// Over all test TRs.
-    pub r: Vec<f32>,
-    /// Within each test story.
-    pub story_r: Vec<Vec<f32>>,
-}
-
-/// Every model of one subject, from its files.
-pub fn read_models<'a>(
-    out: &Path,
-    subject: &str,
-    plan: &'a StudyPlan,
-) -> Result<Vec<ScoredModel<'a>>> {
-    let read = |plan: &'a ModelPlan| -> Result<ScoredModel<'a>> {
-        let folder = RunFolder::at(out).model(&plan.id(subject)?);
-        let (r, story_r) = read_scores(&folder)?;
-        Ok(ScoredModel { plan, folder, r, story_r })
-    };
-    plan.models.iter().map(read).collect()
-}
 
 /// Writes significance.csv, comparisons.csv, overlap.csv, noise_ceiling.csv, cv_curve.csv, story_properties.csv,
 /// alignment.csv and the tables of the other fits; a table that does not apply is not there.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::analysis::ScoredModel;
+use super::scores::ScoredModel;
 use crate::error::{Error, Result};
 use crate::io::npy;
 use crate::io::output::write_or_remove;

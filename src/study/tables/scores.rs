@@ -1,6 +1,6 @@
-//! Rows of summary.csv and stories.csv.
+//! Test scores of finished models, and the rows of summary.csv and stories.csv.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::io::npy::{self, NpyFile};
@@ -23,6 +23,32 @@ pub fn read_scores(folder: &Path) -> Result<(Vec<f32>, Vec<Vec<f32>>)> {
     total.read_columns(0..n, 0..1, &mut all)?;
     let stories = npy::read_matrix_f32(&folder.join(STORY_CORRELATION))?;
     Ok((all, stories.rows().into_iter().map(|row| row.to_vec()).collect()))
+}
+
+/// One model of one subject.
+pub struct ScoredModel<'a> {
+    /// Which.
+    pub plan: &'a ModelPlan,
+    /// Where its files are.
+    pub folder: PathBuf,
+    /// Over all test TRs.
+    pub r: Vec<f32>,
+    /// Within each test story.
+    pub story_r: Vec<Vec<f32>>,
+}
+
+/// Every model of one subject, from its files.
+pub fn read_models<'a>(
+    out: &Path,
+    subject: &str,
+    plan: &'a StudyPlan,
+) -> Result<Vec<ScoredModel<'a>>> {
+    let read = |plan: &'a ModelPlan| -> Result<ScoredModel<'a>> {
+        let folder = RunFolder::at(out).model(&plan.id(subject)?);
+        let (r, story_r) = read_scores(&folder)?;
+        Ok(ScoredModel { plan, folder, r, story_r })
+    };
+    plan.models.iter().map(read).collect()
 }
 
 /// Rows of both tables, from the files of every model.
