@@ -1,6 +1,7 @@
 //! STUDY.toml: what a user may say, checked once into a type that cannot be wrong.
 
 mod bands;
+mod bold;
 mod copy;
 mod encoder;
 pub mod keys;
