@@ -10,8 +10,8 @@ use super::keys::nearest;
 use super::language;
 use super::section::Section;
 use super::settings::{
-    AlphaConvention, Columns, Folds, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability,
-    Statistics, Study, WordTime,
+    AlphaConvention, BoldCleaning, BoldFiles, Columns, Folds, ModelVariant, SpaceKind,
+    SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
 };
 use crate::backend::Scorer;
 use crate::design::delays::check_delays;
