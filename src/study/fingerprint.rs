@@ -266,6 +266,7 @@ pub fn combined(settings: &str, inputs: &[InputHash]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::design::tr_times::FeatureTrs;
     use crate::stimuli::Story;
     use crate::study::split::split;
 
@@ -325,7 +326,7 @@ mod tests {
                 files: vec![],
                 repeats: vec![],
                 n_voxels: 7,
-                n_feature_trs: n_trs.clone(),
+                feature_trs: n_trs.iter().map(|&n| FeatureTrs { n, first_s: -9.0 }).collect(),
             };
             let inputs = Inputs {
                 stories: self.names.iter().map(story).collect(),
