@@ -501,7 +501,7 @@ mod tests {
     #[test]
     fn a_unit_outlives_one_made_inside_of_it() {
         if !is_available() {
-            eprintln!("SKIPPED nested tile units: this machine has none");
+            eprintln!("SKIPPED: nested tile units: this machine has no tile units");
             return;
         }
         let left = [left_chunk(|i, k| f32::from(u8::from(i == k)))];
