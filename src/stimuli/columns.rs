@@ -41,6 +41,9 @@ const SECTION: [&str; 4] = ["story", "run", "section", "segment"];
 /// An end this much before its onset is a rounding.
 const ROUNDING_S: f64 = 1e-3 + 1e-9;
 
+/// One end before its onset in so many rows is a slip, more are a wrong column.
+const MANY_ROWS: usize = 200;
+
 /// The words of a table, before marks are dropped.
 #[derive(Debug)]
 pub struct TableWords {
@@ -52,6 +55,8 @@ pub struct TableWords {
     pub sections: Vec<String>,
     /// No column gives a word's end.
     pub has_no_ends: bool,
+    /// Words whose end lies before their onset, few enough to be slips: they end at their onset.
+    pub wrong_ends: Vec<TableError>,
 }
 
 /// A column of times and its own unit, if its header names one.
@@ -99,14 +104,20 @@ pub fn words(sheet: &Sheet, rules: &WordRules) -> Result<TableWords, TableError>
         Numbers { is_comma: sheet.is_comma, unit: rules.time_unit, ..Numbers::default() };
     let mut story_names: Vec<String> = Vec::new();
     let mut story_of_name: HashMap<&str, usize> = HashMap::new();
-    let mut words = Vec::new();
+    let (mut words, mut wrong_ends) = (Vec::new(), Vec::new());
     for row in rows {
         let word = row.cell(columns.word);
         let kind = columns.kind.map(|column| row.cell(column).to_lowercase());
         if matches!(word, "" | "n/a") || matches!(kind.as_deref(), Some("phones" | "phone")) {
             continue;
         }
-        let (onset_s, offset_s) = times(&columns, row, word, &mut numbers)?;
+        let (onset_s, offset_s) = match times(&columns, row, word, &mut numbers) {
+            Err(slip @ TableError::OffsetBeforeOnset { onset, .. }) if onset.is_finite() => {
+                wrong_ends.push(slip);
+                (Some(onset), onset)
+            }
+            other => other?,
+        };
         let story = match columns.story {
             None => 0,
             Some(column) => *story_of_name.entry(row.cell(column)).or_insert_with(|| {
@@ -115,6 +126,9 @@ pub fn words(sheet: &Sheet, rules: &WordRules) -> Result<TableWords, TableError>
             }),
         };
         words.push(TimedWord { story, onset_s, offset_s, word: word.to_owned(), line: row.line() });
+    }
+    if wrong_ends.len() * MANY_ROWS > words.len() {
+        return Err(wrong_ends.remove(0));
     }
     let sections = match sheet.rows().next() {
         Some(header) if columns.story.is_none() => (0..sheet.n_columns())
@@ -129,6 +143,7 @@ pub fn words(sheet: &Sheet, rules: &WordRules) -> Result<TableWords, TableError>
         words,
         sections,
         has_no_ends: columns.end.is_none() && columns.duration.is_none(),
+        wrong_ends,
     })
 }
 

@@ -85,6 +85,7 @@ struct FileWords {
     tier: Option<(String, Option<&'static str>)>,
     encoding: Encoding,
     has_no_ends: bool,
+    wrong_ends: Vec<table::TableError>,
 }
 
 /// Reads one file that is no pickle, by its content.
@@ -134,6 +135,7 @@ fn table_words(bytes: &[u8], rules: &WordRules) -> Result<FileWords, table::Tabl
         tier: None,
         encoding: sheet.encoding,
         has_no_ends: found.has_no_ends,
+        wrong_ends: found.wrong_ends,
     })
 }
 
@@ -166,6 +168,7 @@ fn grid_words(path: &Path, bytes: &[u8], rules: &WordRules) -> Result<FileWords>
         tier: Some((tier.name.clone(), chosen.by_place)),
         encoding: grid.encoding,
         has_no_ends: false,
+        wrong_ends: Vec::new(),
     })
 }
 
@@ -193,8 +196,15 @@ fn transcript_words(path: &Path, bytes: &[u8], rules: &WordRules) -> Result<File
         };
         words.push(TimedWord { story: 0, onset_s, offset_s, word: spoken.word, line: index });
     }
-    let has_no_ends = false;
-    Ok(FileWords { story_names: None, words, sections: None, tier: None, encoding, has_no_ends })
+    Ok(FileWords {
+        story_names: None,
+        words,
+        sections: None,
+        tier: None,
+        encoding,
+        has_no_ends: false,
+        wrong_ends: Vec::new(),
+    })
 }
 
 /// What was guessed in the files of one reading.
@@ -208,11 +218,14 @@ struct Said {
     no_ends: Vec<String>,
     /// Sentences about a folder.
     folder: Vec<String>,
+    /// Sentences about single lines.
+    slips: Vec<String>,
 }
 
 impl Said {
     fn notes(self, n_untimed: &[(String, usize)]) -> Vec<String> {
         let mut notes = self.folder;
+        notes.extend(self.slips);
         for ((tier, place), n) in self.tiers {
             notes.push(format!(
                 "{n} TextGrids: words are taken from tier {tier:?}, the {place}; set tier (--tier) \
@@ -367,7 +380,12 @@ impl Reader<'_> {
 
     /// The stories of one file; all of it is `stem` without a story column.
     fn stories(&mut self, path: &Path, words: FileWords, stem: &str) -> Result<Vec<Story>> {
-        let FileWords { story_names, words, sections, tier, encoding, has_no_ends } = words;
+        let FileWords { story_names, words, sections, tier, encoding, has_no_ends, wrong_ends } =
+            words;
+        for slip in wrong_ends {
+            let file = file_name(path);
+            self.said.slips.push(format!("{file}: {slip}; its onset is taken as its end"));
+        }
         if let Some((name, Some(place))) = &tier {
             *self.said.tiers.entry((name.clone(), *place)).or_default() += 1;
         }

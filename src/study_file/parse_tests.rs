@@ -171,7 +171,6 @@ fn every_mistake_exits_2_and_says_where_and_what() {
         }
     }
     let replaced: &[(&str, &str, &str)] = &[
-        ("{story}", "story", "{story} in it"),
         ("{story}.npy\"", "{story}.npy\"\nrepeats = \"{story}.npy\"", "{repeat} in it"),
         ("kind = \"glove\"", "kind = \"gloves\"", "bow, word2vec, glove, bert, encoder, word_rate"),
         ("vectors = \"g.txt\"", "", "vectors"),

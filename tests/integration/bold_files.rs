@@ -112,7 +112,12 @@ fn both_hemispheres_stand_side_by_side_in_every_encoding() {
     for encoding in ["ascii", "base64", "gzip"] {
         let sides = ["L", "R"].map(|hemi| open(&format!("{encoding}_hemi-{hemi}.func.gii"), false));
         let both = MatrixFile::side_by_side(sides.into()).expect("as many TRs");
-        assert_same(&values(both, folder.path()), &a, encoding);
+        let found = values(both, folder.path());
+        match encoding {
+            // nibabel writes text with six decimals.
+            "ascii" => assert!(found.iter().zip(&a).all(|(x, y)| (x - y).abs() < 6e-7), "ascii"),
+            _ => assert_same(&found, &a, encoding),
+        }
     }
     // One array of two axes: vertices first, unless it is said or seen that it is the other way.
     let sides = ["lh", "rh"].map(|hemi| open(&format!("{hemi}.surface.gii"), false));
@@ -244,6 +249,9 @@ impl GoldenStudy {
             .retain(|(path, _)| path.extension().is_some_and(|e| e == "npy" || e == "safetensors"));
         files.retain(|(path, _)| !path.to_string_lossy().contains("ceiling"));
         files.retain(|(path, _)| !path.to_string_lossy().contains("normalised"));
+        for (path, _) in &mut files {
+            *path = path.strip_prefix(&out).expect("below it").to_owned();
+        }
         (files, outcome, out)
     }
 }

@@ -28,6 +28,7 @@ pub fn assert_whole(out: &Path) {
                 let header = text().lines().next().map_or(0, n_cells);
                 text().ends_with('\n') && text().lines().all(|line| n_cells(line) == header)
             }
+            Some("toml") => toml::from_str::<toml::Table>(text()).is_ok(),
             Some("html") => text().trim_end().ends_with("</html>"),
             _ => panic!("an unknown file: {}", path.display()),
         };

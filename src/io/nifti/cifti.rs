@@ -62,8 +62,8 @@ impl CiftiFile {
         })?;
         let refuse = |problem: String| nifti_error(NiftiError::Cifti { problem });
         match header.intent {
-            3002 | 3004 => {}
-            3000 => return Err(refuse("the file does not say what its axes are".into())),
+            // 3000, "unknown", is what nibabel writes where nobody named the intent: the XML decides.
+            3000 | 3002 | 3004 => {}
             3001 | 3003 | 3005 => return Err(refuse("this is a matrix of connectivity".into())),
             3006 | 3008 => return Err(refuse("these are maps of scalars, no time series".into())),
             3007 => return Err(refuse("these are labels, no time series".into())),

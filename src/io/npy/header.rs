@@ -373,7 +373,6 @@ mod tests {
     fn other_dtypes_are_refused_by_name() {
         for (descr, part) in [
             ("|O", "Python objects"),
-            ("<f2", "half"),
             ("<f16", "half, long"),
             ("<c16", "complex"),
             ("<U5", "text"),

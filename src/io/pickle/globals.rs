@@ -129,13 +129,6 @@ fn scalar(pickle: &Pickle<'_>, dtype: Id, bytes: Id) -> Option<Value> {
         return None;
     }
     match dtype.kind {
-        // A key that NumPy made: UTF-32, filled up with zeros.
-        b'U' if !dtype.big_endian => {
-            let (characters, _) = bytes.as_chunks::<4>();
-            let text = characters.iter().map(|&code| char::from_u32(u32::from_le_bytes(code)));
-            let text: String = text.collect::<Option<String>>()?.trim_end_matches('\0').to_owned();
-            Some(Value::Text(Bytes::Owned(text.into_bytes())))
-        }
         b'f' | b'i' | b'u' | b'b' => {
             let value = number(dtype, bytes)?;
             Some(if dtype.kind == b'f' { Value::Float(value) } else { Value::Int(value as i64) })

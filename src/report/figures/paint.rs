@@ -405,7 +405,7 @@ mod tests {
             ("<path d=\"L1 1\"/>", "begin with M"),
             ("<rect x=\"a\" y=\"0\" width=\"1\" height=\"1\"/>", "<rect> x=\"a\""),
             ("<g transform=\"skewX(3)\"/>", "skewX"),
-            ("<g", "unexpected end of stream"),
+            ("<g", "drawing a figure"),
         ] {
             let svg = format!("<svg width=\"9\" height=\"9\">{marks}</svg>");
             let error = Painter::default().png(&svg, &[]).unwrap_err();

@@ -163,7 +163,14 @@ impl<'a> BoldFinder<'a> {
     /// As [`BoldFinder::has`].
     pub fn stories_on_disk(&self) -> Result<BTreeSet<String>> {
         let mut stories = BTreeSet::new();
-        for (path, bound) in found_paths(&self.settings.path, &Bindings::default()) {
+        let hemis: Vec<Option<String>> = match self.has_hemi() {
+            true => HEMISPHERES.as_flattened().iter().map(|hemi| Some((*hemi).into())).collect(),
+            false => vec![None],
+        };
+        let paths = hemis.into_iter().flat_map(|hemi| {
+            found_paths(&self.settings.path, &Bindings { hemi, ..Bindings::default() })
+        });
+        for (path, bound) in paths {
             let found = match (bound.story.clone(), self.settings.dataset) {
                 (None, Some(dataset)) => {
                     let names = self.array_names(&path)?;
@@ -233,10 +240,14 @@ impl<'a> BoldFinder<'a> {
         })
     }
 
+    fn has_hemi(&self) -> bool {
+        let has_hemi = |text: &str| text.contains("{hemi}");
+        has_hemi(&self.pattern()) || self.settings.dataset.is_some_and(has_hemi)
+    }
+
     /// The arrays of a story: one, or one per hemisphere; empty where there is none.
     fn places(&self, story: &str) -> Result<Vec<Place>> {
-        let has_hemi = |text: &str| text.contains("{hemi}");
-        if !has_hemi(&self.pattern()) && !self.settings.dataset.is_some_and(has_hemi) {
+        if !self.has_hemi() {
             return Ok(self.place(story, None)?.into_iter().collect());
         }
         for [left, right] in HEMISPHERES {
