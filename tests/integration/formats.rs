@@ -157,7 +157,7 @@ fn hdf5_and_npz_that_are_not_for_us_are_refused() {
         ("refused_no_data.h5", "no dataset \"data\", the file holds bold, more/x;"),
         ("refused_text.h5", "expected integers, f16, f32 or f64"),
         ("refused_complex.h5", "expected integers, f16, f32 or f64"),
-        ("refused_3d.h5", "expected (rows, columns), got [4, 13, 37]"),
+        ("refused_3d.h5", "shape [4, 13, 37] has 3 dimensions"),
         ("refused_blosc.hf5", "h5repack -f GZIP=4"),
         ("refused_never_written.h5", "was never written"),
         ("refused_two.npz", "no array \"data\", the file holds a, b"),
