@@ -41,8 +41,11 @@ const SECTION: [&str; 4] = ["story", "run", "section", "segment"];
 /// An end this much before its onset is a rounding.
 const ROUNDING_S: f64 = 1e-3 + 1e-9;
 
-/// One end before its onset in so many rows is a slip, more are a wrong column.
+/// One end less than a second before its onset in so many rows is a slip of the aligner; more, or
+/// further, are a wrong column.
 const MANY_ROWS: usize = 200;
+/// See [`MANY_ROWS`].
+const SLIP_S: f64 = 1.0;
 
 /// The words of a table, before marks are dropped.
 #[derive(Debug)]
@@ -112,7 +115,9 @@ pub fn words(sheet: &Sheet, rules: &WordRules) -> Result<TableWords, TableError>
             continue;
         }
         let (onset_s, offset_s) = match times(&columns, row, word, &mut numbers) {
-            Err(slip @ TableError::OffsetBeforeOnset { onset, .. }) if onset.is_finite() => {
+            Err(slip @ TableError::OffsetBeforeOnset { onset, offset, .. })
+                if onset - offset < SLIP_S =>
+            {
                 wrong_ends.push(slip);
                 (Some(onset), onset)
             }

@@ -149,8 +149,8 @@ fn word_tables_that_cannot_be_understood_are_told_with_their_line() {
     let bench = bench();
     let whole = std::fs::read_to_string(bench.file("words.tsv")).expect("it was written");
     let write = |text: &str| std::fs::write(bench.file("words.tsv"), text).expect("written");
-    write(&whole.replace("story\tonset\toffset\tword", "story\tbegin\toffset\tword"));
-    refused(&bench, &[], 3, &["words.tsv", "onset", "begin"]);
+    write(&whole.replace("story\tonset\toffset\tword", "story\tmoment\toffset\tword"));
+    refused(&bench, &[], 3, &["words.tsv", "onset", "moment"]);
     write(&(whole.clone() + "story5\tsoon\t3.0\tlast\n"));
     refused(&bench, &[], 3, &["words.tsv", "line", "\"soon\"", "finite number"]);
     write(&(whole.clone() + "story5\t9.0\t3.0\tlast\n"));
