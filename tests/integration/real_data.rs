@@ -29,7 +29,8 @@ fn run(data: &Path, settings: &Settings<'_>) -> (Outcome, tempfile::TempDir) {
     let Settings { design, alphas, spaces, test, folds } = settings;
     let pcs = data.join("ds003020_pcs");
     let pcs = text(&pcs);
-    let mut toml = format!("[stories]\npath = \"{pcs}/words.tsv.gz\"\n");
+    // The golden values count every row as a word.
+    let mut toml = format!("[stories]\npath = \"{pcs}/words.tsv.gz\"\nkeep_marks = true\n");
     for subject in ["subject2", "subject3"] {
         writeln!(toml, "[bold.{subject}]\npath = \"{pcs}/{subject}/{{story}}.npy\"").expect("text");
     }
@@ -108,6 +109,7 @@ fn bag_of_400_words_with_word_rate_gives_the_golden_scores() {
         folds[fold.as_u64().expect("a fold") as usize].push(story.clone());
     }
     let spaces = "[[space]]\nname = \"bow\"\nkind = \"bow\"\nmax_words = 400\nlowercase = false\n\
+                  punctuation = \"keep\"\n\
                   fit = false\n\
                   [[space]]\nname = \"rate\"\nkind = \"word_rate\"\nfit = false\n\
                   [[space]]\nname = \"both\"\ncombine = [\"bow\", \"rate\"]\n";
