@@ -67,7 +67,9 @@ pub fn is_drawn_well(document: &Document<'_>) {
         let is_mark = node.ancestors().any(|n| n.has_tag_name("svg"));
         for attribute in node.attributes().filter(|a| is_mark && a.name() != "aria-label") {
             let value = attribute.value();
-            assert!(!value.contains("NaN") && !value.contains("inf"), "{value}");
+            // Letters of a picture's bytes may spell anything.
+            let is_number = !value.starts_with("data:");
+            assert!(!is_number || !value.contains("NaN") && !value.contains("inf"), "{value}");
         }
     }
 }

@@ -103,7 +103,7 @@ fn words_may_be_numpy_text_scalars() {
         let data = utf32(text, n);
         let code = format!("U{n}");
         let w = w.global("numpy._core.multiarray", "scalar").dtype(&code, "<");
-        w.op(&[b'B']).op(&(data.len() as u32).to_le_bytes()).op(&data).op(b"\x86R")
+        w.op(b"B").op(&(data.len() as u32).to_le_bytes()).op(&data).op(b"\x86R")
     };
     let words = scalar(scalar(scalar(w().op(b"]("), "né", 2), "a", 3), "", 0).op(b"e");
     let read = parse(&Writer::story(words, w().times(&[0.5, 1.5, 2.0])), LIMIT).unwrap();
