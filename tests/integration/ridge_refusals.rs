@@ -126,7 +126,7 @@ fn files_that_lie_or_are_missing_end_with_exit_code_3() {
     raw_npy(&bench.file("y.npy"), "<f4", false, "(18446744073709551615, 4)", &[0; 64]);
     refused(&bench, &[], 3, &["y.npy", "overflow"]);
     raw_npy(&bench.file("y.npy"), "|O", false, "(40, 2)", &[0; 64]);
-    refused(&bench, &[], 3, &["y.npy", "Python objects"]);
+    refused(&bench, &[], 3, &["y.npy", "opcode", "arrays as .npy"]);
     raw_npy(&bench.file("y.npy"), "<f4", false, "(40, 0)", &[]);
     refused(&bench, &[], 3, &["y.npy", "(40, 0)"]);
     write_f32(&bench.file("y.npy"), &data.y);

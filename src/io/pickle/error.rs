@@ -68,7 +68,7 @@ pub enum PickleError {
         got: String,
     },
     /// An opcode that plain word data do not need (persistent ids, extensions, buffers).
-    #[error("byte {at}: opcode 0x{opcode:02x} is not read; save the words as a TSV")]
+    #[error("byte {at}: opcode 0x{opcode:02x} is not read; save words as a TSV, arrays as .npy")]
     Opcode {
         /// Where.
         at: usize,
@@ -94,7 +94,7 @@ pub enum PickleError {
         left: usize,
     },
     /// The file is larger than any story pickle.
-    #[error("the pickle is over {limit} bytes; save the words as a TSV")]
+    #[error("the pickle is over {limit} bytes; save words as a TSV, arrays as .npy")]
     TooLarge {
         /// The most that is read.
         limit: u64,
