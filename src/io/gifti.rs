@@ -110,8 +110,8 @@ impl GiftiFile {
         let (n_arrays, first) = read_head(&mut xml).map_err(at)?;
         let file = GiftiFile { path: path.to_owned(), n_arrays, first };
         let element = file.first.dtype.kind.n_bytes() as u64;
-        let mut sizes = file.first.shape.iter().chain([&n_arrays]);
-        let expected = sizes.try_fold(element, |n, &size| n.checked_mul(size.max(1) as u64));
+        let sizes = || file.first.shape.iter().chain([&n_arrays]);
+        let expected = sizes().try_fold(element, |n, &size| n.checked_mul(size.max(1) as u64));
         let unpacked = n_file.saturating_mul(if is_gzip { MAX_RATIO } else { 1 });
         let most = match file.first.encoding {
             // A digit and a blank, of an element of up to 8 bytes.
