@@ -299,6 +299,7 @@ pub fn unknown_words<'a>(tokenizer: &WordPieces, words: &'a [String]) -> Result<
     Ok(words.iter().zip(&spans).filter(|(_, span)| !is_known(span)).map(|(word, _)| word).collect())
 }
 
-#[cfg(all(test, feature = "language"))]
+#[cfg(feature = "language")]
+#[cfg(test)]
 #[path = "contextual_tests.rs"]
 mod tests;

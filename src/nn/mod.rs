@@ -27,7 +27,8 @@ pub mod pretrained;
 pub mod schedule;
 pub mod seeds;
 pub mod settings;
-#[cfg(all(test, feature = "language"))]
+#[cfg(feature = "language")]
+#[cfg(test)]
 mod tests;
 #[cfg(feature = "language")]
 pub mod tokenizer;

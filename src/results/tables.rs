@@ -93,7 +93,7 @@ mod tests {
             resamples: 5,
             ..Comparison::default()
         };
-        write(&path, &[row.clone()]).unwrap();
+        write(&path, std::slice::from_ref(&row)).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(
             text,

@@ -152,7 +152,8 @@ fn a_killed_run_goes_on_and_ends_in_the_same_bytes() {
     assert!(expected.iter().any(|(name, _)| name == ".done.json") && expected.len() == 9);
     let bench = killed();
     let (writer, notes) = bench.open();
-    assert_eq!((missing(&writer), notes), (vec![30..40], Vec::new()));
+    assert_eq!(missing(&writer).as_slice(), std::slice::from_ref(&(30..40)));
+    assert_eq!(notes, Vec::<String>::new());
     drop(writer);
     assert_eq!(finish(&bench), expected);
 }
