@@ -288,7 +288,7 @@ fn files_of_a_study_import_only_what_comes_before_them() {
     let rank = |path: &[String]| {
         let path = path[1..].join("::");
         let fits = |name: &&str| path == **name || path.starts_with(&format!("{name}::"));
-        STUDY_ORDER.iter().position(|name| fits(name))
+        STUDY_ORDER.iter().position(fits)
     };
     let mut faults = Vec::new();
     for (file, text) in sources() {
