@@ -226,7 +226,7 @@ impl StudyContext<'_> {
     /// Looks over the BOLD of some subjects, which must be unpacked: leaves out TRs without values,
     /// and hands back what is doubtful.
     /// # Errors
-    /// As [`notice`].
+    /// As `bold::noticed::notice`.
     pub fn notice(&mut self, subjects: Range<usize>) -> Result<Vec<Warning>> {
         let Inputs { stories, subjects: all, .. } = &mut self.inputs;
         let warnings = notice(&mut all[subjects], stories)?;
