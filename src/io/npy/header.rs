@@ -373,7 +373,7 @@ mod tests {
     fn other_dtypes_are_refused_by_name() {
         for (descr, part) in [
             ("|O", "Python objects"),
-            ("<f16", "half, long"),
+            ("<f16", "long or other floats"),
             ("<c16", "complex"),
             ("<U5", "text"),
             ("|S3", "text"),
