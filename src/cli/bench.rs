@@ -1,13 +1,43 @@
 //! `voxelcast bench`.
 
+use clap::Args;
 use serde_json::json;
 
-use super::args::BenchArgs;
 use super::settings::usage;
 use super::{Context, Output};
 use crate::commands::bench::{BenchJob, BenchProblem, BenchResults, run};
 use crate::error::Result;
 use crate::report::table;
+
+/// `voxelcast bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Training rows
+    #[arg(long, default_value_t = 8000)]
+    pub trs: usize,
+    /// Columns of the design, over all delays
+    #[arg(long, default_value_t = 512)]
+    pub features: usize,
+    /// Voxels
+    #[arg(long, default_value_t = 8000)]
+    pub voxels: usize,
+    /// Folds
+    #[arg(long, default_value_t = 5)]
+    pub folds: usize,
+    /// Alphas, from 10^0 to 10^6
+    #[arg(long, default_value_t = 20)]
+    pub alphas: usize,
+    /// lagged (slow features at delays 1 to 4, as run has them), formed (the same as one matrix,
+    /// as ridge has them) or white (noise: an easy case)
+    #[arg(long, default_value = "lagged")]
+    pub design: String,
+    /// Route: auto, gram or dual
+    #[arg(long, default_value = "auto")]
+    pub solver: String,
+    /// Times that the whole is solved; the quickest counts
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub repeats: usize,
+}
 
 /// Times a synthetic problem.
 pub fn bench(args: &BenchArgs, context: &Context) -> Result<Output> {

@@ -1,12 +1,26 @@
 //! `voxelcast demo`.
 
+use std::path::PathBuf;
+
+use clap::Args;
 use serde_json::json;
 
-use super::args::{DemoArgs, LockArgs};
+use super::flags::LockArgs;
 use super::{Context, Output};
 use crate::commands::demo::demo;
 use crate::error::Result;
 use crate::report::table;
+
+/// `voxelcast demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Output folder
+    #[arg(long, value_name = "DIR", default_value = "voxelcast-demo")]
+    pub out: PathBuf,
+    /// Replace results of another version
+    #[arg(long)]
+    pub force: bool,
+}
 
 /// Runs the whole study on the stories inside the binary.
 pub fn run_demo(args: &DemoArgs, context: &Context) -> Result<Output> {

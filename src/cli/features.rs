@@ -1,25 +1,86 @@
-//! `voxelcast features` and `voxelcast simulate`.
+//! `voxelcast features`.
 
 use std::path::PathBuf;
 
+use clap::Args;
 use serde_json::json;
 
-use super::args::{FeaturesArgs, SimulateArgs};
-use super::settings::{usage, word_rules};
+use super::flags::{WordArgs, word_rules};
+use super::settings::usage;
 use super::{Context, Output};
 use crate::commands::features::{FeaturesJob, TrCount, run};
-use crate::commands::simulate::{SimulateJob, run as simulate_run};
 use crate::design::lanczos::Lanczos;
 use crate::design::tr_times::timing_fault;
 use crate::error::Result;
 use crate::features::bow::BowSettings;
 use crate::features::contextual::{Context as WordContext, ContextSettings};
-use crate::simulate::settings::SimulateSettings;
 use crate::stimuli::spelling::Punctuation;
 use crate::study_file::{LanguageSpace, ModelSource, SpaceKind};
 
 /// What `--kind` may be; `simulate` knows no language models.
 const KINDS: &str = "bow, word2vec, glove, word_rate (or, for features, bert or encoder)";
+
+/// `voxelcast features`.
+#[derive(Debug, Args)]
+pub struct FeaturesArgs {
+    /// Timed words: a table, raw_text.pkl, a TextGrid, a .json transcript, or a folder of them
+    #[arg(long, value_name = "PATH")]
+    pub stories: PathBuf,
+    /// bow, word2vec, glove, bert, encoder or word_rate
+    #[arg(long)]
+    pub kind: String,
+    /// Word vectors, for word2vec and glove
+    #[arg(long, value_name = "FILE")]
+    pub vectors: Option<PathBuf>,
+    /// Checkpoint folder, for bert and encoder
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// bert, encoder: hidden state, 0 is the embeddings [default: the last]
+    #[arg(long, value_name = "N")]
+    pub layer: Option<usize>,
+    /// bert, encoder: both, or past: vectors from words up to the word alone [default: both]
+    #[arg(long, value_name = "both|past")]
+    pub context: Option<String>,
+    /// bert, encoder: word pieces of a window [default: the model's longest, at most 512; past: 64]
+    #[arg(long, value_name = "PIECES")]
+    pub context_window: Option<usize>,
+    /// bert, encoder: pieces from window to window [default: half of it]
+    #[arg(long, value_name = "PIECES")]
+    pub context_stride: Option<usize>,
+    /// Repetition time in seconds, for stories without TR times
+    #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
+    pub tr_s: f64,
+    /// Middle of the first TR in seconds
+    #[arg(long, default_value_t = -9.0, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub first_tr_s: f64,
+    /// TRs of every story, or respdict.json [default: up to the last word]
+    #[arg(long, value_name = "N|FILE")]
+    pub n_trs: Option<String>,
+    /// Lobes of the Lanczos window
+    #[arg(long, default_value_t = 3)]
+    pub window: usize,
+    /// Lanczos cutoff as a multiple of the TR rate
+    #[arg(long, default_value_t = 1.0)]
+    pub cutoff_mult: f64,
+    /// bow: leave out words that occur less often
+    #[arg(long, default_value_t = 1)]
+    pub min_count: usize,
+    /// bow: keep the most frequent words only
+    #[arg(long, value_name = "N")]
+    pub max_words: Option<usize>,
+    /// bow: do not count words in lower case
+    #[arg(long)]
+    pub keep_case: bool,
+    /// bow, encoder: strip or keep punctuation at the ends of words [default: strip]
+    #[arg(long, value_name = "strip|keep")]
+    pub punctuation: Option<String>,
+    /// How words are read
+    #[command(flatten)]
+    pub words: WordArgs,
+    /// Output folder
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
 
 /// Writes word rows and TR rows.
 pub fn features(args: &FeaturesArgs, context: &Context) -> Result<Output> {
@@ -94,47 +155,6 @@ pub fn features(args: &FeaturesArgs, context: &Context) -> Result<Output> {
     Ok(Output { document, text })
 }
 
-/// Writes BOLD with a known truth.
-pub fn simulate(args: &SimulateArgs, context: &Context) -> Result<Output> {
-    let (tr_s, first_tr_s) = timing(args.tr_s, args.first_tr_s)?;
-    let settings = SimulateSettings {
-        n_voxels: args.voxels,
-        tr_s,
-        noise_share: args.noise_share,
-        noise_ar1: args.noise_ar1,
-        r_low: args.r_low,
-        r_high: args.r_high,
-        n_topics: args.topics,
-        hrf_peak_s: args.hrf_peak_s,
-        seed: args.seed,
-        ..SimulateSettings::default()
-    };
-    if args.subjects == 0 {
-        return Err(usage("--subjects", "expected at least 1, got 0".into(), ""));
-    }
-    let job = SimulateJob {
-        stories: args.stories.clone(),
-        kind: kind(&args.kind, args.vectors.as_ref(), BowSettings::default())?,
-        n_subjects: args.subjects,
-        settings,
-        first_tr_s,
-        trim: args.trim.parse()?,
-        out: args.out.clone(),
-    };
-    let simulated = simulate_run(&job, &context.console)?;
-    let n_trs: usize = simulated.stories.iter().map(|(_, n)| n).sum();
-    let text = format!(
-        "{} subjects of {} voxels, {} stories, {n_trs} TRs\n{}\n",
-        simulated.subjects.len(),
-        simulated.n_voxels,
-        simulated.stories.len(),
-        args.out.join("STUDY.toml").display()
-    );
-    let document =
-        json!({ "schema": "voxelcast.simulate/1", "out": args.out, "simulated": simulated });
-    Ok(Output { document, text })
-}
-
 /// `bert` and `encoder`.
 fn language_kind(args: &FeaturesArgs, punctuation: Option<Punctuation>) -> Result<SpaceKind> {
     let name = &args.kind;
@@ -171,7 +191,7 @@ fn language_kind(args: &FeaturesArgs, punctuation: Option<Punctuation>) -> Resul
     })
 }
 
-fn kind(name: &str, vectors: Option<&PathBuf>, bow: BowSettings) -> Result<SpaceKind> {
+pub(super) fn kind(name: &str, vectors: Option<&PathBuf>, bow: BowSettings) -> Result<SpaceKind> {
     let file = || {
         let problem = format!("--kind {name} needs a file of word vectors, got none");
         vectors.cloned().ok_or_else(|| usage("--vectors", problem, "give --vectors FILE"))
@@ -201,7 +221,7 @@ fn positive(flag: &str, value: f64) -> Result<f64> {
 }
 
 /// The repetition time and the middle of the first TR.
-fn timing(tr_s: f64, first_tr_s: f64) -> Result<(f64, f64)> {
+pub(super) fn timing(tr_s: f64, first_tr_s: f64) -> Result<(f64, f64)> {
     let tr_s = positive("--tr-s", tr_s)?;
     match timing_fault(first_tr_s, tr_s) {
         None => Ok((tr_s, first_tr_s)),

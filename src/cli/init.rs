@@ -1,12 +1,32 @@
 //! `voxelcast init`.
 
+use std::path::PathBuf;
+
+use clap::Args;
 use serde_json::json;
 
 use super::Output;
-use super::args::InitArgs;
 use super::settings::usage;
 use crate::commands::init::{Dataset, init};
 use crate::error::Result;
+
+/// `voxelcast init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The dataset's folder; it is searched, 6 folders deep
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Its layout: lab (raw_text.pkl, subject*/*.npy), ds003020 (TextGrids, respdict.json, .hf5)
+    /// or bids (sub-*/func/*_desc-preproc_bold.nii.gz, words in stimuli/ or events.tsv)
+    #[arg(long, value_name = "DATASET")]
+    pub dataset: String,
+    /// A folder that is a subject; several times for several [default: sub-*, subject*, S1, UTS*]
+    #[arg(long, value_name = "NAME")]
+    pub subject: Vec<String>,
+    /// The new file; never overwritten
+    #[arg(long, value_name = "STUDY.toml", default_value = "STUDY.toml")]
+    pub out: PathBuf,
+}
 
 /// Writes a STUDY.toml from what lies in a folder.
 pub fn init_study(args: &InitArgs) -> Result<Output> {

@@ -1,36 +1,41 @@
 //! The command line: flags in, exit code out. The only module that prints.
 
 pub mod args;
-mod arrays;
 mod bench;
-mod cluster;
-pub mod cluster_args;
+mod check;
 mod console;
+mod delay;
 mod demo;
 mod devices;
 #[cfg(feature = "language")]
 mod encoder;
-#[cfg(feature = "language")]
-pub mod encoder_args;
 mod export;
 mod features;
+mod flags;
 mod heap;
 mod init;
+mod merge;
+mod plan;
 mod predict;
 mod report;
+mod resample;
 mod ridge;
+mod run;
+mod score;
 mod settings;
-pub mod show;
-mod study;
+mod show;
+mod simulate;
+mod slurm;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use heap::give_back_large_blocks;
 
-use args::{Cli, Command, LockArgs};
+use args::{Cli, Command};
 use console::Console;
+use flags::LockArgs;
 use settings::CommonSettings;
 
 use crate::error::Result;
@@ -44,6 +49,15 @@ struct Output {
     document: serde_json::Value,
     /// Without.
     text: String,
+}
+
+impl Output {
+    fn array(schema: &str, out: &Path, (rows, cols): (usize, usize)) -> Output {
+        Output {
+            document: serde_json::json!({ "schema": schema, "out": out, "shape": [rows, cols] }),
+            text: format!("{} ({rows}, {cols})\n", out.display()),
+        }
+    }
 }
 
 /// What every command is given.
@@ -112,24 +126,24 @@ fn dispatch(cli: &Cli) -> Result<()> {
     let context = Context { settings, console, cancel };
     let output = match &cli.command {
         Command::Run(args) => match &args.shard {
-            Some(shard) => cluster::shard(args, shard, &context)?,
-            None => study::run_study(args, &context)?,
+            Some(shard) => run::shard(args, shard, &context)?,
+            None => run::run_study(args, &context)?,
         },
-        Command::Plan(args) => cluster::plan(args, &context)?,
-        Command::Merge(args) => cluster::merge_shards(args, &context)?,
-        Command::Slurm(args) => cluster::slurm(args, &context)?,
+        Command::Plan(args) => plan::plan(args, &context)?,
+        Command::Merge(args) => merge::merge_shards(args, &context)?,
+        Command::Slurm(args) => slurm::slurm(args, &context)?,
         Command::Predict(args) => predict::predict(args, &context)?,
-        Command::Score(args) => predict::score(args, &context)?,
-        Command::Check(args) => study::check_study(args, &context)?,
+        Command::Score(args) => score::score(args, &context)?,
+        Command::Check(args) => check::check_study(args, &context)?,
         Command::Demo(args) => demo::run_demo(args, &context)?,
         Command::Init(args) => init::init_study(args)?,
         Command::Ridge(args) => ridge::ridge(args, &context)?,
-        Command::Resample(args) => arrays::resample(args)?,
-        Command::Delay(args) => arrays::delay(args)?,
+        Command::Resample(args) => resample::resample(args)?,
+        Command::Delay(args) => delay::delay(args)?,
         Command::Features(args) => features::features(args, &context)?,
         #[cfg(feature = "language")]
         Command::Encoder(command) => encoder::encoder(command, &context)?,
-        Command::Simulate(args) => features::simulate(args, &context)?,
+        Command::Simulate(args) => simulate::simulate(args, &context)?,
         Command::Bench(args) => bench::bench(args, &context)?,
         Command::Devices => devices::devices(&context),
         Command::Export(args) => export::export(args)?,

@@ -1,18 +1,59 @@
-//! `voxelcast predict` and `voxelcast score`.
+//! `voxelcast predict`.
 
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use serde_json::json;
 
-use super::args::{BoldArgs, CleaningArgs, PredictArgs, ScoreArgs};
-use super::settings::{usage, word_rules};
+use super::flags::{BoldArgs, CleaningArgs, WordArgs, bold_flags, cleaning, word_rules};
+use super::settings::usage;
 use super::{Context, Output};
 use crate::commands::predict::{NewTrs, PredictJob, run};
-use crate::commands::score::{ScoreJob, run as run_score};
 use crate::error::Result;
 use crate::report::table;
-use crate::study::BoldFlags;
-use crate::study_file::{BoldCleaning, Censor};
+
+/// `voxelcast predict`.
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// Output folder of a run whose study sets weights = true, or a folder below its models/
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Timed words: a table, raw_text.pkl, a TextGrid, a .json transcript, or a folder of them
+    #[arg(long, value_name = "PATH")]
+    pub stories: PathBuf,
+    /// A story to predict; several times for several [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub story: Vec<String>,
+    /// A subject; several times for several [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub subject: Vec<String>,
+    /// A space, or a model's folder such as glove-lagged; several times for several [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub space: Vec<String>,
+    /// TRs of every story before the trim, respdict.json, or the path of BOLD with {story} in it
+    /// [default: the study's, for its stories; up to the last word, for others]
+    #[arg(long, value_name = "N|FILE|PATTERN")]
+    pub n_trs: Option<String>,
+    /// How BOLD of --n-trs is read
+    #[command(flatten)]
+    pub bold: BoldArgs,
+    /// Leave the intercepts out: what is written varies about 0, and keeps digits where the BOLD's
+    /// mean is large
+    #[arg(long)]
+    pub no_intercept: bool,
+    /// How words are read
+    #[command(flatten)]
+    pub words: WordArgs,
+    /// What is cut and taken off BOLD.
+    #[command(flatten)]
+    pub cleaning: CleaningArgs,
+    /// Where the word vectors of the study are now, if they were moved
+    #[arg(long, value_name = "[SPACE=]FILE")]
+    pub vectors: Vec<String>,
+    /// Output folder
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
 
 /// Writes predicted BOLD.
 pub fn predict(args: &PredictArgs, context: &Context) -> Result<Output> {
@@ -50,85 +91,9 @@ pub fn predict(args: &PredictArgs, context: &Context) -> Result<Output> {
     Ok(Output { document, text })
 }
 
-/// Scores predicted BOLD.
-pub fn score(args: &ScoreArgs, context: &Context) -> Result<Output> {
-    let bold = flags(&args.bold, &args.reading);
-    if !bold.has_story() {
-        let problem =
-            format!("expected {{story}} in the path, or in --dataset, got {:?}", args.bold);
-        return Err(usage("--bold", problem, "such as 'subject1/{story}.npy'"));
-    }
-    let job = ScoreJob {
-        predictions: args.predictions.clone(),
-        bold,
-        cleaning: cleaning(&args.cleaning)?,
-        wanted: args.story.clone(),
-        out: args.out.clone(),
-    };
-    let scores = run_score(&job, &context.console, &context.cancel)?;
-    let mut text = format!("{}\n", table::summary(&scores.summary));
-    if let Some(out) = &args.out {
-        text += &format!("{}\n", out.display());
-    }
-    let document = json!({ "schema": "voxelcast.score/1", "out": args.out, "scores": scores });
-    Ok(Output { document, text })
-}
-
-/// Flags as the keys of `[bold.SUBJECT]`.
-fn cleaning(args: &CleaningArgs) -> Result<BoldCleaning> {
-    let with_story = |flag: &str, text: &Option<String>| match text {
-        Some(text) if !text.contains("{story}") => {
-            let problem = format!("expected {{story}} in the path, got {text:?}");
-            Err(usage(flag, problem, "such as 'confounds/{story}.tsv'"))
-        }
-        text => Ok(text.clone()),
-    };
-    let confounds = with_story("--confounds", &args.confounds)?;
-    let censor = match &args.censor {
-        Some(text) if text.contains("{story}") => Some(Censor::File(text.clone())),
-        Some(text) if confounds.is_some() => Some(Censor::Column(text.clone())),
-        Some(text) => {
-            let problem = format!("expected --confounds with the column, or a path, got {text:?}");
-            return Err(usage("--censor", problem, "a path has {story} in it"));
-        }
-        None => None,
-    };
-    let zscore = match args.zscore.as_deref() {
-        None | Some("none") => false,
-        Some("story") => true,
-        Some(other) => {
-            return Err(usage("--zscore", format!("expected none or story, got {other:?}"), ""));
-        }
-    };
-    let columns = args.confound_columns.as_ref();
-    let names = |text: &String| text.split(',').map(|name| name.trim().to_owned()).collect();
-    Ok(BoldCleaning {
-        trim: args.trim.as_deref().map(str::parse).transpose()?,
-        zscore,
-        detrend: match args.detrend.as_deref() {
-            None | Some("none") => None,
-            Some(text) => Some(text.parse()?),
-        },
-        confounds,
-        confound_columns: columns.map(names),
-        censor,
-        ..BoldCleaning::default()
-    })
-}
-
-/// What a command is told of BOLD.
-fn flags(path: &str, args: &BoldArgs) -> BoldFlags {
-    BoldFlags {
-        path: path.to_owned(),
-        dataset: args.dataset.as_ref().map(|name| name.trim_start_matches('/').to_owned()),
-        mask: args.mask.clone(),
-        transpose: args.transpose,
-    }
-}
-
 fn new_trs(text: Option<&str>, args: &BoldArgs) -> Result<NewTrs> {
     let Some(text) = text else { return Ok(NewTrs::Known) };
-    let bold = flags(text, args);
+    let bold = bold_flags(text, args);
     if bold.has_story() {
         return Ok(NewTrs::Bold(bold));
     }

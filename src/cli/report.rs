@@ -1,12 +1,28 @@
 //! `voxelcast report`.
 
+use std::path::PathBuf;
+
+use clap::Args;
 use serde_json::json;
 
 use super::Output;
-use super::args::ReportArgs;
 use crate::error::Result;
 use crate::results::brain::write_nifti;
 use crate::results::{write_figures, write_page};
+
+/// `voxelcast report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Output folder of a finished run; report.html is written there
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Write each figure as SVG and PNG too
+    #[arg(long, value_name = "DIR")]
+    pub figures: Option<PathBuf>,
+    /// Write each voxel's r, alpha, p-value and significance as .nii.gz too; the study names masks
+    #[arg(long, value_name = "DIR")]
+    pub nifti: Option<PathBuf>,
+}
 
 /// The page of a finished run again, and its figures as files.
 pub fn report(args: &ReportArgs) -> Result<Output> {

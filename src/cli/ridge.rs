@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
+use clap::{ArgGroup, Args};
 use serde_json::json;
 
 use super::Context;
-use super::args::RidgeArgs;
 use super::settings::{parse_convention, parse_folds, parse_scorer, usage};
 use crate::backend::device::Device;
 use crate::commands::ridge::{RidgeJob, RowFolds, file_and_dataset, run};
@@ -20,6 +20,79 @@ use crate::results::names::RUN;
 use crate::ridge::{AlphaGrid, BandSampling};
 use crate::solve::bands::{BandColumns, BandJob, BandPoints};
 use crate::solve::fit::{FitSettings, RidgeSummary};
+
+/// `voxelcast ridge`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which rows").args(["fold_ids", "groups"]).required(true)))]
+pub struct RidgeArgs {
+    /// Design, (n, p): .npy, .npz (scipy's sparse ones too), HDF5, pickle; FILE:DATASET names one
+    /// of several arrays
+    #[arg(long, value_name = "X.npy")]
+    pub x: PathBuf,
+    /// BOLD, (n, V), in the same formats
+    #[arg(long, value_name = "Y.npy")]
+    pub y: PathBuf,
+    /// Fold of each row, (n) .npy, any integers
+    #[arg(long, value_name = "F.npy", conflicts_with = "folds")]
+    pub fold_ids: Option<PathBuf>,
+    /// Story (or other group) of each row, (n) .npy, any integers; --folds deals them to folds
+    #[arg(long, value_name = "G.npy", requires = "folds")]
+    pub groups: Option<PathBuf>,
+    /// Folds of whole groups: K, dealt round-robin in order of first appearance, or loso, one each
+    #[arg(long, value_name = "K|loso", requires = "groups")]
+    pub folds: Option<String>,
+    /// Alphas: logspace(FROM,TO,N) in powers of ten, or a list such as 1,10,100
+    #[arg(long, default_value = "logspace(0,8,17)")]
+    pub alphas: String,
+    /// Test design, (n_test, p) .npy
+    #[arg(long, value_name = "X.npy", requires = "y_test")]
+    pub x_test: Option<PathBuf>,
+    /// Test BOLD, (n_test, V) .npy
+    #[arg(long, value_name = "Y.npy", requires = "x_test")]
+    pub y_test: Option<PathBuf>,
+    /// Validation score: correlation or r2
+    #[arg(long, default_value = "correlation")]
+    pub scorer: String,
+    /// Route: auto, gram, svd or dual
+    #[arg(long, default_value = "auto")]
+    pub solver: String,
+    /// How the alphas are meant: himalaya (weights of the squared norm) or huth (their roots)
+    #[arg(long, default_value = "himalaya", value_name = "CONVENTION")]
+    pub alpha_convention: String,
+    /// Take the smallest alpha within this share of the best score
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    pub alpha_tolerance: f64,
+    /// Largest relative error of a denominator from the alpha basis; below 1e-6 exact and slow
+    #[arg(long, default_value_t = 1e-5, value_name = "ERROR")]
+    pub basis_tolerance: f64,
+    /// Do not centre by training means
+    #[arg(long)]
+    pub no_intercept: bool,
+    /// Bands with an alpha each: columns of each band, side by side, such as 512,300
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "band_ids")]
+    pub bands: Option<Vec<usize>>,
+    /// Bands with an alpha each: band of each column, (p) .npy, any integers
+    #[arg(long, value_name = "B.npy")]
+    pub band_ids: Option<PathBuf>,
+    /// Points of the search over band weights, (n_points, n_bands) .npy, in place of --n-iter
+    #[arg(long, value_name = "G.npy", conflicts_with_all = ["n_iter", "seed", "concentration"])]
+    pub band_weights: Option<PathBuf>,
+    /// Points of the search over band weights, sampled on the simplex [default: 100]
+    #[arg(long, value_name = "N")]
+    pub n_iter: Option<usize>,
+    /// Seed of the sampled points [default: 214]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Concentrations of the Dirichlet samples, taken in turn [default: 0.1,1]
+    #[arg(long, value_name = "C,C,…", value_delimiter = ',')]
+    pub concentration: Option<Vec<f64>>,
+    /// Write predicted test BOLD
+    #[arg(long, requires = "x_test")]
+    pub predict: bool,
+    /// Output folder
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
 
 /// Runs the command; the document is what `--json` prints.
 pub fn ridge(args: &RidgeArgs, context: &Context) -> Result<super::Output> {

@@ -1,13 +1,12 @@
 //! From what was typed to what was meant, checked once.
 
-use super::args::{Common, WordArgs};
+use super::args::Common;
 use super::console::Volume;
 use crate::backend::Scorer;
 use crate::backend::device::{self, Device, Precision};
 use crate::error::{Error, Result};
 use crate::resources::{AddressSpace, available_bytes};
 use crate::ridge::folds::Dealt;
-use crate::stimuli::{TimeUnit, Untimed, WordRules};
 
 /// Flags of every command, checked.
 #[derive(Debug, Clone)]
@@ -60,32 +59,6 @@ impl CommonSettings {
             memory_bytes,
         })
     }
-}
-
-/// The rules of reading words.
-/// # Errors
-/// Usage errors for a unit or a word that is none.
-pub fn word_rules(args: &WordArgs) -> Result<WordRules> {
-    let time_unit = match &args.time_unit {
-        None => None,
-        Some(text) => Some(TimeUnit::of_setting(text).ok_or_else(|| {
-            let problem = format!("expected s, ms or the seconds of one unit, > 0, got {text:?}");
-            usage("--time-unit", problem, "samples at 512 Hz: 0.001953125")
-        })?),
-    };
-    let untimed = Untimed::WORDS.iter().find(|(word, _)| *word == args.untimed);
-    let (_, untimed) = untimed.ok_or_else(|| {
-        let problem = format!("expected skip, interpolate or error, got {:?}", args.untimed);
-        usage("--untimed", problem, "what becomes of words without an onset")
-    })?;
-    Ok(WordRules {
-        time_unit,
-        story_column: args.story_column.clone(),
-        not_words: args.not_words.clone(),
-        keep_marks: args.keep_marks,
-        untimed: *untimed,
-        tier: args.tier.clone(),
-    })
 }
 
 /// A usage error.

@@ -1,66 +1,24 @@
-//! `voxelcast run` and `voxelcast check`.
+//! `voxelcast check`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use clap::Args;
 use serde_json::json;
 
-use super::args::{CheckArgs, RunArgs};
-use super::settings::parse_folds;
 use super::{Context, Output};
 use crate::error::Result;
 use crate::report::table;
 use crate::reporter::Reporter;
-use crate::results::RunFolder;
-use crate::results::names::REPORT;
-use crate::ridge::folds::Dealt;
-use crate::ridge::route::duration;
 use crate::study::language::check_models;
-use crate::study::{
-    StoryWords, StudyPlan, StudyResults, all_marks, read_inputs, run, split, words_json,
-};
+use crate::study::{StoryWords, all_marks, read_inputs, split, words_json};
 use crate::study_file;
-use crate::study_file::Folds;
 
-/// Runs a study, or plans it.
-pub fn run_study(args: &RunArgs, context: &Context) -> Result<Output> {
-    let mut study = study_file::read(&args.study)?;
-    if let Some(folds) = &args.folds {
-        study.folds = match parse_folds(folds)? {
-            Dealt::RoundRobin(k) => Folds::Count(k),
-            Dealt::OneEach => Folds::LeaveOneStoryOut,
-        };
-    }
-    let out = default_out(args.out.as_ref(), &args.study);
-    context.announce_device();
-    let options = context.run_options(out.clone(), args.force, args.dry_run, &args.lock);
-    finished_output(&out, run(&study, &options, context.session())?, context)
-}
-
-/// Where results go.
-pub fn default_out(out: Option<&PathBuf>, study: &Path) -> PathBuf {
-    out.cloned().unwrap_or_else(|| study.with_extension("results"))
-}
-
-/// What a run or a merge has to say.
-pub fn finished_output(out: &Path, results: StudyResults, context: &Context) -> Result<Output> {
-    match results {
-        StudyResults::Planned(plan) => Ok(Output {
-            document: json!({ "schema": "voxelcast.plan/1", "plan": plan }),
-            text: plan_text(&plan),
-        }),
-        StudyResults::Finished { summary, run, was_done } => {
-            if was_done {
-                context.console.note("finished before: nothing to do");
-            }
-            let page = RunFolder::at(out).file(REPORT);
-            let text = format!("{}\n{}\n", table::summary(&summary), page.display());
-            let document = json!({
-                "schema": "voxelcast.study/1", "out": out, "was_done": was_done,
-                "summary": summary, "run": run,
-            });
-            Ok(Output { document, text })
-        }
-    }
+/// `voxelcast check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The study
+    #[arg(value_name = "STUDY.toml")]
+    pub study: PathBuf,
 }
 
 /// Opens everything, checks every count, computes nothing.
@@ -154,31 +112,4 @@ fn marks_line(words: &[StoryWords]) -> String {
         n => text += &format!("{n} words without times\n"),
     }
     text
-}
-
-fn plan_text(plan: &StudyPlan) -> String {
-    let mut rows =
-        vec![vec!["model".to_owned(), "solver".into(), "features".into(), "columns".into()]];
-    for model in &plan.models {
-        let solver = model.solver.clone();
-        rows.push(vec![
-            model.folder(),
-            solver,
-            model.n_features.to_string(),
-            model.n_coefs.to_string(),
-        ]);
-    }
-    let subjects: Vec<String> =
-        plan.subjects.iter().map(|(name, n)| format!("{name} ({n} voxels)")).collect();
-    format!(
-        "{}\n{} training and {} test TRs, {} folds, {} alphas\n{}\nat most {:.1} GiB of memory, about {}\n",
-        table::align(&rows, 2),
-        plan.n_train,
-        plan.n_test,
-        plan.n_folds,
-        plan.n_alphas,
-        subjects.join(", "),
-        plan.most_bytes / f64::from(1 << 30),
-        duration(plan.seconds)
-    )
 }
