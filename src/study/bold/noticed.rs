@@ -19,9 +19,11 @@ const RUN_VOXELS: usize = 32;
 const MOST_VALUES: usize = 1 << 26;
 /// Columns that are read together when a whole row is looked at.
 const ROW_CHUNK: usize = 1 << 14;
-/// Share of a voxel's variance that stories' means may make up: that of slow voxels reaches 4 % at
-/// 100 TRs per story by chance.
+/// Share of a voxel's variance that stories' means may make up in stories of 100 TRs or more: that of
+/// slow voxels reaches 4 % at 100 TRs by chance.
 const MOST_OF_MEANS: f64 = 0.05;
+/// In shorter stories the share by chance grows as one over their TRs.
+const MOST_OF_MEANS_TRS: f64 = 100.0;
 
 /// Leaves out TRs that are NaN in every voxel; says that, which stories' means differ, and which
 /// stories lose voxels. Files must be unpacked.
@@ -51,11 +53,18 @@ pub fn notice(subjects: &mut [Subject], stories: &[Story]) -> Result<Vec<Warning
         let names: Vec<&str> = stories.iter().map(|story| story.name.as_str()).collect();
         warnings.extend(nan_in_one_story(name, files, &names)?);
         let share = share_of_means(files)?;
-        if share > MOST_OF_MEANS {
+        if share > most_of_means(files) {
             warnings.push(Warning::StoryMeans { subject: name.clone(), share });
         }
     }
     Ok(warnings)
+}
+
+/// The share that the means of these stories may make up.
+fn most_of_means(files: &[StoryBold]) -> f64 {
+    let n_rows: usize = files.iter().map(StoryBold::n_rows).sum();
+    let mean_trs = n_rows as f64 / files.len().max(1) as f64;
+    MOST_OF_MEANS * (MOST_OF_MEANS_TRS / mean_trs).max(1.0)
 }
 
 /// Used TRs, counted after the trim, in which no voxel has a value.
