@@ -45,6 +45,9 @@ struct Axes {
     parcels: Vec<String>,
 }
 
+const SCALARS: &str = "these are maps of scalars, no time series";
+const LABELS: &str = "these are labels, no time series";
+
 impl CiftiFile {
     /// Opens a file and checks its header and XML; the values stay on disk.
     /// # Errors
@@ -65,8 +68,8 @@ impl CiftiFile {
             // 3000, "unknown", is what nibabel writes where nobody named the intent: the XML decides.
             3000 | 3002 | 3004 => {}
             3001 | 3003 | 3005 => return Err(refuse("this is a matrix of connectivity".into())),
-            3006 | 3008 => return Err(refuse("these are maps of scalars, no time series".into())),
-            3007 => return Err(refuse("these are labels, no time series".into())),
+            3006 | 3008 => return Err(refuse(SCALARS.into())),
+            3007 => return Err(refuse(LABELS.into())),
             code => return Err(refuse(format!("intent {code} is no time series"))),
         }
         let [1, 1, 1, 1, _, _] = header.shape[..] else {
@@ -248,6 +251,12 @@ fn read_axes(xml: &[u8]) -> std::result::Result<Axes, String> {
                 if is_columns {
                     axes.n_columns = None;
                     axes.parcels.clear();
+                    if kind.ends_with("SCALARS") {
+                        return Err(SCALARS.into());
+                    }
+                    if kind.ends_with("LABELS") {
+                        return Err(LABELS.into());
+                    }
                     if !kind.ends_with("BRAIN_MODELS") && !kind.ends_with("PARCELS") {
                         return Err(format!("its columns are {kind}, expected grayordinates"));
                     }
