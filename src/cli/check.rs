@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::report::table;
 use crate::reporter::Reporter;
 use crate::study::language::check_models;
-use crate::study::{StoryWords, all_marks, read_inputs, split, words_json};
+use crate::study::{StoryWords, all_marks, check_spaces, read_inputs, split, words_json};
 use crate::study_file;
 
 /// `voxelcast check`.
@@ -24,10 +24,11 @@ pub struct CheckArgs {
 /// Opens everything, checks every count, computes nothing.
 pub fn check_study(args: &CheckArgs, context: &Context) -> Result<Output> {
     let study = study_file::read(&args.study)?;
-    let inputs = read_inputs(&study)?;
+    let mut inputs = read_inputs(&study)?;
     let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
     let split = split(&study, &names)?;
     check_models(&study)?;
+    inputs.notes.extend(check_spaces(&study, &inputs, &split.train)?);
     inputs.notes.iter().for_each(|note| context.console.note(&format!("note: {note}")));
     inputs.warnings.iter().for_each(|warning| context.console.warn(warning));
     let n_words: usize = inputs.stories.iter().map(|story| story.words.len()).sum();

@@ -15,10 +15,11 @@ use crate::error::Result;
 use crate::features::bow::BowSettings;
 use crate::features::contextual::{Context as WordContext, ContextSettings};
 use crate::stimuli::spelling::Punctuation;
-use crate::study_file::{LanguageSpace, ModelSource, SpaceKind};
+use crate::study_file::{LanguageSpace, ModelSource, SpaceKind, kind_of_keys};
 
-/// What `--kind` may be; `simulate` knows no language models.
-const KINDS: &str = "bow, word2vec, glove, word_rate (or, for features, bert or encoder)";
+/// What `--kind` may be; `simulate` knows the first ones.
+const KINDS: &str = "bow, word2vec, glove, word_rate or word_length (or, for features, eng1000, bert, \
+                     encoder, phones, column, position or file)";
 
 /// `voxelcast features`.
 #[derive(Debug, Args)]
@@ -26,10 +27,10 @@ pub struct FeaturesArgs {
     /// Timed words: a table, raw_text.pkl, a TextGrid, a .json transcript, or a folder of them
     #[arg(long, value_name = "PATH")]
     pub stories: PathBuf,
-    /// bow, word2vec, glove, bert, encoder or word_rate
+    /// bow, word2vec, glove, eng1000, bert, encoder, word_rate, word_length, phones, column, position or file
     #[arg(long)]
     pub kind: String,
-    /// Word vectors, for word2vec and glove
+    /// Word vectors, for word2vec, glove and eng1000
     #[arg(long, value_name = "FILE")]
     pub vectors: Option<PathBuf>,
     /// Checkpoint folder, for bert and encoder
@@ -47,6 +48,30 @@ pub struct FeaturesArgs {
     /// bert, encoder: pieces from window to window [default: half of it]
     #[arg(long, value_name = "PIECES")]
     pub context_stride: Option<usize>,
+    /// file: a matrix per story, {story} in the path or in --dataset
+    #[arg(long, value_name = "PATTERN")]
+    pub path: Option<String>,
+    /// file: array or tensor of a file that holds several
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Option<String>,
+    /// file: words, trs or times: what a row belongs to [default: words]
+    #[arg(long, value_name = "words|trs|times")]
+    pub rows: Option<String>,
+    /// file: the seconds of each row, {story} in the path
+    #[arg(long, value_name = "PATTERN")]
+    pub times: Option<String>,
+    /// file: text file with a column's name on each line
+    #[arg(long, value_name = "FILE")]
+    pub names: Option<PathBuf>,
+    /// column: numeric columns of the word table
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// phones: rate, or identity: a column per phone [default: rate]
+    #[arg(long, value_name = "rate|identity")]
+    pub what: Option<String>,
+    /// phones: tier of the TextGrids with the phones [default: by its name]
+    #[arg(long, value_name = "TIER")]
+    pub phone_tier: Option<String>,
     /// Repetition time in seconds, for stories without TR times
     #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
     pub tr_s: f64,
@@ -74,6 +99,9 @@ pub struct FeaturesArgs {
     /// bow, encoder: strip or keep punctuation at the ends of words [default: strip]
     #[arg(long, value_name = "strip|keep")]
     pub punctuation: Option<String>,
+    /// Write the rows of TRs in f64: read back as rows = "trs", they give the same bytes as the kind
+    #[arg(long)]
+    pub f64: bool,
     /// How words are read
     #[command(flatten)]
     pub words: WordArgs,
@@ -106,6 +134,7 @@ pub fn features(args: &FeaturesArgs, context: &Context) -> Result<Output> {
     let kind = match args.kind.as_str() {
         "bert" => language_kind(args, None)?,
         "encoder" => language_kind(args, Some(punctuation))?,
+        "eng1000" | "phones" | "column" | "position" | "file" => keyed_kind(args)?,
         name => kind(name, args.vectors.as_ref(), bow)?,
     };
     let stray = [
@@ -117,6 +146,22 @@ pub fn features(args: &FeaturesArgs, context: &Context) -> Result<Output> {
     ];
     if let (Some((flag, _)), None) = (stray.iter().find(|(_, given)| *given), kind.model_folder()) {
         let problem = format!("--kind {} uses no language model", args.kind);
+        return Err(usage(flag, problem, "leave it out"));
+    }
+    let of_kinds = [
+        ("--path", args.path.is_some(), "file"),
+        ("--dataset", args.dataset.is_some(), "file"),
+        ("--rows", args.rows.is_some(), "file"),
+        ("--times", args.times.is_some(), "file"),
+        ("--names", args.names.is_some(), "file"),
+        ("--columns", !args.columns.is_empty(), "column"),
+        ("--what", args.what.is_some(), "phones"),
+        ("--phone-tier", args.phone_tier.is_some(), "phones"),
+    ];
+    if let Some((flag, _, own)) =
+        of_kinds.iter().find(|(_, given, own)| *given && args.kind != *own)
+    {
+        let problem = format!("it is for --kind {own}, not for {}", args.kind);
         return Err(usage(flag, problem, "leave it out"));
     }
     let n_trs = match &args.n_trs {
@@ -137,6 +182,7 @@ pub fn features(args: &FeaturesArgs, context: &Context) -> Result<Output> {
         first_tr_s,
         n_trs,
         lanczos,
+        f64: args.f64,
         out: args.out.clone(),
         memory_bytes: context.settings.memory_bytes,
     };
@@ -153,6 +199,29 @@ pub fn features(args: &FeaturesArgs, context: &Context) -> Result<Output> {
     let document =
         json!({ "schema": "voxelcast.features/1", "out": args.out, "features": summary });
     Ok(Output { document, text })
+}
+
+/// Kinds whose flags are the keys of `[[space]]`, checked as those are.
+fn keyed_kind(args: &FeaturesArgs) -> Result<SpaceKind> {
+    let mut table = toml::Table::new();
+    let mut add = |name: &str, value: Option<toml::Value>| {
+        value.map(|value| table.insert(name.to_owned(), value));
+    };
+    let text = |value: &Option<String>| value.clone().map(toml::Value::String);
+    let path = |path: &Option<PathBuf>| {
+        path.as_ref().map(|path| toml::Value::String(path.to_string_lossy().into_owned()))
+    };
+    add("kind", text(&Some(args.kind.clone())));
+    add("vectors", path(&args.vectors));
+    add("path", text(&args.path));
+    add("dataset", text(&args.dataset));
+    add("rows", text(&args.rows));
+    add("times", text(&args.times));
+    add("names", path(&args.names));
+    add("columns", (!args.columns.is_empty()).then(|| args.columns.clone().into()));
+    add("what", text(&args.what));
+    add("phone_tier", text(&args.phone_tier));
+    kind_of_keys("--kind", &table)
 }
 
 /// `bert` and `encoder`.
@@ -201,6 +270,7 @@ pub(super) fn kind(name: &str, vectors: Option<&PathBuf>, bow: BowSettings) -> R
         "word2vec" => SpaceKind::Word2Vec(file()?),
         "glove" => SpaceKind::Glove(file()?),
         "word_rate" => SpaceKind::WordRate,
+        "word_length" => SpaceKind::WordLength,
         other => {
             let problem = format!("expected {KINDS}, got {other:?}");
             return Err(usage("--kind", problem, ""));

@@ -19,8 +19,8 @@ use crate::results::lock::Locking;
 use crate::results::names::CACHE;
 use crate::stimuli::{StoriesRead, Story, StorySpan, WordRules, check_spans, read, warn_of_spans};
 use crate::study::language::LanguageWork;
-use crate::study::{WordSpace, read_respdict, word_space};
-use crate::study_file::SpaceKind;
+use crate::study::{FeatureTrs, Timing, WordSpace, read_respdict, word_space};
+use crate::study_file::{SpaceKind, WordTime};
 
 /// Where the number of TRs comes from, for stories that do not bring TR times.
 #[derive(Debug, Clone)]
@@ -50,6 +50,8 @@ pub struct FeaturesJob {
     pub n_trs: TrCount,
     /// Resampling.
     pub lanczos: Lanczos,
+    /// Rows of TRs in f64, not in f32.
+    pub f64: bool,
     /// Output folder.
     pub out: PathBuf,
     /// Memory that one story may take, in bytes.
@@ -83,8 +85,9 @@ pub struct FeaturesSummary {
     pub stories: BTreeMap<String, (usize, usize)>,
 }
 
-/// Writes `<story>.words.npy` `(n_words, dim)`, `<story>.trs.npy` `(n_trs, dim)` f32, not trimmed
-/// and not standardised, and `features.json`.
+/// Writes `<story>.words.npy` `(n_words, dim)` f32, of kinds that have a row per word,
+/// `<story>.trs.npy` `(n_trs, dim)` f32 (or f64), not trimmed and not standardised, and
+/// `features.json`.
 ///
 /// # Errors
 /// Those of the stories and vector files; `Error::TooLarge` if a story's dense rows do not fit.
@@ -122,6 +125,13 @@ pub fn run(
         });
     };
     space.warnings.iter().for_each(|warning| reporter.warn(warning));
+    space.notes.iter().for_each(|note| reporter.note(&format!("note: {note}")));
+    if space.is_position() {
+        reporter.note(
+            "note: position counts from the first of all TRs that are written here; a study counts \
+             from the first that its trim keeps",
+        );
+    }
     let dim = space.n_features;
     let times = stories
         .iter()
@@ -129,6 +139,8 @@ pub fn run(
             story_tr_times(job, story, respdict.as_ref()).map_err(|e| e.in_story(&story.name))
         })
         .collect::<Result<Vec<_>>>()?;
+    let trs = times.iter().map(|times| FeatureTrs { n: times.len(), first_s: job.first_tr_s });
+    let feature_trs: Vec<FeatureTrs> = trs.collect();
     let lengths = stories.iter().zip(&times).map(|(story, trs)| story.words.len().max(trs.len()));
     let longest = lengths.max().unwrap_or(0);
     let needed = (longest as u64).saturating_mul(dim as u64).saturating_mul(16);
@@ -145,23 +157,36 @@ pub fn run(
     reporter.start("stories", stories.len() as u64);
     let mut sizes = BTreeMap::new();
     for (index, (story, times)) in stories.iter().zip(&times).enumerate() {
-        let rows = space.story_rows(index, story)?;
-        let at_trs = tr_rows(&rows, &story.mid_s, times, &job.lanczos, Trim::NONE)
-            .map_err(|error| error.in_story(&story.name))?;
-        let words = match rows.as_ref() {
-            Rows::Dense(rows) => rows.clone(),
-            Rows::Sparse(rows) => rows.to_dense(),
+        let in_story = |error: Error| error.in_story(&story.name);
+        let path = |name: &str| job.out.join(format!("{}.{name}.npy", story.name));
+        let timing =
+            Timing { lanczos: job.lanczos, trim: Trim::NONE, time: WordTime::Mid, tr_s: job.tr_s };
+        let at_trs = match space.is_at_words() {
+            true => {
+                let rows = space.story_rows(index, story).map_err(in_story)?;
+                let words = match rows.as_ref() {
+                    Rows::Dense(rows) => rows.clone(),
+                    Rows::Sparse(rows) => rows.to_dense(),
+                };
+                let values: Vec<f32> = words.iter().copied().collect();
+                npy::write(&path("words"), &[words.nrows(), words.ncols()], &values)?;
+                tr_rows(&rows, &story.mid_s, times, &job.lanczos, Trim::NONE).map_err(in_story)?
+            }
+            false => timing.space_rows(&space, &stories, index, &feature_trs)?,
         };
         let trs = match at_trs {
-            TrRows::Dense(rows) => rows.mapv(|x| x as f32),
-            TrRows::Sparse(rows) => rows.to_dense().mapv(|x| x as f32),
+            TrRows::Dense(rows) => rows,
+            TrRows::Sparse(rows) => rows.to_dense(),
         };
-        for (name, rows) in [("words", &words), ("trs", &trs)] {
-            let path = job.out.join(format!("{}.{name}.npy", story.name));
-            let values: Vec<f32> = rows.iter().copied().collect();
-            npy::write(&path, &[rows.nrows(), rows.ncols()], &values)?;
+        let shape = [trs.nrows(), trs.ncols()];
+        match job.f64 {
+            true => npy::write(&path("trs"), &shape, &trs.iter().copied().collect::<Vec<_>>())?,
+            false => {
+                let values: Vec<f32> = trs.iter().map(|&x| x as f32).collect();
+                npy::write(&path("trs"), &shape, &values)?;
+            }
         }
-        sizes.insert(story.name.clone(), (words.nrows(), trs.nrows()));
+        sizes.insert(story.name.clone(), (story.words.len(), shape[0]));
         reporter.advance(1);
     }
     reporter.finish();

@@ -27,10 +27,11 @@ use crate::results::{RunFolder, record};
 use crate::stimuli::spelling::Punctuation;
 use crate::stimuli::{StoriesRead, Story, StorySpan, WordRules, check_spans, read, warn_of_spans};
 use crate::study::{
-    BoldFinder, BoldFlags, FeatureTrs, RESPDICT_EXTRA, Timing, WordSpace, rate_space,
-    read_respdict, side_by_side, stack, standardised, vector_space, vocabulary_space,
+    BoldFinder, BoldFlags, FeatureTrs, RESPDICT_EXTRA, Timing, WordSpace, column_space,
+    eng1000_space, file_space, known_phones, length_space, position_space, rate_space,
+    read_respdict, side_by_side, standardised, vector_space, vocabulary_space, written_delays,
 };
-use crate::study_file::{BoldCleaning, WordTime};
+use crate::study_file::{BoldCleaning, FileRows, FileSpace, PhoneColumns, PhoneSpace, WordTime};
 use crate::warning::Warning;
 
 /// Where the number of TRs comes from, for stories that do not bring TR times.
@@ -139,7 +140,7 @@ pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Re
         for part in &model.parts {
             let key = serde_json::to_string(&part.features).unwrap_or_default();
             if let Entry::Vacant(slot) = known.entry(key) {
-                slot.insert(features(job, folder, part, &stories)?);
+                slot.insert(features(job, (folder, part), &stories, reporter)?);
             }
         }
         let spaces: Vec<&WordSpace> = model
@@ -320,14 +321,13 @@ fn timing(model: &SavedModel) -> Result<Timing> {
 /// Word rows of a saved space for new stories; its other half is `study::saving::features`.
 fn features(
     job: &PredictJob,
-    folder: &Path,
-    part: &SavedPart,
+    (folder, part): (&Path, &SavedPart),
     stories: &[Story],
+    reporter: &dyn Reporter,
 ) -> Result<WordSpace> {
-    let vectors = |saved: &saved::SavedVectors, format: VectorFormat| -> Result<WordSpace> {
-        let given =
-            job.vectors.iter().find(|(name, _)| name.as_deref() == Some(part.name.as_str()));
-        let given = given.or_else(|| job.vectors.iter().find(|(name, _)| name.is_none()));
+    let named = job.vectors.iter().find(|(name, _)| name.as_deref() == Some(part.name.as_str()));
+    let vectors = |saved: &saved::SavedVectors| -> Result<PathBuf> {
+        let given = named.or_else(|| job.vectors.iter().find(|(name, _)| name.is_none()));
         let path = given.map_or_else(|| folder.join(&saved.path), |(_, path)| path.clone());
         let is_there = path.ancestors().any(|part| part.is_file());
         if given.is_none() && !is_there {
@@ -338,7 +338,7 @@ fn features(
             });
         }
         saved.check(&path)?;
-        vector_space(&path, format, stories)
+        Ok(path)
     };
     let space = match &part.features {
         SavedFeatures::Bow { lowercase, strips_punctuation, vocabulary } => {
@@ -349,9 +349,38 @@ fn features(
             let vocabulary = Vocabulary::of(vocabulary.clone(), *lowercase, punctuation);
             vocabulary_space(&vocabulary, stories)
         }
-        SavedFeatures::Word2vec(saved) => vectors(saved, VectorFormat::Word2vec)?,
-        SavedFeatures::Glove(saved) => vectors(saved, VectorFormat::Glove)?,
+        SavedFeatures::Word2vec(saved) => {
+            vector_space(&vectors(saved)?, VectorFormat::Word2vec, stories)?
+        }
+        SavedFeatures::Glove(saved) => {
+            vector_space(&vectors(saved)?, VectorFormat::Glove, stories)?
+        }
+        SavedFeatures::Eng1000(saved) => eng1000_space(&vectors(saved)?, stories)?,
         SavedFeatures::WordRate => rate_space(stories),
+        SavedFeatures::WordLength => length_space(stories),
+        SavedFeatures::Position => position_space(),
+        SavedFeatures::Column { columns } => column_space(columns, stories)?,
+        SavedFeatures::Phones { identity, tier, vocabulary } => {
+            let what = if *identity { PhoneColumns::Identity } else { PhoneColumns::Rate };
+            let space = PhoneSpace { what, tier: tier.clone() };
+            known_phones(&space, vocabulary.clone(), stories)?
+        }
+        SavedFeatures::File { path, dataset, rows, times, .. } => {
+            let path = named.map_or_else(|| folder.join(path), |(_, path)| path.clone());
+            let space = FileSpace {
+                path: path.to_string_lossy().into_owned(),
+                dataset: dataset.clone(),
+                rows: match (times, rows.as_str()) {
+                    (Some(times), _) => {
+                        FileRows::Times(folder.join(times).to_string_lossy().into_owned())
+                    }
+                    (None, "trs") => FileRows::Trs,
+                    (None, _) => FileRows::Words,
+                },
+                names: None,
+            };
+            file_space(&space, Path::new(""), stories, &std::env::temp_dir())?
+        }
         SavedFeatures::NotYet { name } => {
             return Err(Error::Usage {
                 place: format!("space {:?}", part.name),
@@ -360,6 +389,7 @@ fn features(
             });
         }
     };
+    space.notes.iter().for_each(|note| reporter.note(&format!("note: {note}")));
     match space.n_features == part.n_features {
         true => Ok(space),
         false => Err(Error::Shape {
@@ -400,7 +430,12 @@ fn model_designs(
         [one] => std::mem::take(one),
         _ => side_by_side(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>()),
     };
-    if model.delays_cross_stories { stack(&designs, &model.delays) } else { Ok(designs) }
+    match model.is_written() {
+        true => {
+            written_delays(&designs, &model.delays, &model.undelayed(), model.delays_cross_stories)
+        }
+        false => Ok(designs),
+    }
 }
 
 /// Predictions of one model, in voxel tiles; the stories of a tile go over the cores.
@@ -419,7 +454,7 @@ fn predict_model(
     let id = model.id()?;
     let out = job.out.join(id.path());
     fs::create_dir_all(&out).map_err(|source| Error::Write { path: out, source })?;
-    let delays: &[i64] = if model.delays_cross_stories { &[0] } else { &model.delays };
+    let delays: &[i64] = if model.is_written() { &[0] } else { &model.delays };
     let writers = stories
         .iter()
         .zip(designs)

@@ -11,11 +11,21 @@
 //! | `static_vectors` | word2vec and GloVe vectors | dense |
 //! | `contextual` | hidden states of a language model, read in windows | dense |
 //! | `word_rate` | a single 1 | dense |
+//! | `word_length` | letters of the word | dense |
+//! | `column` | numbers from the word table | dense |
+//! | `file` | rows that were made elsewhere: which is which word's or TR's | dense |
+//! | `phones` | one row a phone: a single 1, or one-hot | dense, sparse |
+//! | `position` | one row a TR: where in the story it lies | dense |
 //!
 //! `coverage` counts what was not found.
 
 pub mod bow;
+pub mod column;
 pub mod contextual;
 pub mod coverage;
+pub mod file;
+pub mod phones;
+pub mod position;
 pub mod static_vectors;
+pub mod word_length;
 pub mod word_rate;

@@ -37,6 +37,7 @@ pub mod npy;
 pub mod npz;
 pub mod output;
 pub mod pickle;
+pub mod row_file;
 pub mod safetensors;
 pub mod sparse;
 pub mod table;

@@ -20,6 +20,8 @@ const MAX_HEADER_BYTES: u64 = 1 << 20;
 pub struct Tensor {
     /// Its name.
     pub name: String,
+    /// As the header has it: `F32`.
+    pub dtype: String,
     /// Rows and columns.
     pub shape: Vec<usize>,
     /// Byte of the file where it starts.
@@ -41,21 +43,37 @@ struct Entry {
 /// # Errors
 /// `Error::Read` if it cannot be opened; `Error::Values` if the header lies or is damaged.
 pub fn read_header(path: &Path) -> Result<Vec<Tensor>> {
+    let hint = "the file is damaged or cut short: run the study again";
+    let tensors = read_tensors(path, MAX_HEADER_BYTES, hint)?;
+    match tensors.iter().find(|tensor| tensor.dtype != "F32") {
+        None => Ok(tensors),
+        Some(Tensor { name, dtype, .. }) => Err(Error::Values {
+            place: path.display().to_string(),
+            problem: format!("tensor {name:?}: expected F32, got {dtype}"),
+            hint: hint.into(),
+        }),
+    }
+}
+
+/// The tensors of any file; each lies inside of it and has as many bytes as its shape asks for.
+/// Those of dtypes that hold no plain numbers are left out.
+/// # Errors
+/// As [`read_header`]; `hint` says what to do about a damaged file.
+pub fn read_tensors(path: &Path, max_header: u64, hint: &str) -> Result<Vec<Tensor>> {
     let fail = |source| Error::Read { path: path.to_owned(), source };
     let broken = |problem: String| Error::Values {
         place: path.display().to_string(),
         problem,
-        hint: "the file is damaged or cut short: run the study again".into(),
+        hint: hint.into(),
     };
     let file = open_file(path).map_err(fail)?;
     let n_bytes = file.metadata().map_err(fail)?.len();
     let mut length = [0; 8];
     file.read_exact_at(&mut length, 0).map_err(fail)?;
     let n_header = u64::from_le_bytes(length);
-    if n_header > MAX_HEADER_BYTES || n_header + 8 > n_bytes {
+    if n_header > max_header || n_header + 8 > n_bytes {
         return Err(broken(format!(
-            "expected a header of at most {MAX_HEADER_BYTES} bytes inside of {n_bytes}, got \
-             {n_header}"
+            "expected a header of at most {max_header} bytes inside of {n_bytes}, got {n_header}"
         )));
     }
     let mut header = vec![0; n_header as usize];
@@ -67,15 +85,22 @@ pub fn read_header(path: &Path) -> Result<Vec<Tensor>> {
     for (name, entry) in header.into_iter().filter(|(name, _)| name != "__metadata__") {
         let Entry { dtype, shape, data_offsets: [start, end] } =
             serde_json::from_value(entry).map_err(|error| broken(format!("{name:?}: {error}")))?;
-        let n_wanted =
-            shape.iter().try_fold(size_of::<f32>() as u64, |n, &size| n.checked_mul(size as u64));
-        if dtype != "F32" || end > n_data || n_wanted != end.checked_sub(start) {
+        let size = match dtype.as_str() {
+            "F64" | "I64" | "U64" => 8,
+            "F32" | "I32" | "U32" => 4,
+            "F16" | "BF16" | "I16" | "U16" => 2,
+            "I8" | "U8" => 1,
+            _ => continue,
+        };
+        let n_wanted = shape.iter().try_fold(size, |n: u64, &size| n.checked_mul(size as u64));
+        if end > n_data || n_wanted != end.checked_sub(start) {
             return Err(broken(format!(
-                "tensor {name:?}: expected {shape:?} of F32 inside of {n_data} bytes, got {dtype} \
-                 from byte {start} to {end}"
+                "tensor {name:?}: expected {shape:?} of {dtype} inside of {n_data} bytes, got byte \
+                 {start} to {end}"
             )));
         }
-        tensors.push(Tensor { name, shape, start: 8 + n_header + start, n_bytes: end - start });
+        let (start, n_bytes) = (8 + n_header + start, end - start);
+        tensors.push(Tensor { name, dtype, shape, start, n_bytes });
     }
     Ok(tensors)
 }

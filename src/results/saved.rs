@@ -1,6 +1,7 @@
 //! A saved model: weights.safetensors, and model.json with everything else that a prediction needs.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -95,8 +96,42 @@ pub enum SavedFeatures {
     Word2vec(SavedVectors),
     /// GloVe vectors.
     Glove(SavedVectors),
+    /// HuthLab's english1000 vectors.
+    Eng1000(SavedVectors),
     /// Words per TR.
     WordRate,
+    /// Letters of the word.
+    WordLength,
+    /// Where in the story a TR lies.
+    Position,
+    /// Numeric columns of the word table.
+    Column {
+        /// Their headers.
+        columns: Vec<String>,
+    },
+    /// Phones of TextGrids.
+    Phones {
+        /// Which phone it is, not only that there is one.
+        identity: bool,
+        /// Their tier; by its name if none.
+        tier: Option<String>,
+        /// The phone of each column of an identity.
+        vocabulary: Vec<String>,
+    },
+    /// Rows from files, which new stories have under the same pattern.
+    File {
+        /// From the model's folder, `{story}` here or in `dataset`.
+        path: PathBuf,
+        /// Array of a file that holds several.
+        dataset: Option<String>,
+        /// `words`, `trs` or `times`.
+        rows: String,
+        /// Files of seconds.
+        times: Option<PathBuf>,
+        /// Names of the columns, if there are any.
+        #[serde(default)]
+        names: Vec<String>,
+    },
     /// A kind that cannot predict on new stories yet.
     NotYet {
         /// As in STUDY.toml.
@@ -127,6 +162,28 @@ impl SavedModel {
         Ok(ModelId::new(self.subject.as_str(), self.space.as_str(), self.lagged)?)
     }
 
+    /// Columns, before delays, that are never delayed while others are: their weights stand last,
+    /// once.
+    pub fn undelayed(&self) -> Vec<Range<usize>> {
+        let is_position = |part: &SavedPart| part.features == SavedFeatures::Position;
+        if self.parts.iter().all(is_position) {
+            return Vec::new();
+        }
+        let mut end = 0usize;
+        let mut columns = |part: &SavedPart| {
+            let start = end;
+            end = end.saturating_add(part.n_features);
+            is_position(part).then_some(start..end)
+        };
+        self.parts.iter().filter_map(&mut columns).collect()
+    }
+
+    /// Whether delayed columns are written out: where delays cross stories, and where only some
+    /// columns are delayed.
+    pub fn is_written(&self) -> bool {
+        self.delays_cross_stories || !self.undelayed().is_empty()
+    }
+
     /// What cannot be about it.
     fn check(&self) -> Result<(), String> {
         if self.schema != SCHEMA {
@@ -134,7 +191,10 @@ impl SavedModel {
         }
         let n_features: usize =
             self.parts.iter().map(|part| part.n_features).fold(0, usize::saturating_add);
-        let n_coefs = n_features.saturating_mul(self.delays.len());
+        let n_once: usize =
+            self.undelayed().iter().map(ExactSizeIterator::len).fold(0, usize::saturating_add);
+        let n_delayed = n_features.saturating_sub(n_once).saturating_mul(self.delays.len());
+        let n_coefs = n_delayed.saturating_add(n_once);
         if n_coefs != self.n_coefs || n_coefs == 0 {
             return Err(format!("expected {n_coefs} weights per voxel, got {}", self.n_coefs));
         }
@@ -212,7 +272,7 @@ fn hash_vectors(path: &Path) -> Result<(u64, String)> {
 }
 
 /// The way from a folder to a file, both made absolute; the file's own path where there is none.
-fn relative(path: &Path, folder: &Path) -> PathBuf {
+pub fn relative(path: &Path, folder: &Path) -> PathBuf {
     let (Ok(to), Ok(from)) = (absolute(path), absolute(folder)) else { return path.to_owned() };
     let n_same = to.components().zip(from.components()).take_while(|(a, b)| a == b).count();
     let up = from.components().skip(n_same).map(|_| Component::ParentDir);

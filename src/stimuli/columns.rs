@@ -152,6 +152,50 @@ pub fn words(sheet: &Sheet, rules: &WordRules) -> Result<TableWords, TableError>
     })
 }
 
+/// Numbers that stand in columns of a table beside its words.
+pub struct NumberColumns<'a> {
+    rows: HashMap<u64, SheetRow<'a>>,
+    columns: Vec<(usize, &'a str, Numbers)>,
+}
+
+impl<'a> NumberColumns<'a> {
+    /// Finds the columns of these names, in any case.
+    /// # Errors
+    /// `TableError::MissingColumn`; `TableError::Empty`.
+    pub fn find(sheet: &'a Sheet, names: &'a [String]) -> Result<Self, TableError> {
+        let header = sheet.rows().next().ok_or(TableError::Empty)?;
+        let header =
+            Header { names: (0..sheet.n_columns()).map(|column| header.cell(column)).collect() };
+        let find = |name: &'a String| match header.position(name) {
+            Some(column) => {
+                let numbers = Numbers { is_comma: sheet.is_comma, ..Numbers::default() };
+                Ok((column, name.as_str(), numbers))
+            }
+            None => Err(header.missing(&format!("{name:?} (columns of the space, --columns)"))),
+        };
+        let columns = names.iter().map(find).collect::<Result<_, _>>()?;
+        Ok(Self { rows: sheet.rows().skip(1).map(|row| (row.line(), row)).collect(), columns })
+    }
+
+    /// The numbers of the row at a line of the file; `None` where nothing, `n/a`, `NA` or `NaN`
+    /// stands.
+    /// # Errors
+    /// `TableError::Number` for another text.
+    pub fn at(&mut self, line: u64) -> Result<Vec<Option<f64>>, TableError> {
+        let Some(&row) = self.rows.get(&line) else {
+            return Ok(vec![None; self.columns.len()]);
+        };
+        let number = |(column, name, numbers): &mut (usize, &str, Numbers)| {
+            if row.cell(*column).eq_ignore_ascii_case("nan") {
+                return Ok(None);
+            }
+            let times = Times { column: *column, unit: Some(TimeUnit::SECONDS) };
+            numbers.seconds(row, times, name)
+        };
+        self.columns.iter_mut().map(number).collect()
+    }
+}
+
 /// Onset and end of a row in seconds; without an onset neither counts.
 fn times(
     columns: &Columns,
@@ -201,7 +245,7 @@ impl Numbers {
         &mut self,
         row: SheetRow<'_>,
         times: Times,
-        name: &'static str,
+        name: &str,
     ) -> Result<Option<f64>, TableError> {
         let text = row.cell(times.column);
         if matches!(text, "" | "n/a" | "N/A" | "NA") {
@@ -313,11 +357,15 @@ impl Header<'_> {
 
     /// The column that a study names.
     fn wanted(&self, wanted: &str) -> Result<usize, TableError> {
-        let exact = self.names.iter().position(|name| *name == wanted.trim());
-        let alike = || self.names.iter().position(|name| bare(name).0 == bare(wanted).0);
-        exact.or_else(alike).ok_or_else(|| {
+        self.position(wanted).ok_or_else(|| {
             self.missing(&format!("{wanted:?} ([stories] story_column, --story-column)"))
         })
+    }
+
+    /// The column of this name, else of one that differs in case, blanks and the like.
+    fn position(&self, wanted: &str) -> Option<usize> {
+        let exact = self.names.iter().position(|name| *name == wanted.trim());
+        exact.or_else(|| self.names.iter().position(|name| bare(name).0 == bare(wanted).0))
     }
 
     fn missing(&self, expected: &str) -> TableError {

@@ -3,12 +3,15 @@
 //! `read` finds the files and puts a story together, by rules of which each has its file:
 //! `columns` (which column of a table means what), `units` (of its times), `tiers` (which tier of a
 //! TextGrid holds the words), `marks` (what is no word), `untimed` (words without times), `restarts`
-//! (sections on top of each other), `spelling` (the forms under which a word is looked up), `span`
+//! (sections on top of each other), `numbers` (further columns of tables), `phones` (of TextGrids),
+//! `spelling` (the forms under which a word is looked up), `span`
 //! (words against the scan). `rules` is what a study or a command line sets of them.
 
 mod columns;
 mod error;
 mod marks;
+mod numbers;
+mod phones;
 mod read;
 mod restarts;
 mod rules;
@@ -21,6 +24,8 @@ mod untimed;
 
 pub use error::StoriesError;
 pub use marks::is_mark;
+pub use numbers::read_numbers;
+pub use phones::{Phones, has_phones, read_phones};
 pub use read::{StoriesRead, check_story_name, read, read_stories};
 pub use rules::{Untimed, WordRules};
 pub use span::{StorySpan, check_spans, warn_of_spans};

@@ -411,6 +411,8 @@ impl Reader<'_> {
                 path: path.to_owned(),
                 n_entries: entries.len(),
                 tier: tier.as_ref().map(|(tier, _)| tier.clone()),
+                is_table: sections.is_some(),
+                unit: self.rules.time_unit,
                 ..Source::default()
             };
             stories.push(self.story(name, entries, source).map_err(fail)?);

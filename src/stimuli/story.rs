@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::spelling::Punctuation;
+use super::units::TimeUnit;
 
 /// One row of a table, one interval of a grid or one word of a transcript.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +61,10 @@ pub struct Source {
     pub n_untimed: usize,
     /// Tier of a TextGrid.
     pub tier: Option<String>,
+    /// Whether the file is a table, of which other columns can be read.
+    pub is_table: bool,
+    /// Unit of the file's times, where it was set.
+    pub unit: Option<TimeUnit>,
 }
 
 impl Source {

@@ -38,6 +38,15 @@ pub enum TierError {
         /// Tiers with sample labels.
         tiers: Vec<String>,
     },
+    /// No tier, or several, are called as those of phones are.
+    #[error(
+        "cannot tell which tier holds the phones: set phone_tier (--phone-tier) to one of {}",
+        tiers.join(", ")
+    )]
+    Phones {
+        /// Tiers with sample labels.
+        tiers: Vec<String>,
+    },
     /// The tier that its place would choose holds something else.
     #[error(
         "the {place}, {name:?}, looks like {what}, not like words; set tier (--tier) to one of {}",
@@ -121,6 +130,40 @@ pub fn choose(tiers: &[Tier], wanted: Option<&str>) -> Result<Chosen, TierError>
     }
 }
 
+/// Names of phone tiers, in the order of preference; `* - phones` comes last.
+const PHONE_NAMES: [&str; 7] =
+    ["phone", "phones", "phoneme", "phonemes", "mau", "segment", "segments"];
+
+/// Chooses the tier of phones: the one that is wanted, else by its name. `words`: the words' tier,
+/// whose speaker's phones are taken where there are several speakers.
+/// # Errors
+/// [`TierError`], with the tiers and three labels of each.
+pub fn choose_phones(
+    tiers: &[Tier],
+    wanted: Option<&str>,
+    words: &str,
+) -> Result<usize, TierError> {
+    if wanted.is_some() {
+        return choose(tiers, wanted).map(|chosen| chosen.index);
+    }
+    let find = |is_it: &dyn Fn(&str) -> bool| -> Vec<usize> {
+        (0..tiers.len()).filter(|&i| is_it(&bare_name(&tiers[i].name))).collect()
+    };
+    let is_phones = |last: &str| matches!(last.trim(), "phone" | "phones");
+    let speaker = bare_name(words).rsplit_once(" - ").map(|(speaker, _)| speaker.to_owned());
+    let of_speaker = |name: &str| {
+        name.rsplit_once(" - ").is_some_and(|(own, last)| {
+            is_phones(last) && speaker.as_deref().is_none_or(|speaker| speaker == own)
+        })
+    };
+    let named = PHONE_NAMES.iter().map(|&known| find(&|name| name == known));
+    let found = named.chain([find(&of_speaker)]).find(|found| !found.is_empty());
+    match found.as_deref() {
+        Some(&[index]) => Ok(index),
+        _ => Err(TierError::Phones { tiers: tiers.iter().map(described).collect() }),
+    }
+}
+
 /// A name without quotes and blanks around it, in lower case.
 fn bare_name(name: &str) -> String {
     let is_around = |c: char| c.is_whitespace() || "'\"‘’“”«»".contains(c);
@@ -170,7 +213,7 @@ fn is_latin(label: &str) -> bool {
 }
 
 /// `AH0`, `iy1`.
-fn is_arpabet_vowel(label: &str) -> bool {
+pub(super) fn is_arpabet_vowel(label: &str) -> bool {
     matches!(label.as_bytes(), [a, b, b'0'..=b'2'] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic())
 }
 
@@ -218,6 +261,24 @@ mod tests {
         assert!(message.contains("\"ann - words\" and \"bob - words\" would fit"), "{message}");
         assert!(message.contains("\"ann - words\" (\"hi\", \"you\", \"all\")"), "{message}");
         assert_eq!(chosen(&tiers, Some("bob - words")).unwrap().index, 1);
+    }
+
+    #[test]
+    fn tiers_of_phones_are_known_by_name_and_of_the_words_speaker() {
+        let phones = |names: &[&str], wanted: Option<&str>, words: &str| {
+            let tiers: Vec<Tier> = names.iter().map(|name| tier(name, "DH AH0")).collect();
+            choose_phones(&tiers, wanted, words)
+        };
+        assert_eq!(phones(&["phone", "word"], None, "word"), Ok(0));
+        assert_eq!(phones(&["ORT", "MAU"], None, "ORT"), Ok(1));
+        let speakers = ["ann - words", "ann - phones", "bob - words", "bob - phones"];
+        assert_eq!(phones(&speakers, None, "bob - words"), Ok(3));
+        assert_eq!(phones(&speakers[..2], None, "ann - words"), Ok(1));
+        assert_eq!(phones(&["a", "b"], Some("b"), "a"), Ok(1));
+        let error = phones(&["a", "b"], None, "a").unwrap_err().to_string();
+        assert!(error.contains("--phone-tier") && error.contains("\"b\" (\"DH\""), "{error}");
+        assert!(matches!(phones(&["a"], Some("c"), "a"), Err(TierError::Unknown { .. })));
+        assert!(phones(&speakers, None, "words").is_err(), "which of the two is meant");
     }
 
     #[test]

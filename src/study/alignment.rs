@@ -7,9 +7,10 @@ use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 
-use super::features::{Timing, WordSpace};
+use super::features::Timing;
 use super::inputs::{Inputs, Subject};
 use super::split::Split;
+use super::word_space::WordSpace;
 use crate::backend::device::Device;
 use crate::design::zscore::{ZScore, zscore};
 use crate::error::Result;
@@ -41,8 +42,8 @@ pub struct Checked {
 
 /// Scans un-lagged correlations of every subject.
 ///
-/// Uses the static vectors if there are any, else those of a language model, else the most frequent
-/// words, else the word rate.
+/// Uses the static vectors if there are any, else those of a language model, else rows from files,
+/// else the most frequent words, else the word rate or what other control there is; positions never.
 /// # Errors
 /// Those of reading BOLD and of the eigenproblems.
 pub fn check(
@@ -57,27 +58,37 @@ pub fn check(
         return Ok(None);
     }
     let preference = |kind: &SpaceKind| match kind {
-        SpaceKind::Glove(_) | SpaceKind::Word2Vec(_) => 0,
+        SpaceKind::Glove(_) | SpaceKind::Word2Vec(_) | SpaceKind::Eng1000(_) => 0,
         SpaceKind::Bert(_) | SpaceKind::Encoder(_) => 1,
-        SpaceKind::Bow(_) => 2,
-        SpaceKind::WordRate => 3,
-        SpaceKind::Combine(_) => 4,
+        SpaceKind::File(_) => 2,
+        SpaceKind::Bow(_) => 3,
+        SpaceKind::WordRate => 4,
+        SpaceKind::Phones(_) => 5,
+        SpaceKind::Column(_) | SpaceKind::WordLength => 6,
+        SpaceKind::Combine(_) | SpaceKind::Position => 7,
     };
     let best = study
         .spaces
         .iter()
         .zip(spaces)
         .filter_map(|(space, words)| words.as_ref().map(|words| (space, words)))
+        // It does not know when words were.
+        .filter(|(_, words)| !words.is_position())
         .min_by_key(|(space, words)| (preference(&space.kind), words.n_features));
     let Some((space, words)) = best else { return Ok(None) };
     let fold_of_story: Vec<usize> = (0..split.train.len()).map(|i| i % N_FOLDS).collect();
     let mut curves = Vec::new();
     for subject in &inputs.subjects {
         let design = |&index: &usize| -> Result<StoryDesign> {
-            let story = &inputs.stories[index];
-            let rows = frequent(words.story_rows(index, story)?.into_owned());
-            Timing::of(study)
-                .story_rows(story, &rows, subject.feature_trs[index])
+            let (story, timing) = (&inputs.stories[index], Timing::of(study));
+            let rows = || match words.is_at_words() {
+                true => {
+                    let rows = frequent(words.story_rows(index, story)?.into_owned());
+                    timing.story_rows(story, &rows, subject.feature_trs[index])
+                }
+                false => timing.space_rows(words, &inputs.stories, index, &subject.feature_trs),
+            };
+            rows()
                 .and_then(|rows| zscore(&rows, &ZScore::Story))
                 .map(|design| design.take_rows(subject.files[index].used()))
                 .map_err(|error| error.in_story(&story.name))

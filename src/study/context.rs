@@ -10,14 +10,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::bold::noticed::notice;
-use super::features::{WordSpace, word_spaces};
+use super::features::word_spaces;
 use super::fingerprint::{InputHashes, Stamps, model_fingerprint};
 use super::footprint::most_bytes;
 use super::inputs::{Inputs, read_inputs};
+use super::kinds::check_trs;
 use super::language::{LanguageWork, language_device};
 use super::plan::{StudyPlan, plan};
 use super::split::{Split, split};
 use super::stability::ExtraSplits;
+use super::word_space::WordSpace;
 use crate::backend::device::Device;
 use crate::error::Result;
 use crate::nn::{self, TrainSettings};
@@ -156,11 +158,15 @@ impl<'a> OpenStudy<'a> {
         resources: Resources,
     ) -> Result<StudyContext<'a>> {
         let language = self.language()?;
-        let OpenStudy { study, options, inputs, split, session } = self;
+        let OpenStudy { study, options, mut inputs, split, session } = self;
         let test = split.test.iter().map(|&story| inputs.stories[story].name.as_str());
         let mut warnings = inputs.warnings.clone();
         warnings.extend(Warning::repeat_averaged(test));
         let words = word_spaces(study, &inputs.stories, &split, &mut warnings, &language.work())?;
+        for space in words.iter().flatten() {
+            check_trs(study, &inputs, space)?;
+            inputs.notes.extend(space.notes.iter().cloned());
+        }
         let borrowed: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
         let mut plan = plan(study, &inputs, &split, &borrowed, resources)?;
         let extra = ExtraSplits::new(study, &split)?;

@@ -2,104 +2,28 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::kinds;
 use super::split::Split;
+use super::word_space::{RowSource, RowsAt, WordSpace};
 use crate::design::lanczos::Lanczos;
 use crate::design::tr_rows::{TrRows, tr_rows};
 use crate::design::tr_times::{FeatureTrs, tr_times};
 use crate::design::trim::Trim;
 use crate::design::zscore::{ColumnStats, ZScore, ZScoreMode, zscore};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::features::bow::Vocabulary;
-use crate::features::contextual::Reading;
-use crate::features::coverage::{Coverage, CoverageCounts};
-use crate::features::static_vectors::{VectorFormat, embed, look_up, wanted_words};
-use crate::features::word_rate::word_rate;
-use crate::io::{npy, word_vectors};
+use crate::features::static_vectors::VectorFormat;
 use crate::matrix::{Rows, SPARSE_MAX_DENSITY, StoryDesign};
 use crate::results::lock::wait_for_turn;
 use crate::results::names::TURN;
-use crate::stimuli::spelling::Form;
 use crate::stimuli::{Story, StorySpan};
 use crate::study::language::{LanguageWork, model_folder, stored_vectors};
 use crate::study_file::{LanguageSpace, ModelSource, SpaceKind, Study, WordTime};
 use crate::warning::Warning;
-
-/// One space's word rows: what does not depend on TR times.
-pub struct WordSpace {
-    /// Number of columns.
-    pub n_features: usize,
-    /// Where a story's rows come from.
-    rows: RowSource,
-    /// Words that have no row of their own.
-    pub coverage: Option<Coverage>,
-    /// Column names, for a bag of words.
-    pub names: Option<Vec<String>>,
-    /// Folder of the encoder that was made for the training stories.
-    pub encoder: Option<PathBuf>,
-    /// How a language model read the stories.
-    pub reading: Option<Reading>,
-    /// About its files.
-    pub warnings: Vec<Warning>,
-}
-
-/// A row a word heard, for every story, can be larger than everything else: static vectors are
-/// looked up when a story is resampled, not before.
-enum RowSource {
-    /// One matrix a story.
-    Stored(Vec<Rows>),
-    /// Word vectors by the file's spelling.
-    Vectors(HashMap<String, Vec<f32>>, VectorFormat),
-    /// One .npy a story.
-    Files(Vec<PathBuf>),
-}
-
-impl WordSpace {
-    /// Bytes of the rows that it holds.
-    pub fn bytes(&self) -> usize {
-        // A key, its text and its vector's allocation.
-        const ENTRY_BYTES: usize = 128;
-        match &self.rows {
-            RowSource::Stored(rows) => rows.iter().map(Rows::bytes).sum(),
-            RowSource::Vectors(vectors, _) => {
-                vectors.len() * (self.n_features * size_of::<f32>() + ENTRY_BYTES)
-            }
-            RowSource::Files(_) => 0,
-        }
-    }
-
-    /// The word rows of one story, `(n_words, n_features)`.
-    /// # Errors
-    /// As `static_vectors::embed`; those of reading stored rows.
-    pub fn story_rows(&self, index: usize, story: &Story) -> Result<Cow<'_, Rows>> {
-        match &self.rows {
-            RowSource::Stored(rows) => Ok(Cow::Borrowed(&rows[index])),
-            RowSource::Vectors(vectors, format) => {
-                let (rows, _) = embed(&story.words, vectors, self.n_features, *format)?;
-                Ok(Cow::Owned(Rows::Dense(rows)))
-            }
-            RowSource::Files(files) => {
-                let rows = npy::read_matrix_f32(&files[index])?;
-                if rows.dim() != (story.words.len(), self.n_features) {
-                    return Err(Error::Shape {
-                        what: format!(
-                            "word vectors of {:?} ({})",
-                            story.name,
-                            files[index].display()
-                        ),
-                        expected: format!("({}, {})", story.words.len(), self.n_features),
-                        got: format!("{:?}", rows.dim()),
-                        hint: "remove the folder .cache and start again".into(),
-                    });
-                }
-                Ok(Cow::Owned(Rows::Dense(rows)))
-            }
-        }
-    }
-}
 
 /// Word rows of a space that is not a combination; `None` for one.
 ///
@@ -115,51 +39,28 @@ pub fn word_space(
 ) -> Result<Option<WordSpace>> {
     let made = match kind {
         SpaceKind::Combine(_) => return Ok(None),
-        SpaceKind::WordRate => rate_space(stories),
+        SpaceKind::WordRate => kinds::rate_space(stories),
+        SpaceKind::WordLength => kinds::length_space(stories),
+        SpaceKind::Position => kinds::position_space(),
+        SpaceKind::Column(columns) => kinds::column_space(columns, stories)?,
+        SpaceKind::Phones(space) => kinds::phone_space(space, stories, train)?,
+        SpaceKind::File(space) => kinds::file_space(space, folder, stories, work.cache)?,
         SpaceKind::Bow(settings) => {
             let training = train.iter().map(|&s| stories[s].words.as_slice());
-            vocabulary_space(&Vocabulary::build(training, settings)?, stories)
+            kinds::vocabulary_space(&Vocabulary::build(training, settings)?, stories)
         }
         SpaceKind::Word2Vec(path) => {
-            vector_space(&folder.join(path), VectorFormat::Word2vec, stories)?
+            kinds::vector_space(&folder.join(path), VectorFormat::Word2vec, stories)?
         }
-        SpaceKind::Glove(path) => vector_space(&folder.join(path), VectorFormat::Glove, stories)?,
+        SpaceKind::Glove(path) => {
+            kinds::vector_space(&folder.join(path), VectorFormat::Glove, stories)?
+        }
+        SpaceKind::Eng1000(path) => kinds::eng1000_space(&folder.join(path), stories)?,
         SpaceKind::Bert(space) | SpaceKind::Encoder(space) => {
             language_space(space, folder, stories, train, work)?
         }
     };
     Ok(Some(made))
-}
-
-/// Words per TR.
-pub fn rate_space(stories: &[Story]) -> WordSpace {
-    WordSpace {
-        n_features: 1,
-        rows: RowSource::Stored(stories.iter().map(|s| word_rate(s.words.len())).collect()),
-        coverage: None,
-        names: None,
-        encoder: None,
-        reading: None,
-        warnings: Vec::new(),
-    }
-}
-
-/// A bag of words over a vocabulary.
-pub fn vocabulary_space(vocabulary: &Vocabulary, stories: &[Story]) -> WordSpace {
-    let mut counts = CoverageCounts::default();
-    for story in stories {
-        vocabulary.count(&story.words, &mut counts);
-    }
-    let rows = stories.iter().map(|s| Rows::Sparse(vocabulary.words_to_rows(&s.words)));
-    WordSpace {
-        n_features: vocabulary.n_features(),
-        rows: RowSource::Stored(rows.collect()),
-        coverage: Some(counts.coverage()),
-        names: Some(vocabulary.names().to_vec()),
-        encoder: None,
-        reading: None,
-        warnings: Vec::new(),
-    }
 }
 
 fn language_space(
@@ -176,15 +77,8 @@ fn language_space(
     let is_ours = !matches!(space.model, ModelSource::Folder(_));
     if let (true, true, Some(settings)) = (is_ours, work.is_plan, work.encoder) {
         let reading = space.reading.for_model(settings.layers, settings.max_length)?;
-        return Ok(WordSpace {
-            n_features: settings.hidden,
-            rows: RowSource::Files(Vec::new()),
-            coverage: None,
-            names: None,
-            encoder: None,
-            reading: Some(reading),
-            warnings: Vec::new(),
-        });
+        let rows = RowSource::Files(Vec::new());
+        return Ok(WordSpace { reading: Some(reading), ..WordSpace::new(settings.hidden, rows) });
     }
     // Shards of a study share the cache: one trains or computes, the others find what it left.
     let _turn = match work.is_plan {
@@ -198,80 +92,11 @@ fn language_space(
     let model = model_folder(&space.model, folder, stories, train, work)?;
     let stored = stored_vectors(&model, &space.reading, stories, work)?;
     Ok(WordSpace {
-        n_features: stored.width,
-        rows: RowSource::Files(stored.files),
         coverage: Some(stored.coverage),
-        names: None,
         encoder: is_ours.then_some(model),
         reading: Some(stored.reading),
-        warnings: Vec::new(),
+        ..WordSpace::new(stored.width, RowSource::Files(stored.files))
     })
-}
-
-/// The words' vectors of a file.
-/// # Errors
-/// Those of the file; `Error::Values` if it knows none of the words.
-pub fn vector_space(path: &Path, format: VectorFormat, stories: &[Story]) -> Result<WordSpace> {
-    let wanted = wanted_words(stories.iter().map(|story| story.words.as_slice()), format);
-    let file = word_vectors::read(path, None, &|word| wanted.contains(word))?;
-    let mut counts = CoverageCounts::default();
-    let mut forms: HashMap<&str, Option<Form>> = HashMap::new();
-    for story in stories {
-        let mut oov: Vec<&String> = Vec::new();
-        for word in &story.words {
-            let form = *forms
-                .entry(word)
-                .or_insert_with(|| look_up(word, &file.vectors, format).map(|(form, _)| form));
-            match form {
-                Some(form) => counts.add_found(form),
-                None => oov.push(word),
-            }
-        }
-        counts.add_story(story.words.len(), &oov);
-    }
-    let coverage = counts.coverage();
-    if coverage.n_oov == coverage.n_words {
-        return Err(Error::Values {
-            place: path.display().to_string(),
-            problem: format!(
-                "expected vectors of the words heard, found none of {} (the file holds {} words)",
-                coverage.n_words, file.n_in_file
-            ),
-            hint: "check that it is the right file, of the right language and case".into(),
-        });
-    }
-    let warnings = vector_warnings(path, &file);
-    Ok(WordSpace {
-        n_features: file.dim,
-        rows: RowSource::Vectors(file.vectors, format),
-        coverage: Some(coverage),
-        names: None,
-        encoder: None,
-        reading: None,
-        warnings,
-    })
-}
-
-/// What is odd about a file of vectors.
-fn vector_warnings(path: &Path, file: &word_vectors::WordVectors) -> Vec<Warning> {
-    let name = path.display();
-    let mut warnings = Vec::new();
-    if let Some(declared) = file.n_declared {
-        let n = file.n_in_file;
-        let text = format!(
-            "{name}: the header counts {declared} vectors, the file holds {n}; if nobody shortened \
-             it, download it again"
-        );
-        warnings.push(Warning::Vectors { text });
-    }
-    if let Some((line, got)) = file.first_short {
-        let text = format!(
-            "{name}: line {line} has {got} numbers, the others have {}; {} such lines are left out",
-            file.dim, file.n_damaged
-        );
-        warnings.push(Warning::Vectors { text });
-    }
-    warnings
 }
 
 /// Every space's word rows, in the order of the study; vector files are read once each.
@@ -288,7 +113,10 @@ pub fn word_spaces(
     for space in &study.spaces {
         let words = word_space(&space.kind, &study.folder, stories, &split.train, work)?;
         warnings.extend(words.iter().flat_map(|words| words.warnings.iter().cloned()));
-        let is_static = matches!(space.kind, SpaceKind::Word2Vec(_) | SpaceKind::Glove(_));
+        let is_static = matches!(
+            space.kind,
+            SpaceKind::Word2Vec(_) | SpaceKind::Glove(_) | SpaceKind::Eng1000(_)
+        );
         if let (true, Some(coverage)) =
             (is_static, words.as_ref().and_then(|w| w.coverage.as_ref()))
         {
@@ -460,25 +288,41 @@ impl Timing {
     /// # Errors
     /// As [`tr_rows`].
     pub fn story_rows(&self, story: &Story, rows: &Rows, trs: FeatureTrs) -> Result<TrRows> {
-        let times = match &story.tr_times_s {
-            Some(times) => Cow::Borrowed(times),
-            None => Cow::Owned(tr_times(trs.first_s, self.tr_s, trs.n)?),
-        };
+        let times = self.tr_times(story, trs)?;
         tr_rows(rows, word_times(story, self.time), &times, &self.lanczos, self.trim)
     }
 
-    fn space_rows(
+    /// A space's rows at the TRs of a story's BOLD, not yet standardised.
+    /// # Errors
+    /// As [`tr_rows`], and those of the space's files, with the story's name.
+    pub fn space_rows(
         &self,
         space: &WordSpace,
         stories: &[Story],
         index: usize,
         feature_trs: &[FeatureTrs],
     ) -> Result<TrRows> {
-        let story = &stories[index];
-        space
-            .story_rows(index, story)
-            .and_then(|rows| self.story_rows(story, &rows, feature_trs[index]))
-            .map_err(|error| error.in_story(&story.name))
+        let (story, trs) = (&stories[index], feature_trs[index]);
+        let rows = || match &space.at {
+            RowsAt::Words => {
+                let rows = space.story_rows(index, story)?;
+                self.story_rows(story, &rows, trs)
+            }
+            RowsAt::Times(times) => {
+                let rows = space.story_rows(index, story)?;
+                let tr_times = self.tr_times(story, trs)?;
+                tr_rows(&rows, times[index].of(self.time), &tr_times, &self.lanczos, self.trim)
+            }
+            RowsAt::Trs => space.rows_at_trs(index, trs.n, &self.trim.kept(trs.n)?),
+        };
+        rows().map_err(|error| error.in_story(&story.name))
+    }
+
+    fn tr_times<'a>(&self, story: &'a Story, trs: FeatureTrs) -> Result<Cow<'a, [f64]>> {
+        Ok(match &story.tr_times_s {
+            Some(times) => Cow::Borrowed(times),
+            None => Cow::Owned(tr_times(trs.first_s, self.tr_s, trs.n)?),
+        })
     }
 }
 

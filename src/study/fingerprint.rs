@@ -18,10 +18,11 @@ use crate::error::Result;
 use crate::nn::TrainSettings;
 use crate::results::hash::{InputHash, hash_file};
 use crate::ridge::BandSampling;
+use crate::stimuli::Story;
 use crate::study::story_bold::StoryBold;
 use crate::study_file::{
-    BoldCleaning, BoldFiles, Censor, FirstTr, ModelSource, SpaceKind, Statistics, Study,
-    settings_of_rows,
+    BoldCleaning, BoldFiles, Censor, FileRows, FileSpace, FirstTr, ModelSource, SpaceKind,
+    Statistics, Study, settings_of_rows,
 };
 
 /// Hashes of everything the study reads, by what depends on it.
@@ -68,7 +69,10 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs, wanted: &Range<usize>) -> Res
     }
     for space in &study.spaces {
         hashes.spaces.push(match &space.kind {
-            SpaceKind::Word2Vec(path) | SpaceKind::Glove(path) => hash_path(study, path)?,
+            SpaceKind::Word2Vec(path) | SpaceKind::Glove(path) | SpaceKind::Eng1000(path) => {
+                hash_path(study, path)?
+            }
+            SpaceKind::File(space) => hash_rows(study, inputs, space)?,
             SpaceKind::Bert(space) | SpaceKind::Encoder(space) => match &space.model {
                 ModelSource::Folder(folder) => {
                     let files = MODEL_FILES.iter().map(|name| hash_path(study, &folder.join(name)));
@@ -80,7 +84,14 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs, wanted: &Range<usize>) -> Res
                     hashes.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
                 }
             },
-            SpaceKind::Bow(_) | SpaceKind::WordRate | SpaceKind::Combine(_) => Vec::new(),
+            // Tables and TextGrids are hashed as the stories'.
+            SpaceKind::Bow(_)
+            | SpaceKind::WordRate
+            | SpaceKind::WordLength
+            | SpaceKind::Column(_)
+            | SpaceKind::Phones(_)
+            | SpaceKind::Position
+            | SpaceKind::Combine(_) => Vec::new(),
         });
     }
     for (at, (subject, files)) in inputs.subjects.iter().zip(&study.bold_files).enumerate() {
@@ -120,6 +131,23 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs, wanted: &Range<usize>) -> Res
         hashes.beside.push(beside);
     }
     Ok(hashes)
+}
+
+/// Every file of a space whose rows were made elsewhere, each once.
+fn hash_rows(study: &Study, inputs: &Inputs, space: &FileSpace) -> Result<Vec<InputHash>> {
+    let times = match &space.rows {
+        FileRows::Times(times) => Some(times),
+        FileRows::Words | FileRows::Trs => None,
+    };
+    let fill = |text: &String, story: &Story| PathBuf::from(text.replace("{story}", &story.name));
+    let patterns: Vec<&String> = [Some(&space.path), times].into_iter().flatten().collect();
+    let of_stories = inputs.stories.iter();
+    let paths = of_stories.flat_map(|story| patterns.iter().map(|text| fill(text, story)));
+    let mut seen = HashSet::new();
+    let different = paths.chain(space.names.clone()).filter(|path| seen.insert(path.clone()));
+    let there = different.filter(|path| study.path(path).is_file()).collect::<Vec<_>>();
+    let hashes = there.iter().map(|path| hash_path(study, path)).collect::<Result<Vec<_>>>()?;
+    Ok(hashes.into_iter().flatten().collect())
 }
 
 /// A file, the archive that a member is in, or every file of a folder.
@@ -174,10 +202,7 @@ pub fn model_fingerprint(
     let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
     let trs = &inputs.subjects[subject].feature_trs;
     let own = model.design;
-    let parts = match &study.spaces[own].kind {
-        SpaceKind::Combine(parts) => parts.clone(),
-        _ => vec![own],
-    };
+    let parts = study.parts(own);
     let mut hasher = blake3::Hasher::new();
     let mut add = |text: String| {
         hasher.update(text.as_bytes());
@@ -267,7 +292,6 @@ pub fn combined(settings: &str, inputs: &[InputHash]) -> String {
 mod tests {
     use super::*;
     use crate::design::tr_times::FeatureTrs;
-    use crate::stimuli::Story;
     use crate::study::split::split;
 
     const SPACES: &str = "[[space]]\nname='g'\nkind='glove'\nvectors='g.txt'\n\

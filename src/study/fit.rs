@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::bold::source::SubjectSource;
 use super::context::{Session, StepClock, StudyContext};
-use super::features::{WordSpace, designs};
+use super::features::designs;
 use super::fingerprint::{Stamps, of_voxels};
 use super::inputs::Subject;
 use super::models::ModelPlan;
@@ -14,6 +14,7 @@ use super::problem::build_problem;
 use super::saving::saved_model;
 use super::shards::FinishedShards;
 use super::stability::{OwnFit, stability_fits};
+use super::word_space::WordSpace;
 use super::writer::{ModelJob, Sizes, SubjectWriter};
 use crate::backend::device::Device;
 use crate::backend::{OtherFits, Problem, n_workers};

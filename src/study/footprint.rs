@@ -1,6 +1,5 @@
 //! Memory of a whole run, at most, and what its parts are.
 
-use super::features::WordSpace;
 use super::inputs::{Inputs, writes_delays};
 use super::memory::{
     Matrices, designs_bytes, is_first, on_gram, rows, square_bytes, union_of, width,
@@ -8,6 +7,7 @@ use super::memory::{
 use super::models::ModelPlan;
 use super::plan::StudyPlan;
 use super::stability::{ExtraSplits, MOST_UNION, may_have_union, varying};
+use super::word_space::WordSpace;
 use crate::resources::Resources;
 use crate::ridge::Route;
 use crate::ridge::route::{Cost, Sizes};
@@ -38,7 +38,9 @@ pub fn most_bytes(
     let n_words: usize = inputs.stories.iter().map(|story| story.words.len()).sum();
     let rows_of_words: f64 = words.iter().flatten().map(|space| space.bytes() as f64).sum();
     let widest = plan.models.iter().map(|model| model.n_features).max().unwrap_or(0);
+    let own_rows = words.iter().flatten().map(WordSpace::most_rows).max().unwrap_or(0);
     let longest_story = inputs.stories.iter().map(|s| s.words.len()).max().unwrap_or(0);
+    let longest_story = longest_story.max(own_rows);
     // A story a thread on its way from words to TRs, in f64.
     let in_flight = (n_threads * longest_story * widest * 2 * size_of::<f64>()) as f64;
     let always = PROGRAM_BYTES + n_words as f64 * WORD_BYTES + rows_of_words;

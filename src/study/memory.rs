@@ -48,9 +48,9 @@ pub(super) fn square_bytes(columns: usize) -> f64 {
     columns as f64 * columns as f64 * size_of::<f64>() as f64
 }
 
-/// Columns of a model's design at one delay.
+/// Columns of a model's design at one delay; a share of those that stand once, if there are any.
 pub(super) fn width(model: &ModelPlan) -> usize {
-    model.n_coefs / model.delays.len().max(1)
+    model.n_coefs.div_ceil(model.delays.len().max(1))
 }
 
 pub(super) fn rows(sizes: Sizes) -> usize {

@@ -12,6 +12,7 @@ mod fit;
 mod footprint;
 mod inputs;
 mod journal;
+mod kinds;
 pub mod language;
 mod memory;
 mod models;
@@ -24,20 +25,22 @@ mod split;
 mod stability;
 mod story_bold;
 mod tables;
+mod word_space;
 mod words;
 mod writer;
 
 pub use crate::design::tr_times::FeatureTrs;
 pub use bold::files::{BoldFinder, BoldFlags};
 pub use context::{OpenStudy, RunOptions, Session, StudyContext, open};
-pub use features::{
-    Timing, WordSpace, rate_space, side_by_side, standardised, vector_space, vocabulary_space,
-    word_space,
-};
+pub use features::{Timing, side_by_side, standardised, word_space};
 pub use inputs::{Inputs, RESPDICT_EXTRA, Subject, read_inputs, read_respdict};
+pub use kinds::{
+    check_spaces, column_space, eng1000_space, file_space, known_phones, length_space,
+    position_space, rate_space, vector_space, vocabulary_space,
+};
 pub use models::ModelPlan;
 pub use plan::{StudyPlan, plan};
-pub use problem::stack;
+pub use problem::written_delays;
 pub use run::{StudyResults, merge, run};
 pub use shards::{
     Part, PlanOptions, PlannedShard, ShardId, ShardPlan, ShardResults, make_features, parse_shard,
@@ -45,4 +48,5 @@ pub use shards::{
 };
 pub use split::{Split, split};
 pub use story_bold::{CleaningRules, StoryBold};
+pub use word_space::WordSpace;
 pub use words::{StoryWords, all_marks, words_json};

@@ -1,5 +1,7 @@
 //! One model of a study, as planned.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use crate::error::Result;
@@ -31,7 +33,11 @@ pub struct ModelPlan {
     pub n_features: usize,
     /// Columns of the delayed design.
     pub n_coefs: usize,
-    /// Whether the delayed columns are written out, since delays cross stories.
+    /// Columns of the design, before delays, that are never delayed while others are.
+    #[serde(skip)]
+    pub undelayed: Vec<Range<usize>>,
+    /// Whether the delayed columns are written out: where delays cross stories, where TRs inside of
+    /// a story are left out, and where only some columns are delayed.
     #[serde(skip)]
     pub is_stacked: bool,
     /// How it is solved.
@@ -58,6 +64,8 @@ pub struct ModelBands {
     pub sampling: Option<BandSampling>,
     /// Which of them the model has: all of a search.
     pub kept: Vec<bool>,
+    /// Which of them are never delayed while others are: their columns stand last, once.
+    pub undelayed: Vec<bool>,
 }
 
 impl ModelBands {
@@ -73,7 +81,14 @@ impl ModelBands {
                 },
                 _ => return None,
             };
+        let design = match &study.spaces[index].columns {
+            Columns::Part { of, .. } => *of,
+            _ => index,
+        };
+        let is_apart = study.is_partly_delayed(design);
+        let is_undelayed = |&part: &usize| is_apart && study.is_undelayed(part);
         Some(Self {
+            undelayed: parts.iter().map(is_undelayed).collect(),
             names: parts.iter().map(|&part| study.spaces[part].name.clone()).collect(),
             widths: parts.iter().map(|&part| width(part)).collect(),
             sampling,
@@ -86,14 +101,18 @@ impl ModelBands {
     /// # Errors
     /// Those of the sampling.
     pub fn spec(&self, n_copies: usize, kept_bytes: f64) -> Result<BandSpec> {
-        let bands = self.widths.iter().enumerate();
-        let once: Vec<usize> = bands.flat_map(|(band, &n)| std::iter::repeat_n(band, n)).collect();
+        let columns = |undelayed: bool| -> Vec<usize> {
+            let bands = self.widths.iter().enumerate();
+            let own = bands.filter(|(band, _)| self.undelayed[*band] == undelayed);
+            own.flat_map(|(band, &n)| std::iter::repeat_n(band, n)).collect()
+        };
+        let delayed = columns(false).repeat(n_copies);
         let weights = match &self.sampling {
             Some(sampling) => sampling.points(self.names.len())?,
             None => self.kept.iter().map(|&kept| f64::from(u8::from(kept))).collect(),
         };
         Ok(BandSpec {
-            band_of: once.repeat(n_copies),
+            band_of: delayed.into_iter().chain(columns(true)).collect(),
             weights,
             is_search: self.sampling.is_some(),
             kept_bytes,
@@ -156,6 +175,7 @@ impl ModelPlan {
             delays,
             n_features: width,
             n_coefs,
+            undelayed: Vec::new(),
             is_stacked: false,
             route: Route::Gram,
             sizes: Sizes {

@@ -1,12 +1,14 @@
 //! What a study will fit: shapes, routes, memory and time, before anything is computed.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
-use super::features::WordSpace;
 use super::inputs::{Inputs, Subject, writes_delays};
 use super::memory::Matrices;
 use super::models::{ModelBands, ModelPlan};
 use super::split::Split;
+use super::word_space::WordSpace;
 use crate::error::Result;
 use crate::resources::Resources;
 use crate::ridge::conditioning::Conditioning;
@@ -76,7 +78,8 @@ impl StudyPlan {
     pub fn recount(&mut self, study: &Study, inputs: &Inputs, split: &Split) {
         (self.n_train, self.n_test) = count_trs(inputs, split);
         for model in &mut self.models {
-            model.is_stacked = writes_delays(study, &inputs.subjects);
+            model.is_stacked =
+                writes_delays(study, &inputs.subjects) || !model.undelayed.is_empty();
         }
         let Matrices { setup, held } = Matrices::of(&self.models);
         (self.setup_bytes, self.held_bytes) = (setup, held);
@@ -163,12 +166,18 @@ pub fn plan(
             _ => index,
         };
         let solver = if bands.is_some() { Solver::Gram } else { study.solver };
-        for &variant in &study.variants {
+        let undelayed = undelayed(study, design, &n_features);
+        let n_once: usize = undelayed.iter().map(ExactSizeIterator::len).sum();
+        let variants = match study.is_undelayed(design) {
+            true => &[ModelVariant::Plain][..],
+            false => &study.variants,
+        };
+        for &variant in variants {
             let delays = match variant {
                 ModelVariant::Lagged => study.delays.clone(),
                 ModelVariant::Plain => vec![0],
             };
-            let n_coefs = n_features(design) * delays.len();
+            let n_coefs = (n_features(design) - n_once) * delays.len() + n_once;
             let sizes = Sizes {
                 n_rows: n_train,
                 n_test,
@@ -198,7 +207,8 @@ pub fn plan(
                 delays,
                 n_features: width,
                 n_coefs,
-                is_stacked: writes_delays(study, &inputs.subjects),
+                is_stacked: writes_delays(study, &inputs.subjects) || !undelayed.is_empty(),
+                undelayed: undelayed.clone(),
                 route,
                 sizes,
                 solver,
@@ -218,6 +228,24 @@ pub fn plan(
         models,
         seconds,
     })
+}
+
+/// Columns of a space, before delays, that are never delayed while others are.
+fn undelayed(
+    study: &Study,
+    space: usize,
+    n_features: &dyn Fn(usize) -> usize,
+) -> Vec<Range<usize>> {
+    if !study.is_partly_delayed(space) {
+        return Vec::new();
+    }
+    let mut end = 0;
+    let mut of_part = |part: usize| {
+        let start = end;
+        end += n_features(part);
+        study.is_undelayed(part).then_some(start..end)
+    };
+    study.parts(space).into_iter().filter_map(&mut of_part).collect()
 }
 
 /// TRs of the first subject to train on and to test.

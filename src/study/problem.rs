@@ -1,9 +1,10 @@
 //! Designs to the problem that the tiles solve.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 use super::inputs::{Subject, writes_delays};
 use super::models::ModelPlan;
@@ -97,13 +98,12 @@ pub fn load_spaces(
             stories.iter().filter_map(|&story| designs[story].take()).collect()
         };
         let (train, test) = (pick(&split.train), pick(&split.test));
-        if writes_delays(study, std::slice::from_ref(subject)) {
+        if writes_delays(study, std::slice::from_ref(subject)) || study.is_partly_delayed(index) {
             for model in models() {
                 let delayed = |designs: &[StoryDesign], stories: &[usize]| -> Result<Vec<_>> {
-                    let designs = match study.delays_cross_stories {
-                        true => stack(designs, &model.delays)?,
-                        false => each_delayed(designs, &model.delays)?,
-                    };
+                    let (delays, undelayed) = (&model.delays, &model.undelayed);
+                    let crosses = study.delays_cross_stories;
+                    let designs = written_delays(designs, delays, undelayed, crosses)?;
                     let pairs = designs.into_iter().zip(stories);
                     Ok(pairs.map(|(x, &s)| x.take_rows(subject.files[s].used())).collect())
                 };
@@ -152,6 +152,38 @@ fn spec(
     Ok(ModelSpec { space, delays, route: model.route, wants_coef: false, bands })
 }
 
+/// Designs with their delays written out: the delayed columns, delay after delay, then those that
+/// are `undelayed` (ranges of columns), once.
+///
+/// `crosses`: features run on from one story into the next, as [`stack`] does it.
+/// # Errors
+/// Those of delays.
+pub fn written_delays(
+    designs: &[StoryDesign],
+    delays: &[i64],
+    undelayed: &[Range<usize>],
+    crosses: bool,
+) -> Result<Vec<StoryDesign>> {
+    let delayed = |designs: &[StoryDesign]| match crosses {
+        true => stack(designs, delays),
+        false => each_delayed(designs, delays),
+    };
+    if undelayed.is_empty() {
+        return delayed(designs);
+    }
+    let is_undelayed = |column: &usize| undelayed.iter().any(|range| range.contains(column));
+    let columns = |wanted: bool| -> Vec<StoryDesign> {
+        let of_story = |x: &StoryDesign| {
+            let own: Vec<usize> =
+                (0..x.n_features()).filter(|column| is_undelayed(column) == wanted).collect();
+            StoryDesign::Dense(x.to_dense().select(Axis(1), &own))
+        };
+        designs.iter().map(of_story).collect()
+    };
+    let pairs = delayed(&columns(false))?.into_iter().zip(columns(true));
+    Ok(pairs.map(|(delayed, once)| StoryDesign::hstack(&[&delayed, &once])).collect())
+}
+
 /// Delayed columns of each story by itself.
 fn each_delayed(designs: &[StoryDesign], delays: &[i64]) -> Result<Vec<StoryDesign>> {
     let delayed = |x: &StoryDesign| delay(x.to_dense().view(), delays).map(StoryDesign::Dense);
@@ -161,7 +193,7 @@ fn each_delayed(designs: &[StoryDesign], delays: &[i64]) -> Result<Vec<StoryDesi
 /// HuthLab's preset: stories stacked in their order, delayed as one, cut apart again.
 /// # Errors
 /// Those of delays.
-pub fn stack(designs: &[StoryDesign], delays: &[i64]) -> Result<Vec<StoryDesign>> {
+fn stack(designs: &[StoryDesign], delays: &[i64]) -> Result<Vec<StoryDesign>> {
     let dense: Vec<Array2<f32>> = designs.iter().map(StoryDesign::to_dense).collect();
     let views: Vec<_> = dense.iter().map(|x| x.view()).collect();
     let joined = ndarray::concatenate(ndarray::Axis(0), &views).map_err(|e| Error::Numerical {
@@ -176,4 +208,34 @@ pub fn stack(designs: &[StoryDesign], delays: &[i64]) -> Result<Vec<StoryDesign>
         StoryDesign::Dense(rows.as_standard_layout().into_owned())
     });
     Ok(cut.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    #[test]
+    fn columns_that_are_not_delayed_stand_once_behind_those_that_are() {
+        // Columns a, p, b; p is never delayed.
+        let design = |x: Array2<f32>| StoryDesign::Dense(x);
+        let designs = [
+            design(array![[1., 10., 4.], [2., 20., 5.], [3., 30., 6.]]),
+            design(array![[7., 70., 8.], [9., 90., 11.]]),
+        ];
+        let of = |delays: &[i64], crosses: bool| -> Vec<Array2<f32>> {
+            let undelayed = std::slice::from_ref(&(1..2));
+            let made = written_delays(&designs, delays, undelayed, crosses).unwrap();
+            made.iter().map(StoryDesign::to_dense).collect()
+        };
+        let within = of(&[1, 2], false);
+        assert_eq!(
+            within[0],
+            array![[0., 0., 0., 0., 10.], [1., 4., 0., 0., 20.], [2., 5., 1., 4., 30.]]
+        );
+        assert_eq!(within[1], array![[0., 0., 0., 0., 70.], [7., 8., 0., 0., 90.]]);
+        assert_eq!(of(&[1, 2], true)[1], array![[3., 6., 2., 5., 70.], [7., 8., 3., 6., 90.]]);
+        assert_eq!(of(&[0], false)[1], array![[7., 8., 70.], [9., 11., 90.]]);
+    }
 }

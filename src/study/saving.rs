@@ -1,15 +1,18 @@
 //! What a model of the study needs to predict on new stories.
 
+use std::path::Path;
+
 use super::context::StudyContext;
-use super::features::{WordSpace, scaling};
+use super::features::scaling;
 use super::inputs::Subject;
 use super::models::ModelPlan;
+use super::word_space::WordSpace;
 use crate::design::zscore::ZScore;
 use crate::error::Result;
-use crate::results::saved::{SCHEMA, SavedFeatures, SavedModel, SavedPart, SavedVectors};
+use crate::results::saved::{SCHEMA, SavedFeatures, SavedModel, SavedPart, SavedVectors, relative};
 use crate::results::{Name, RunFolder};
 use crate::stimuli::spelling::Punctuation;
-use crate::study_file::{FirstTr, SpaceKind, Study};
+use crate::study_file::{FileRows, FileSpace, FirstTr, PhoneColumns, PhoneSpace, SpaceKind, Study};
 
 /// model.json of one subject's model.
 /// # Errors
@@ -22,10 +25,7 @@ pub fn saved_model(
     let StudyContext { study, split, words, options, inputs, .. } = context;
     let id = model.id(&subject.name)?;
     let folder = RunFolder::at(&options.out).model(&id);
-    let own = match &study.spaces[model.design].kind {
-        SpaceKind::Combine(parts) => parts.clone(),
-        _ => vec![model.design],
-    };
+    let own = study.parts(model.design);
     let saved_part = |&index: &usize| -> Result<Option<SavedPart>> {
         let Some(space) = &words[index] else { return Ok(None) };
         let trs = &subject.feature_trs;
@@ -75,7 +75,7 @@ fn features(
     study: &Study,
     kind: &SpaceKind,
     space: &WordSpace,
-    folder: &std::path::Path,
+    folder: &Path,
 ) -> Result<SavedFeatures> {
     Ok(match kind {
         SpaceKind::Bow(settings) => SavedFeatures::Bow {
@@ -89,7 +89,31 @@ fn features(
         SpaceKind::Glove(path) => {
             SavedFeatures::Glove(SavedVectors::of(&study.path(path), folder)?)
         }
+        SpaceKind::Eng1000(path) => {
+            SavedFeatures::Eng1000(SavedVectors::of(&study.path(path), folder)?)
+        }
         SpaceKind::WordRate => SavedFeatures::WordRate,
+        SpaceKind::WordLength => SavedFeatures::WordLength,
+        SpaceKind::Position => SavedFeatures::Position,
+        SpaceKind::Column(columns) => SavedFeatures::Column { columns: columns.clone() },
+        SpaceKind::Phones(PhoneSpace { what, tier }) => SavedFeatures::Phones {
+            identity: *what == PhoneColumns::Identity,
+            tier: tier.clone(),
+            vocabulary: space.names.clone().unwrap_or_default(),
+        },
+        SpaceKind::File(FileSpace { path, dataset, rows, .. }) => {
+            let from_model = |path: &String| relative(&study.path(Path::new(path)), folder);
+            SavedFeatures::File {
+                path: from_model(path),
+                dataset: dataset.clone(),
+                rows: rows.label().into(),
+                times: match rows {
+                    FileRows::Times(times) => Some(from_model(times)),
+                    FileRows::Words | FileRows::Trs => None,
+                },
+                names: space.names.clone().unwrap_or_default(),
+            }
+        }
         other => SavedFeatures::NotYet { name: other.label().into() },
     })
 }

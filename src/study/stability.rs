@@ -9,12 +9,14 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::features::{WordSpace, designs, vocabulary_space, word_space};
+use super::features::{designs, word_space};
 use super::inputs::{Inputs, Subject, writes_delays};
+use super::kinds::vocabulary_space;
 use super::models::ModelPlan;
 use super::plan::{StudyPlan, plan};
 use super::problem::{Known, KnownSpace, build_problem, load_spaces, path_settings};
 use super::split::Split;
+use super::word_space::WordSpace;
 use crate::backend::{Block, FewFit, Fit, OtherFits, Problem, Shared, Space};
 use crate::design::zscore::ZScoreMode;
 use crate::error::{Error, Result};
@@ -192,13 +194,11 @@ pub fn stability_fits(
 /// delays are written out.
 pub fn varying(study: &Study, writes_delays: bool) -> Vec<bool> {
     let all = study.zscore == ZScoreMode::Train || writes_delays;
-    let varies = |kind: &SpaceKind| match kind {
-        SpaceKind::Combine(parts) => {
-            parts.iter().any(|&part| study.spaces[part].kind.depends_on_training())
-        }
-        kind => kind.depends_on_training(),
+    let varies = |index: usize| {
+        let depends = |&part: &usize| study.spaces[part].kind.depends_on_training();
+        study.parts(index).iter().any(depends) || study.is_partly_delayed(index)
     };
-    study.spaces.iter().map(|space| all || varies(&space.kind)).collect()
+    (0..study.spaces.len()).map(|index| all || varies(index)).collect()
 }
 
 /// What the splits' vocabularies of one bag of words have in common: each is some columns of a union
@@ -287,16 +287,21 @@ fn share(
     problem: &mut Problem,
 ) -> Vec<Option<Shared>> {
     let mut shared = vec![None; problem.spaces.len()];
-    let fitted = fitted(study, plan);
-    let mut next = 0;
-    // Where delays are written out there is one space per model, and all of them vary.
-    for (at, space) in fitted.enumerate() {
+    let (mut at, mut next) = (0, 0);
+    for space in fitted(study, plan) {
+        // Where delays are written out there is one space per model, and none of them is shared.
+        let models = plan.models.iter().filter(|model| model.design == space);
+        let n_spaces = match study.is_partly_delayed(space) {
+            true => models.count(),
+            false => 1,
+        };
         if is_shared(plan, varies, space) {
             shared[at] = Some(Shared { space: next, columns: columns(space) });
             problem.spaces[at].train.clear();
             problem.spaces[at].products.clear();
             next += 1;
         }
+        at += n_spaces;
     }
     shared
 }

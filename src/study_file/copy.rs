@@ -7,13 +7,13 @@ use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Value};
 
 use super::parse::from_text;
-use super::settings::{Folds, ModelSource, SpaceKind, Study};
+use super::settings::{FileRows, Folds, ModelSource, SpaceKind, Study};
 
 /// How a copy begins. A STUDY.toml that begins otherwise is not voxelcast's to replace.
 pub const COPIED: &str = "# The study of these results, as voxelcast ran it; paths are absolute.\n";
 
 /// Keys that hold paths or patterns of paths: table and name.
-const PATHS: [(&str, &str); 9] = [
+const PATHS: [(&str, &str); 12] = [
     ("stories", "path"),
     ("stories", "respdict"),
     ("bold", "path"),
@@ -22,6 +22,9 @@ const PATHS: [(&str, &str); 9] = [
     ("bold", "repeats"),
     ("space", "vectors"),
     ("space", "model"),
+    ("space", "path"),
+    ("space", "times"),
+    ("space", "names"),
     ("encoder", "tokenizer"),
 ];
 
@@ -48,13 +51,28 @@ impl Study {
         }
         for space in &mut study.spaces {
             match &mut space.kind {
-                SpaceKind::Word2Vec(vectors) | SpaceKind::Glove(vectors) => path(vectors)?,
+                SpaceKind::Word2Vec(vectors)
+                | SpaceKind::Glove(vectors)
+                | SpaceKind::Eng1000(vectors) => path(vectors)?,
+                SpaceKind::File(space) => {
+                    pattern(&mut space.path)?;
+                    space.names.iter_mut().try_for_each(path)?;
+                    if let FileRows::Times(times) = &mut space.rows {
+                        pattern(times)?;
+                    }
+                }
                 SpaceKind::Bert(space) | SpaceKind::Encoder(space) => {
                     if let ModelSource::Folder(folder) = &mut space.model {
                         path(folder)?;
                     }
                 }
-                SpaceKind::Bow(_) | SpaceKind::WordRate | SpaceKind::Combine(_) => {}
+                SpaceKind::Bow(_)
+                | SpaceKind::WordRate
+                | SpaceKind::WordLength
+                | SpaceKind::Column(_)
+                | SpaceKind::Phones(_)
+                | SpaceKind::Position
+                | SpaceKind::Combine(_) => {}
             }
         }
         Some(study)
@@ -192,7 +210,9 @@ mod tests {
     const STUDY: &str = "# mine\n[stories]\npath = \"../w.tsv\" # words\n[bold.s1]\n\
         path = '/data/{story}.hf5'\nrepeats = \"each\"\n[bold.s2]\npath = \"b/{story}.npy\"\n\
         repeats = \"r/{story}.{repeat}.npy\"\n[[space]]\nkind = \"glove\"\nvectors = \"v.txt\"\n\
-        [[space]]\nkind = \"word_rate\"\n[encoder]\ntokenizer = \"t.json\"\n";
+        [[space]]\nkind = \"word_rate\"\n[[space]]\nkind = \"file\"\npath = \"f/{story}.npy\"\n\
+        rows = \"times\"\ntimes = \"t/{story}.npy\"\nnames = \"n.txt\"\n\
+        [encoder]\ntokenizer = \"t.json\"\n";
 
     fn study(text: &str) -> Study {
         from_text(text, Path::new("/a/b"), "S.toml").unwrap()
@@ -206,6 +226,9 @@ mod tests {
             .replace("\"b/{story}", "\"/a/b/b/{story}")
             .replace("\"r/{story}", "\"/a/b/r/{story}")
             .replace("\"v.txt\"", "\"/a/b/v.txt\"")
+            .replace("\"f/{story}", "\"/a/b/f/{story}")
+            .replace("\"t/{story}", "\"/a/b/t/{story}")
+            .replace("\"n.txt\"", "\"/a/b/n.txt\"")
             .replace("\"t.json\"", "\"/a/b/t.json\"");
         assert_eq!(copy, format!("{COPIED}{wanted}"));
         let again = from_text(&copy, Path::new("/elsewhere"), "S.toml").unwrap();

@@ -1,6 +1,8 @@
 //! Every key of STUDY.toml: default, meaning, range. The one list behind the documentation, the
 //! check for unknown keys and the hint to the nearest known one.
 
+mod spaces;
+
 /// One key.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
@@ -27,7 +29,12 @@ const fn key(
 }
 
 /// All keys, in the order of the documentation.
-pub const KEYS: &[Key] = &[
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    [BEFORE_SPACES, spaces::KEYS, AFTER_SPACES].into_iter().flatten()
+}
+
+/// Those in front of `[[space]]`.
+const BEFORE_SPACES: &[Key] = &[
     key(
         "stories",
         "path",
@@ -240,200 +247,10 @@ pub const KEYS: &[Key] = &[
         "true, false",
         "look for the HRF in un-lagged correlations before fitting",
     ),
-    key(
-        "space",
-        "name",
-        "the kind",
-        "letters, digits, - _ .",
-        "folder under models/, and the name in every table",
-    ),
-    key(
-        "space",
-        "kind",
-        "required",
-        "bow, word2vec, glove, bert, encoder, word_rate",
-        "what makes a word's row of numbers; left out with combine",
-    ),
-    key(
-        "space",
-        "combine",
-        "none",
-        "space names",
-        "columns of other spaces side by side in one model, instead of kind",
-    ),
-    key(
-        "space",
-        "banded",
-        "false",
-        "true, false",
-        "combine: each of the spaces has an alpha of its own (docs/banded.md)",
-    ),
-    key(
-        "space",
-        "vectors",
-        "required by word2vec and glove",
-        "file",
-        "word vectors: word2vec .bin or text, GloVe text, also .gz or inside .zip",
-    ),
-    key(
-        "space",
-        "min_count",
-        "1",
-        "≥ 1",
-        "bow: words that occur less often in the training stories are left out",
-    ),
-    key("space", "max_words", "none", "≥ 1", "bow: keep the most frequent words only"),
-    key("space", "lowercase", "true", "true, false", "bow: count words in lower case"),
-    key(
-        "space",
-        "punctuation",
-        "\"strip\"",
-        "strip, keep",
-        "bow, encoder: count words without punctuation at their ends, or with it",
-    ),
-    key(
-        "space",
-        "model",
-        "required by bert",
-        "folder",
-        "bert: checkpoint (config.json, model.safetensors, tokenizer.json or vocab.txt); encoder: a trained one, instead of training it",
-    ),
-    key(
-        "space",
-        "trained",
-        "true",
-        "true, false",
-        "encoder: trained on the training stories as [encoder] says; false: the same before training, as a control",
-    ),
-    key(
-        "space",
-        "epoch",
-        "\"best\"",
-        "best, last",
-        "encoder: its weights of the smallest validation loss, or those it ended with",
-    ),
-    key(
-        "space",
-        "layer",
-        "the last",
-        "0 to the layers",
-        "bert, encoder: hidden state, 0 is the embeddings",
-    ),
-    key(
-        "space",
-        "context",
-        "\"both\"",
-        "both, past",
-        "bert, encoder: a word's vector comes from words on both sides, or from itself and words before it",
-    ),
-    key(
-        "space",
-        "window",
-        "512 or the longest; past: 64",
-        "3 to the longest",
-        "bert, encoder: word pieces that the model sees at once, two special ones included",
-    ),
-    key(
-        "space",
-        "stride",
-        "half a window",
-        "≥ 1",
-        "bert, encoder: pieces between the beginnings of two windows, with both sides",
-    ),
-    key(
-        "space",
-        "fit",
-        "true",
-        "true, false",
-        "false: no model of its own, only part of a combine",
-    ),
-    key(
-        "encoder",
-        "tokenizer",
-        "none",
-        "file",
-        "tokenizer.json or vocab.txt; none: word pieces of the training stories",
-    ),
-    key(
-        "encoder",
-        "vocab_size",
-        "8192",
-        "6 to 1048576",
-        "word pieces of a tokenizer that is trained here, at most",
-    ),
-    key("encoder", "epochs", "200", "1 to 100000", "passes over the training windows"),
-    key("encoder", "batch", "32", "1 to 65536", "windows of a training step"),
-    key("encoder", "hidden", "128", "1 to 65536", "width of a hidden state"),
-    key("encoder", "heads", "2", "divisors of hidden", "attention heads of a block"),
-    key("encoder", "layers", "2", "1 to 1000", "blocks"),
-    key("encoder", "intermediate", "256", "1 to 65536", "width inside a block's feed-forward"),
-    key(
-        "encoder",
-        "max_length",
-        "256",
-        "3 to 65536",
-        "word pieces of a window, [CLS] and [SEP] included",
-    ),
-    key(
-        "encoder",
-        "windows",
-        "\"all\"",
-        "all, first",
-        "train on windows over whole stories, or on each story's first",
-    ),
-    key(
-        "encoder",
-        "stride",
-        "half of max_length",
-        "1 to max_length - 2",
-        "word pieces between the starts of two windows",
-    ),
-    key("encoder", "lr", "1e-4", "> 0", "learning rate of AdamW"),
-    key(
-        "encoder",
-        "weight_decay",
-        "0.01",
-        "≥ 0",
-        "decay of matrices; biases and LayerNorms do not decay",
-    ),
-    key("encoder", "dropout", "0.1", "0 ≤ p < 1", "share of values set to 0 in training"),
-    key(
-        "encoder",
-        "p_mlm",
-        "0.15",
-        "0 < p < 1",
-        "share of word pieces to be guessed in training; validation has 0.15",
-    ),
-    key(
-        "encoder",
-        "schedule",
-        "\"constant\"",
-        "constant, linear, cosine",
-        "learning rate after the warm-up; linear and cosine fall to 0",
-    ),
-    key("encoder", "warmup", "0", "≥ 0", "steps in which the learning rate rises to lr"),
-    key("encoder", "clip", "1.0", "≥ 0", "largest norm of a step's gradient; 0: any"),
-    key(
-        "encoder",
-        "val_fraction",
-        "0.1",
-        "0 < f < 1",
-        "share of the training stories held out to validate, at least one",
-    ),
-    key(
-        "encoder",
-        "patience",
-        "0",
-        "≥ 0",
-        "epochs without a better validation loss before training stops; 0: never",
-    ),
-    key(
-        "encoder",
-        "seed",
-        "214",
-        "≥ 0",
-        "seed of weights, masks, dropout, order and held-out stories",
-    ),
+];
+
+/// Those behind `[[space]]` and `[encoder]`.
+const AFTER_SPACES: &[Key] = &[
     key(
         "ridge",
         "alphas",
@@ -560,14 +377,14 @@ pub const KEYS: &[Key] = &[
 
 /// The keys of one section.
 pub fn of_section(section: &str) -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().filter(move |key| key.section == section)
+    keys().filter(move |key| key.section == section)
 }
 
 /// The table of README: one line a key.
 pub fn markdown() -> String {
     let mut text =
         String::from("| table | key | default | values | meaning |\n|---|---|---|---|---|\n");
-    for Key { section, name, default, meaning, range } in KEYS {
+    for Key { section, name, default, meaning, range } in keys() {
         let table = match *section {
             "bold" => "[bold.SUBJECT]".to_owned(),
             "space" => "[[space]]".to_owned(),
@@ -603,9 +420,9 @@ mod tests {
 
     #[test]
     fn every_key_is_listed_once_and_fits_a_table() {
-        for (i, key) in KEYS.iter().enumerate() {
+        for key in keys() {
             let same = |other: &&Key| (other.section, other.name) == (key.section, key.name);
-            assert_eq!(KEYS[i..].iter().filter(same).count(), 1, "{}", key.name);
+            assert_eq!(keys().filter(same).count(), 1, "{}", key.name);
             for cell in [key.default, key.range, key.meaning] {
                 assert!(!cell.is_empty() && !cell.contains(['|', '\n']), "{}", key.name);
             }

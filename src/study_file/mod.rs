@@ -5,6 +5,7 @@ mod bold;
 mod copy;
 mod encoder;
 pub mod keys;
+mod kinds;
 mod language;
 mod parse;
 mod record;
@@ -12,10 +13,11 @@ mod section;
 pub mod settings;
 
 pub use copy::COPIED;
+pub use kinds::kind_of_keys;
 pub use parse::{from_text, read};
 pub use record::{main_settings, settings_of_rows};
 pub use settings::{
-    AlphaConvention, BoldCleaning, BoldFiles, Censor, Columns, Epoch, FirstTr, Folds,
-    LanguageSpace, ModelSource, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability,
-    Statistics, Study, WordTime,
+    AlphaConvention, BoldCleaning, BoldFiles, Censor, Columns, Epoch, FileRows, FileSpace, FirstTr,
+    Folds, LanguageSpace, ModelSource, ModelVariant, PhoneColumns, PhoneSpace, SpaceKind,
+    SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
 };

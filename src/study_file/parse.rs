@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::bands;
 use super::bold::{bold_cleaning, bold_files, repeats};
 use super::keys::nearest;
-use super::language;
+use super::kinds::space_kind;
 use super::section::Section;
 use super::settings::{
     AlphaConvention, BoldCleaning, BoldFiles, Columns, Folds, ModelVariant, SpaceKind,
@@ -19,11 +19,9 @@ use crate::design::tr_times::timing_fault;
 use crate::design::trim::Trim;
 use crate::design::zscore::ZScoreMode;
 use crate::error::{Error, Result};
-use crate::features::bow::BowSettings;
 use crate::io::input::read_text;
 use crate::results::is_free_name;
 use crate::ridge::{AlphaGrid, Solver};
-use crate::stimuli::spelling::Punctuation;
 use crate::stimuli::{TimeUnit, Untimed, WordRules};
 
 /// Reads a study from a file.
@@ -340,53 +338,6 @@ fn check_name(place: &str, name: &str) -> Result<()> {
     Err(Error::Usage { place: place.to_owned(), problem, hint: "names become folders".into() })
 }
 
-fn space_kind(section: &Section<'_>) -> Result<SpaceKind> {
-    if section.has("combine") {
-        if section.has("kind") {
-            return Err(section.error("combine", "either kind or combine", "both"));
-        }
-        if section.texts("combine")?.is_none_or(|parts| parts.is_empty()) {
-            return Err(section.error("combine", "names of spaces", "an empty list"));
-        }
-        return Ok(SpaceKind::Combine(Vec::new()));
-    }
-    let kind = section.required_text("kind")?;
-    const BOW_KEYS: [&str; 4] = ["min_count", "max_words", "lowercase", "punctuation"];
-    let stray = |allowed: &[&str]| {
-        BOW_KEYS
-            .iter()
-            .chain(&["vectors"])
-            .chain(&language::KEYS)
-            .find(|key| section.has(key) && !allowed.contains(key))
-            .map(|key| section.error(key, &format!("no such key for kind = {kind:?}"), "one"))
-    };
-    let (made, allowed): (SpaceKind, &[&str]) = match kind {
-        "bow" => {
-            let settings = BowSettings {
-                min_count: at_least_one(section, "min_count")?.unwrap_or(1),
-                max_words: at_least_one(section, "max_words")?,
-                lowercase: section.flag("lowercase", true)?,
-                punctuation: section.word(
-                    "punctuation",
-                    &Punctuation::WORDS,
-                    Punctuation::Strip,
-                )?,
-            };
-            (SpaceKind::Bow(settings), &BOW_KEYS)
-        }
-        "word2vec" => (SpaceKind::Word2Vec(section.required_text("vectors")?.into()), &["vectors"]),
-        "glove" => (SpaceKind::Glove(section.required_text("vectors")?.into()), &["vectors"]),
-        "bert" => (SpaceKind::Bert(language::bert(section)?), language::BERT_KEYS),
-        "encoder" => (SpaceKind::Encoder(language::encoder(section)?), language::ENCODER_KEYS),
-        "word_rate" => (SpaceKind::WordRate, &[]),
-        other => {
-            let expected = "one of bow, word2vec, glove, bert, encoder, word_rate";
-            return Err(section.error("kind", expected, format!("{other:?}")));
-        }
-    };
-    stray(allowed).map_or(Ok(made), Err)
-}
-
 fn word_rules(stories: &Section<'_>) -> Result<WordRules> {
     let expected = "\"s\", \"ms\" or the seconds of one unit, > 0";
     let time_unit = match stories.get("time_unit") {
@@ -417,7 +368,7 @@ fn word_rules(stories: &Section<'_>) -> Result<WordRules> {
     })
 }
 
-fn at_least_one(section: &Section<'_>, name: &str) -> Result<Option<usize>> {
+pub(crate) fn at_least_one(section: &Section<'_>, name: &str) -> Result<Option<usize>> {
     match section.count(name)? {
         Some(0) => Err(section.error(name, "at least 1", 0)),
         other => Ok(other),

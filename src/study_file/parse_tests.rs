@@ -1,6 +1,8 @@
 //! Tests of `parse`: what a good file means, and what each kind of mistake is told.
 
 use super::*;
+use crate::features::bow::BowSettings;
+use crate::stimuli::spelling::Punctuation;
 
 const GOOD: &str = r#"
 [stories]

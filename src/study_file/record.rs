@@ -7,9 +7,9 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::settings::{
-    AlphaConvention, BoldCleaning, Censor, Columns, Epoch, FirstTr, Folds, LanguageSpace,
-    ModelSource, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics, Study,
-    WordTime,
+    AlphaConvention, BoldCleaning, Censor, Columns, Epoch, FileRows, FileSpace, FirstTr, Folds,
+    LanguageSpace, ModelSource, ModelVariant, PhoneColumns, PhoneSpace, SpaceKind, SpaceSettings,
+    SplitHow, Stability, Statistics, Study, WordTime,
 };
 use crate::backend::Scorer;
 use crate::design::trim::Trim;
@@ -151,6 +151,22 @@ struct Space<'a> {
     epoch: Option<Epoch>,
     #[serde(flatten)]
     reading: Option<&'a ContextSettings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataset: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    times: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    names: Option<Option<&'a Path>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    columns: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<PhoneColumns>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phone_tier: Option<Option<&'a str>>,
     fit: bool,
 }
 
@@ -321,8 +337,23 @@ impl<'a> Space<'a> {
                 punctuation: Some(label(&Punctuation::WORDS, bow.punctuation)),
                 ..base
             },
-            SpaceKind::Word2Vec(path) | SpaceKind::Glove(path) => {
+            SpaceKind::Word2Vec(path) | SpaceKind::Glove(path) | SpaceKind::Eng1000(path) => {
                 Self { vectors: Some(path), ..base }
+            }
+            SpaceKind::File(FileSpace { path, dataset, rows, names }) => Self {
+                path: Some(path),
+                dataset: Some(dataset.as_deref()),
+                rows: Some(rows.label()),
+                times: Some(match rows {
+                    FileRows::Times(times) => Some(times),
+                    FileRows::Words | FileRows::Trs => None,
+                }),
+                names: Some(names.as_deref()),
+                ..base
+            },
+            SpaceKind::Column(columns) => Self { columns: Some(columns), ..base },
+            SpaceKind::Phones(PhoneSpace { what, tier }) => {
+                Self { what: Some(*what), phone_tier: Some(tier.as_deref()), ..base }
             }
             SpaceKind::Bert(LanguageSpace { model, reading, punctuation: _ }) => {
                 let ModelSource::Folder(folder) = model else { return base };
@@ -339,7 +370,7 @@ impl<'a> Space<'a> {
                     ModelSource::Untrained => Self { trained: Some(false), ..base },
                 }
             }
-            SpaceKind::WordRate => base,
+            SpaceKind::WordRate | SpaceKind::WordLength | SpaceKind::Position => base,
             SpaceKind::Combine(parts) => Self {
                 kind: None,
                 combine: Some(parts.iter().map(name).collect()),
@@ -365,7 +396,18 @@ impl Serialize for Folds {
 pub fn settings_of_rows(study: &Study, index: usize) -> Value {
     let name = |&space: &usize| study.spaces[space].name.as_str();
     let space = Space::of(&study.spaces[index], name);
-    json!(Space { name: "", vectors: None, model: None, fit: true, ..space })
+    // Of files only which of them there are: names of columns are written into model.json.
+    let names = space.names.map(|names| names.map(|_| Path::new("")));
+    json!(Space {
+        name: "",
+        vectors: None,
+        model: None,
+        path: None,
+        times: None,
+        names,
+        fit: true,
+        ..space
+    })
 }
 
 /// The main settings in one flat list, as run.json has had them since its first version.
@@ -396,7 +438,7 @@ mod tests {
     use serde_json::Value;
 
     use crate::study_file::from_text;
-    use crate::study_file::keys::KEYS;
+    use crate::study_file::keys::keys;
 
     /// Every kind of space, and every table.
     const STUDY: &str = r#"
@@ -421,6 +463,16 @@ mod tests {
         name = "both"
         combine = ["glove", "bow"]
         banded = true
+        [[space]]
+        kind = "file"
+        path = "f/{story}.npy"
+        rows = "times"
+        times = "t/{story}.npy"
+        [[space]]
+        kind = "column"
+        columns = ["surprisal"]
+        [[space]]
+        kind = "phones"
         [partition]
         spaces = ["bow", "glove"]
         [ridge]
@@ -433,7 +485,7 @@ mod tests {
     fn every_key_of_a_study_file_is_in_the_record() {
         let study = from_text(STUDY, Path::new("."), "S.toml").unwrap();
         let record = serde_json::to_value(&study).unwrap();
-        for key in KEYS {
+        for key in keys() {
             let tables: Vec<&Value> = match key.section {
                 "bold" => vec![&record["bold"]["s1"]],
                 "space" => record["space"].as_array().unwrap().iter().collect(),
@@ -446,7 +498,15 @@ mod tests {
         assert_eq!((&spaces[0]["vectors"], &spaces[1]["max_words"]), (&"v.txt".into(), &7.into()));
         assert_eq!((&spaces[2]["layer"], &spaces[3]["epoch"]), (&3.into(), &"last".into()));
         assert_eq!(spaces[4]["combine"], serde_json::json!(["glove", "bow"]));
-        assert_eq!(spaces.as_array().unwrap().len(), 5, "parts of the partition are no spaces");
+        assert_eq!(
+            (&spaces[5]["times"], &spaces[5]["names"]),
+            (&"t/{story}.npy".into(), &Value::Null)
+        );
+        assert_eq!(
+            (&spaces[6]["columns"][0], &spaces[7]["what"]),
+            (&"surprisal".into(), &"rate".into())
+        );
+        assert_eq!(spaces.as_array().unwrap().len(), 8, "parts of the partition are no spaces");
         assert_eq!(record["partition"]["spaces"], serde_json::json!(["bow", "glove"]));
         assert_eq!(record["ridge"]["alphas"], serde_json::json!([1.0, 2.0, 3.0]));
         assert_eq!(

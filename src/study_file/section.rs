@@ -46,7 +46,7 @@ impl<'a> Section<'a> {
 
     /// The raw value.
     pub fn get(&self, name: &str) -> Option<&'a Value> {
-        debug_assert!(of_section(self.kind).any(|key| key.name == name), "{name} is in KEYS");
+        debug_assert!(of_section(self.kind).any(|key| key.name == name), "{name} is a key");
         self.table.and_then(|table| table.get(name))
     }
 

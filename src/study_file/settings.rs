@@ -222,6 +222,26 @@ impl Study {
         study
     }
 
+    /// The spaces whose columns a space has: those that it combines, or itself.
+    pub fn parts(&self, space: usize) -> Vec<usize> {
+        match &self.spaces[space].kind {
+            SpaceKind::Combine(parts) => parts.clone(),
+            _ => vec![space],
+        }
+    }
+
+    /// Whether no column of a space is ever delayed: it has no lagged model.
+    pub fn is_undelayed(&self, space: usize) -> bool {
+        self.parts(space).iter().all(|&part| self.spaces[part].kind == SpaceKind::Position)
+    }
+
+    /// Whether a space has columns that are delayed beside others that never are.
+    pub fn is_partly_delayed(&self, space: usize) -> bool {
+        let parts = self.parts(space);
+        let is_position = |part: &usize| self.spaces[*part].kind == SpaceKind::Position;
+        parts.iter().any(is_position) && !parts.iter().all(is_position)
+    }
+
     /// A subject's BOLD file of one story.
     pub fn bold_path(&self, pattern: &str, story: &str) -> PathBuf {
         self.folder.join(pattern.replace("{story}", story))
@@ -326,8 +346,81 @@ pub enum SpaceKind {
     Encoder(LanguageSpace),
     /// Words per TR.
     WordRate,
+    /// Letters of the word.
+    WordLength,
+    /// HuthLab's english1000 vectors.
+    Eng1000(PathBuf),
+    /// Numeric columns of the word table.
+    Column(Vec<String>),
+    /// Phones of the TextGrids.
+    Phones(PhoneSpace),
+    /// Where in the story a TR lies.
+    Position,
+    /// Rows from files.
+    File(FileSpace),
     /// Indices of other spaces, side by side.
     Combine(Vec<usize>),
+}
+
+/// Rows that were made elsewhere, one matrix per story.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileSpace {
+    /// Their files; `{story}` here or in `dataset`.
+    pub path: String,
+    /// Array of a file that holds several.
+    pub dataset: Option<String>,
+    /// What a row belongs to.
+    pub rows: FileRows,
+    /// Text file of column names.
+    pub names: Option<PathBuf>,
+}
+
+/// What a row of a file belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileRows {
+    /// A word.
+    Words,
+    /// A TR.
+    Trs,
+    /// A moment; files of seconds, `{story}` here or in the dataset.
+    Times(String),
+}
+
+impl FileRows {
+    /// As written in a study.
+    pub fn label(&self) -> &'static str {
+        match self {
+            FileRows::Words => "words",
+            FileRows::Trs => "trs",
+            FileRows::Times(_) => "times",
+        }
+    }
+}
+
+/// What of the phones makes columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PhoneSpace {
+    /// Rate or identity.
+    pub what: PhoneColumns,
+    /// Their tier; by its name if none.
+    pub tier: Option<String>,
+}
+
+/// Columns of a space of phones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PhoneColumns {
+    /// Phones per TR.
+    #[default]
+    Rate,
+    /// One per phone of the training stories.
+    Identity,
+}
+
+impl PhoneColumns {
+    /// As written in a study.
+    pub const WORDS: [(&str, PhoneColumns); 2] =
+        [("rate", PhoneColumns::Rate), ("identity", PhoneColumns::Identity)];
 }
 
 /// Word vectors out of a language model.
@@ -374,6 +467,7 @@ impl SpaceKind {
         match self {
             SpaceKind::Bow(_) => true,
             SpaceKind::Encoder(space) => !matches!(space.model, ModelSource::Folder(_)),
+            SpaceKind::Phones(space) => space.what == PhoneColumns::Identity,
             _ => false,
         }
     }
@@ -398,6 +492,12 @@ impl SpaceKind {
             SpaceKind::Bert(_) => "bert",
             SpaceKind::Encoder(_) => "encoder",
             SpaceKind::WordRate => "word_rate",
+            SpaceKind::WordLength => "word_length",
+            SpaceKind::Eng1000(_) => "eng1000",
+            SpaceKind::Column(_) => "column",
+            SpaceKind::Phones(_) => "phones",
+            SpaceKind::Position => "position",
+            SpaceKind::File(_) => "file",
             SpaceKind::Combine(_) => "combine",
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use voxelcast::study_file::keys::KEYS;
+use voxelcast::study_file::keys::keys;
 
 use super::faults::assert_same;
 use super::study_command::{results, run_json};
@@ -34,9 +34,21 @@ fn run_json_has_every_key_of_the_study_with_the_value_that_was_taken() {
     assert_eq!(outcome.code, 0, "{outcome:#?}");
     let run = run_json(&out);
     let study = &run["study"];
-    // Those of an encoder that is trained are in the unit test of the same record.
-    let trained = ["trained", "epoch"];
-    for key in KEYS.iter().filter(|key| key.section != "space" || !trained.contains(&key.name)) {
+    // Those of an encoder that is trained, of files, tables and TextGrids are in the unit test of the
+    // same record.
+    let trained = [
+        "trained",
+        "epoch",
+        "path",
+        "dataset",
+        "rows",
+        "times",
+        "names",
+        "columns",
+        "what",
+        "phone_tier",
+    ];
+    for key in keys().filter(|key| key.section != "space" || !trained.contains(&key.name)) {
         let tables: Vec<&Value> = match key.section {
             "bold" => vec![&study["bold"]["s1"]],
             "space" => study["space"].as_array().expect("a list").iter().collect(),

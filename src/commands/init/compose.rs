@@ -27,6 +27,7 @@ pub struct Plan {
     /// Some stories lack words, or BOLD of some subject.
     is_uneven: bool,
     has_tr_times: bool,
+    has_phones: bool,
     respdict: Option<PathBuf>,
     /// Sentences.
     pub found: Vec<String>,
@@ -34,8 +35,14 @@ pub struct Plan {
     pub not_found: Vec<String>,
 }
 
-/// Chooses subjects and pairs stories; `names` are those with words, in `words`.
-pub fn plan(files: Files, words: PathBuf, names: Vec<String>, has_tr_times: bool) -> Result<Plan> {
+/// Chooses subjects and pairs stories; `names` are those with words, in `words`, which may have TR
+/// times, and phones beside the words.
+pub fn plan(
+    files: Files,
+    words: PathBuf,
+    names: Vec<String>,
+    (has_tr_times, has_phones): (bool, bool),
+) -> Result<Plan> {
     let names: BTreeSet<String> = names.into_iter().collect();
     // A folder of results or designs has files of other names.
     let n_both = |s: &SubjectFiles| s.stories.intersection(&names).count();
@@ -101,8 +108,16 @@ pub fn plan(files: Files, words: PathBuf, names: Vec<String>, has_tr_times: bool
             )),
         }
     }
-    for (kind, path) in [("GloVe", &files.vectors.glove), ("word2vec", &files.vectors.word2vec)] {
+    let vectors = &files.vectors;
+    for (kind, path) in [
+        ("GloVe", &vectors.glove),
+        ("word2vec", &vectors.word2vec),
+        ("english1000", &vectors.eng1000),
+    ] {
         found.extend(path.iter().map(|path| format!("{kind} vectors: {}", path.display())));
+    }
+    if has_phones {
+        found.push("phones beside the words of the TextGrids".into());
     }
     let n_paired = paired.len();
     Ok(Plan {
@@ -112,6 +127,7 @@ pub fn plan(files: Files, words: PathBuf, names: Vec<String>, has_tr_times: bool
         n_paired,
         is_uneven,
         has_tr_times,
+        has_phones,
         respdict,
         found,
         not_found,
@@ -237,6 +253,7 @@ fn design(dataset: Dataset, has_tr_times: bool, timing: Option<&Timing>) -> Stri
 fn spaces(text: &mut String, plan: &Plan, base: &Path) -> Result<()> {
     let mut combined = "bow";
     let examples = [
+        ("eng1000", &plan.files.vectors.eng1000, "english1000sm.hf5"),
         ("word2vec", &plan.files.vectors.word2vec, "GoogleNews-vectors-negative300.bin.gz"),
         ("glove", &plan.files.vectors.glove, "glove.6B.300d.txt"),
     ];
@@ -250,12 +267,28 @@ fn spaces(text: &mut String, plan: &Plan, base: &Path) -> Result<()> {
             "{hash}[[space]]\n{hash}name = \"{kind}\"\n{hash}kind = \"{kind}\"\n{hash}vectors = {path}\n"
         );
     }
+    let (phones, and_phones) = match plan.has_phones {
+        true => (
+            "[[space]]\nname = \"phones\"          # phones per TR; what = \"identity\": which they are\n\
+             kind = \"phones\"\n\n",
+            ", \"phones\"",
+        ),
+        false => ("", ""),
+    };
     let _ = write!(
         text,
         "[[space]]\nname = \"bow\"             # counts of words\nkind = \"bow\"\n\
          max_words = 300          # the most frequent: 1,200 columns with 4 delays; without it all words\n\n\
-         [[space]]\nname = \"word_rate\"       # words per TR: the low-level control\n\
+         # Low-level controls, and all of them in one model: what a space adds to them is its own.\n\
+         [[space]]\nname = \"word_rate\"       # words per TR\n\
          kind = \"word_rate\"\n\n\
+         [[space]]\nname = \"word_length\"     # letters of the words\n\
+         kind = \"word_length\"\n\n\
+         {phones}\
+         [[space]]\nname = \"position\"        # where in the story a TR lies: knows no word\n\
+         kind = \"position\"\n\n\
+         [[space]]\nname = \"low_level\"\n\
+         combine = [\"word_rate\", \"word_length\", \"position\"{and_phones}]\n\n\
          # [[space]]\n# name = \"both\"\n# combine = [\"{combined}\", \"word_rate\"]\n"
     );
     Ok(())

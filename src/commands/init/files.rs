@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::io::input;
 use crate::io::kinds::{self, FileKind};
+use crate::io::matrix_file::is_hdf5;
 
 /// Folders below the given one that are looked into.
 const MAX_DEPTH: usize = 6;
@@ -58,6 +59,8 @@ pub struct Vectors {
     pub glove: Option<PathBuf>,
     /// word2vec, binary.
     pub word2vec: Option<PathBuf>,
+    /// HuthLab's english1000sm.hf5.
+    pub eng1000: Option<PathBuf>,
 }
 
 /// One folder with a file a story.
@@ -123,12 +126,17 @@ impl Vectors {
         let glove = find(&["glove"], "readme");
         let known = ["word2vec", "googlenews", "fasttext", "crawl-300d", "wiki-news-300d", ".vec"];
         let word2vec = find(&known, "glove");
-        if glove.is_none() && word2vec.is_none() {
-            let what = "word vectors (glove*, GoogleNews*, word2vec*, *.vec): their spaces are commented \
-                        out";
+        let is_eng1000 = |path: &&PathBuf| {
+            let name = file_name(path).to_lowercase();
+            name.contains("english1000") && is_hdf5(path)
+        };
+        let eng1000 = files.iter().find(is_eng1000).cloned();
+        if glove.is_none() && word2vec.is_none() && eng1000.is_none() {
+            let what = "word vectors (glove*, GoogleNews*, word2vec*, *.vec, english1000*.hf5): their \
+                        spaces are commented out";
             not_found.push(what.into());
         }
-        Self { glove, word2vec }
+        Self { glove, word2vec, eng1000 }
     }
 }
 

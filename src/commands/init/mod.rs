@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::io::output::PartialFile;
-use crate::stimuli::read_stories;
+use crate::stimuli::{has_phones, read_stories};
 use crate::study_file;
 use files::{Files, Words};
 use find::find_files;
@@ -85,7 +85,8 @@ fn compose_study(
     let mut names: Vec<String> = stories.iter().map(|story| story.name.clone()).collect();
     names.sort();
     let has_tr_times = stories.iter().all(|story| story.tr_times_s.is_some());
-    let plan = compose::plan(files, words, names, has_tr_times)?;
+    let has_phones = stories.iter().all(has_phones);
+    let plan = compose::plan(files, words, names, (has_tr_times, has_phones))?;
     let base = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let text = compose::text(dataset, &plan, base)?;
     // What is written must be a study: a fault here is ours.

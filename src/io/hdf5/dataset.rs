@@ -74,6 +74,41 @@ pub fn has_dataset(path: &Path, name: &str) -> bool {
             .is_ok_and(|file| file.dataset(name).is_ok_and(|dataset| dataset.shape().is_ok()))
 }
 
+/// The texts of a dataset, of fixed or variable length; bytes are taken as UTF-8.
+/// # Errors
+/// `Error::Read`; `Error::Hdf5` for a dataset that is not there, holds no texts, or promises more
+/// than the file can hold.
+pub fn read_texts(path: &Path, name: &str) -> Result<Vec<String>> {
+    let at = |source| Error::Hdf5 { path: path.to_owned(), source };
+    let n_file = check_signature(path)?;
+    let file = hdf5_pure::File::open_streaming(path).map_err(|e| at(unreadable(&e)))?;
+    let dataset = file.dataset(name).map_err(|error| at(no_dataset(path, name, &error)))?;
+    let fail = |error: hdf5_pure::Error| at(unreadable(&error));
+    let shape = dataset.shape().map_err(fail)?;
+    let dtype = dataset.dtype().map_err(fail)?;
+    if !matches!(dtype, DType::String | DType::VariableLengthString) {
+        let found = dtype.to_string().chars().take(80).collect::<String>();
+        let reason = format!("dataset {name:?} holds {found}, expected texts");
+        return Err(at(Hdf5Error::Unreadable { reason }));
+    }
+    let mut most = n_file;
+    if let Layout::Chunked { chunk_shape, .. } = dataset.layout().map_err(fail)? {
+        check_filters(&dataset, name).map_err(at)?;
+        check_chunks(&dataset, &chunk_shape, n_file).map_err(at)?;
+        most = n_file.saturating_mul(MAX_RATIO);
+    }
+    let element = dataset.element_size().map_err(fail)?;
+    let expected = shape.iter().try_fold(element.max(1), |n, &size| n.checked_mul(size));
+    match expected.filter(|&expected| expected <= most) {
+        Some(_) => dataset.read_string().map_err(fail),
+        None => {
+            let expected = expected.unwrap_or(u64::MAX);
+            let name = name.to_owned();
+            Err(at(Hdf5Error::TooLarge { name, shape, expected, n_file }))
+        }
+    }
+}
+
 struct Opened {
     path: PathBuf,
     name: String,

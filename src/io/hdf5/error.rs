@@ -23,8 +23,8 @@ pub enum Hdf5Error {
     },
     /// There is no dataset of that name.
     #[error(
-        "no dataset {name:?}, the file holds {}; name the one with BOLD (key dataset in \
-         [bold.SUBJECT])",
+        "no dataset {name:?}, the file holds {}; name the one that is meant (key \
+         dataset of [bold.SUBJECT] or of the space)",
         listed(names)
     )]
     NoDataset {

@@ -8,7 +8,7 @@ mod dataset;
 mod error;
 mod names;
 
-pub use dataset::{Found, Packed, has_dataset, open_array, open_slabs};
+pub use dataset::{Found, Packed, has_dataset, open_array, open_slabs, read_texts};
 pub use error::Hdf5Error;
 pub use names::names;
 

@@ -47,8 +47,8 @@ pub enum PickleError {
     },
     /// There is no array of that name.
     #[error(
-        "no array {name:?}, the file holds {}; name the one with BOLD (key dataset in \
-         [bold.SUBJECT])",
+        "no array {name:?}, the file holds {}; name the one that is meant (key \
+         dataset of [bold.SUBJECT] or of the space)",
         listed(keys)
     )]
     NoArray {

@@ -6,6 +6,7 @@
 
 mod binary;
 mod detect;
+pub mod eng1000;
 mod error;
 mod text;
 
@@ -34,6 +35,8 @@ pub enum VectorFormat {
     Word2VecText,
     /// Lines `word v1 … vd`; the word may hold spaces.
     Glove,
+    /// HDF5 with `data` (d, n) and `vocab` (n): [`eng1000`], which is never guessed.
+    Eng1000,
 }
 
 impl std::fmt::Display for VectorFormat {
@@ -42,6 +45,7 @@ impl std::fmt::Display for VectorFormat {
             VectorFormat::Word2VecBinary => "word2vec binary",
             VectorFormat::Word2VecText => "word2vec text",
             VectorFormat::Glove => "GloVe text",
+            VectorFormat::Eng1000 => "english1000",
         })
     }
 }
@@ -99,7 +103,7 @@ pub fn read(
         match format {
             VectorFormat::Word2VecBinary => binary::scan(&mut input, wanted),
             VectorFormat::Word2VecText => text::scan_word2vec(&mut input, wanted),
-            VectorFormat::Glove => {
+            VectorFormat::Glove | VectorFormat::Eng1000 => {
                 let dim = detect::glove_dim(&prefix, is_whole)?;
                 text::scan_glove(&mut input, dim, wanted)
             }

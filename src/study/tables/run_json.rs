@@ -15,11 +15,11 @@ use crate::ridge::conditioning::Conditioning;
 use crate::solve::tiles::StageSeconds;
 use crate::study::alignment::Checked;
 use crate::study::context::StudyContext;
-use crate::study::features::WordSpace;
 use crate::study::plan::StudyPlan;
 use crate::study::shards::FinishedShards;
+use crate::study::word_space::WordSpace;
 use crate::study::words::words_json;
-use crate::study_file::{COPIED, SpaceKind, Study, main_settings};
+use crate::study_file::{COPIED, Study, main_settings};
 use crate::warning::Warning;
 
 /// Largest STUDY.toml that is compared.
@@ -127,10 +127,7 @@ fn space_infos(study: &Study, words: &[Option<WordSpace>]) -> Vec<SpaceInfo> {
     let info = |(i, space): (usize, &crate::study_file::SpaceSettings)| SpaceInfo {
         name: space.name.clone(),
         kind: space.kind.label().into(),
-        n_features: match &space.kind {
-            SpaceKind::Combine(parts) => parts.iter().map(|&part| width(part)).sum(),
-            _ => width(i),
-        },
+        n_features: study.parts(i).into_iter().map(width).sum(),
         coverage: words[i].as_ref().and_then(|space| space.coverage.clone()),
     };
     study.spaces.iter().enumerate().map(info).collect()
