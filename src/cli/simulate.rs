@@ -19,7 +19,7 @@ pub struct SimulateArgs {
     /// Timed words: a table, raw_text.pkl, a TextGrid, a .json transcript, or a folder of them
     #[arg(long, value_name = "PATH")]
     pub stories: PathBuf,
-    /// Features that drive the voxels: bow, word2vec, glove or word_rate
+    /// Features that drive the voxels: bow, word2vec, glove, word_rate or word_length
     #[arg(long, default_value = "glove")]
     pub kind: String,
     /// Word vectors, for word2vec and glove

@@ -191,3 +191,23 @@ impl ModelPlan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bands_that_are_not_delayed_have_their_columns_last_and_once() {
+        let bands = |undelayed: [bool; 2]| ModelBands {
+            names: vec!["position".into(), "glove".into()],
+            widths: vec![2, 3],
+            sampling: None,
+            kept: vec![true, false],
+            undelayed: undelayed.to_vec(),
+        };
+        let band_of = |undelayed| bands(undelayed).spec(2, 0.0).unwrap().band_of;
+        assert_eq!(band_of([true, false]), [1, 1, 1, 1, 1, 1, 0, 0]);
+        assert_eq!(band_of([false, false]), [0, 0, 1, 1, 1, 0, 0, 1, 1, 1]);
+        assert_eq!(bands([true, false]).spec(2, 0.0).unwrap().weights, [1.0, 0.0]);
+    }
+}

@@ -174,7 +174,11 @@ fn every_mistake_exits_2_and_says_where_and_what() {
     }
     let replaced: &[(&str, &str, &str)] = &[
         ("{story}.npy\"", "{story}.npy\"\nrepeats = \"{story}.npy\"", "{repeat} in it"),
-        ("kind = \"glove\"", "kind = \"gloves\"", "bow, word2vec, glove, bert, encoder, word_rate"),
+        (
+            "kind = \"glove\"",
+            "kind = \"gloves\"",
+            "bow, word2vec, glove, eng1000, bert, encoder, word_rate",
+        ),
         ("vectors = \"g.txt\"", "", "vectors"),
         (
             "[\"vectors\", \"word_rate\"]",

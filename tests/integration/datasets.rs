@@ -7,6 +7,7 @@ use ndarray::Array2;
 use voxelcast::io::nifti::{Grid, write_volume};
 use voxelcast::io::npy;
 
+use super::kinds::write_grids;
 use super::workbench::{Outcome, StudyBench, real_data, skipped, text, voxelcast};
 
 fn bench() -> StudyBench {
@@ -281,6 +282,26 @@ fn init_on_a_tree_like_ds003020_gives_a_study_that_runs() {
     let ran = voxelcast(&["run", text(&study), "--out", text(&out)]);
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert!(out.join("models/UTS02/word_rate-lagged/test_correlation.npy").exists());
+
+    assert!(out.join("models/UTS02/low_level-lagged/test_correlation.npy").exists());
+    assert!(!out.join("models/UTS02/position-lagged").exists(), "it is never delayed");
+
+    // Phones beside the words, and the lab's vectors.
+    write_grids(&bench, &root.join("TextGrids"));
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/kinds/bytes.hf5");
+    std::fs::copy(golden, root.join("english1000sm.hf5")).expect("copied");
+    let more = bench.file("my dätaset/MORE.toml");
+    assert_eq!(init(&bench.file("my dätaset"), "ds003020", &more).code, 0);
+    let text_of_more = std::fs::read_to_string(&more).expect("written");
+    for part in [
+        "\nvectors = \"derivative/english1000sm.hf5\"",
+        "\nkind = \"phones\"",
+        "combine = [\"word_rate\", \"word_length\", \"position\", \"phones\"]",
+    ] {
+        assert!(text_of_more.contains(part), "{part:?} not in {text_of_more}");
+    }
+    let checked = voxelcast(&["check", text(&more)]);
+    assert_eq!(checked.code, 0, "{checked:#?}");
 
     let again = init(&bench.file("my dätaset"), "ds003020", &study);
     again.refused(2, &["STUDY.toml", "not overwritten"]);

@@ -1,9 +1,10 @@
-//! Kinds of features: rows from files, columns of tables, english1000, letters, phones, positions.
+//! Kinds of features: columns of tables, english1000, phones, positions. Rows from files are in
+//! `kinds_files`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array2, Axis, s};
+use ndarray::{Axis, s};
 use serde_json::Value;
 use voxelcast::features::position::position;
 use voxelcast::io::npy;
@@ -11,29 +12,28 @@ use voxelcast::io::npy;
 use super::naive::column_correlations;
 use super::study_command::{design_by_hand, run_json};
 use super::workbench::{
-    HEAD, Outcome, StudyBench, TAIL, normal, read_matrix, read_vector, seeded, text, voxelcast,
-    wide, write_f32,
+    Outcome, StudyBench, read_matrix, read_vector, text, voxelcast, wide, write_f32,
 };
 
-const N_VOXELS: usize = 8;
+pub const N_VOXELS: usize = 8;
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/kinds").join(name)
 }
 
-fn spaces(text: &str) -> String {
+pub fn spaces(text: &str) -> String {
     format!("spaces = {text}")
 }
 
 #[track_caller]
-fn ran(bench: &StudyBench, lines: &[&str]) -> PathBuf {
+pub fn ran(bench: &StudyBench, lines: &[&str]) -> PathBuf {
     let (outcome, out) = bench.run(lines, &[]);
     assert_eq!(outcome.code, 0, "{outcome:#?}");
     out
 }
 
 /// The bytes of a model's arrays.
-fn arrays(out: &Path, subject: &str, model: &str) -> Vec<Vec<u8>> {
+pub fn arrays(out: &Path, subject: &str, model: &str) -> Vec<Vec<u8>> {
     ["test_correlation.npy", "best_alpha.npy", "cv_scores.npy", "weights.safetensors"]
         .map(|name| {
             let path = out.join("models").join(subject).join(model).join(name);
@@ -44,7 +44,7 @@ fn arrays(out: &Path, subject: &str, model: &str) -> Vec<Vec<u8>> {
 
 /// `voxelcast features` of the bench's words.
 #[track_caller]
-fn features(bench: &StudyBench, flags: &[&str]) -> PathBuf {
+pub fn features(bench: &StudyBench, flags: &[&str]) -> PathBuf {
     let (words, out) = (bench.file("words.tsv"), bench.out());
     let mut args = vec!["features", "--stories", text(&words), "--out", text(&out)];
     args.extend(flags);
@@ -53,154 +53,9 @@ fn features(bench: &StudyBench, flags: &[&str]) -> PathBuf {
     out
 }
 
-/// Raw TRs of every story, as respdict.json has them.
-fn respdict(bench: &StudyBench) -> PathBuf {
-    let counts = bench.stories.iter().map(|story| {
-        let raw = story.n_rows + HEAD + TAIL + 5;
-        (story.name.clone(), Value::from(raw))
-    });
-    let path = bench.file("respdict.json");
-    let text = Value::Object(counts.collect()).to_string();
-    std::fs::write(&path, text).expect("written");
-    path
-}
-
-#[test]
-fn rows_of_features_read_back_give_the_same_bytes_as_their_kind() {
-    let bench = StudyBench::new(4101, 40, N_VOXELS);
-    let (vectors, counts) = (bench.file("vectors.txt"), respdict(&bench));
-    let glove = ["--kind", "glove", "--vectors", text(&vectors), "--n-trs", text(&counts), "--f64"];
-    let made = features(&bench, &glove);
-    let (words, trs) = (made.join("{story}.words.npy"), made.join("{story}.trs.npy"));
-    let spaces = spaces(&format!(
-        "[[space]]\nname = \"glove\"\nkind = \"glove\"\nvectors = \"vectors.txt\"\n\
-         [[space]]\nname = \"words\"\nkind = \"file\"\npath = {:?}\n\
-         [[space]]\nname = \"trs\"\nkind = \"file\"\npath = {:?}\nrows = \"trs\"\n\
-         [[space]]\nkind = \"word_rate\"\n\
-         [[space]]\nname = \"both\"\ncombine = [\"glove\", \"word_rate\"]\nbanded = true\n\
-         [[space]]\nname = \"both_trs\"\ncombine = [\"trs\", \"word_rate\"]\nbanded = true\n",
-        text(&words),
-        text(&trs)
-    ));
-    for zscore in ["design.zscore = \"story\"", "design.zscore = \"train\""] {
-        let lines =
-            [&spaces, zscore, "bands.n_iter = 3", "partition.spaces = [\"words\", \"trs\"]"];
-        let out = ran(&bench, &lines);
-        for model in ["", "-lagged"] {
-            let of = |space: &str| arrays(&out, "s2", &format!("{space}{model}"));
-            assert!(of("glove") == of("words"), "{zscore}{model}");
-            assert!(of("glove") == of("trs"), "{zscore}{model}");
-            assert!(of("both") == of("both_trs"), "{zscore}{model}");
-        }
-    }
-    // The default is f32, as the rows of words are.
-    let f32s = features(&bench, &glove[..6]);
-    for (folder, name, dtype) in
-        [(&made, "words", "f4"), (&made, "trs", "f8"), (&f32s, "trs", "f4")]
-    {
-        let file = npy::NpyFile::open(&folder.join(format!("story0.{name}.npy"))).expect("whole");
-        assert!(file.dtype().to_string().ends_with(dtype), "{name}");
-    }
-}
-
-#[test]
-fn rows_of_trs_may_be_trimmed_already_and_lie_in_one_file() {
-    let bench = StudyBench::new(4102, 30, N_VOXELS);
-    let rng = &mut seeded(1);
-    let mut arrays_of_stories = Vec::new();
-    for folder in ["all", "kept"] {
-        std::fs::create_dir(bench.file(folder)).expect("made");
-    }
-    for story in &bench.stories {
-        let rows = normal(rng, story.n_rows + HEAD + TAIL, 3);
-        let kept = rows.slice(s![HEAD..HEAD + story.n_rows, ..]).to_owned();
-        write_f32(&bench.file(&format!("all/{}.npy", story.name)), &rows);
-        write_f32(&bench.file(&format!("kept/{}.npy", story.name)), &kept);
-        arrays_of_stories.push((story.name.clone(), rows));
-    }
-    write_safetensors(&bench.file("all.safetensors"), &arrays_of_stories);
-    let space = |name: &str, keys: &str| {
-        format!("[[space]]\nname = \"{name}\"\nkind = \"file\"\nrows = \"trs\"\n{keys}\n")
-    };
-    let spaces = spaces(
-        &[
-            space("all", "path = \"all/{story}.npy\""),
-            space("kept", "path = \"kept/{story}.npy\""),
-            space("one", "path = \"all.safetensors\"\ndataset = \"{story}\""),
-        ]
-        .concat(),
-    );
-    let out = ran(&bench, &[&spaces, "stability.splits = 2"]);
-    for model in ["", "-lagged"] {
-        let of = |space: &str| arrays(&out, "s1", &format!("{space}{model}"));
-        assert!(of("all") == of("kept") && of("all") == of("one"), "{model}");
-    }
-    // Nothing was resampled: the model is the ridge of the z-scored rows. r of its predictions, by
-    // hand from the weights, is the run's.
-    let bytes = std::fs::read(out.join("models/s1/all/weights.safetensors")).expect("there");
-    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("whole");
-    let number = |b: &[u8]| f64::from(f32::from_le_bytes(b.try_into().expect("4 bytes")));
-    let weights = tensors.tensor("weights").expect("there").data().chunks_exact(4).map(number);
-    let weights = Array2::from_shape_vec((3, N_VOXELS), weights.collect()).expect("its shape");
-    let kept = wide(&npy::read_matrix_f32(&bench.file("kept/story5.npy")).expect("written"));
-    let z = (&kept - &kept.mean_axis(Axis(0)).expect("rows")) / kept.std_axis(Axis(0), 0.0);
-    let bold = wide(&npy::read_matrix_f32(&bench.file("s1/story5.npy")).expect("written"));
-    let by_hand = column_correlations(&z.dot(&weights), &bold);
-    let runs = read_vector(&out.join("models/s1/all/test_correlation.npy"), N_VOXELS);
-    for (ours, runs) in by_hand.iter().zip(runs) {
-        assert!((ours - runs).abs() < 1e-5, "{ours} {runs}");
-    }
-}
-
-/// f32 tensors by name.
-fn write_safetensors(path: &Path, arrays: &[(String, Array2<f32>)]) {
-    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = arrays
-        .iter()
-        .map(|(name, x)| {
-            let bytes = x.iter().flat_map(|x| x.to_le_bytes()).collect();
-            (name.clone(), x.shape().to_vec(), bytes)
-        })
-        .collect();
-    let views = bytes.iter().map(|(name, shape, bytes)| {
-        let view =
-            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes);
-        (name.clone(), view.expect("a whole tensor"))
-    });
-    let written = safetensors::serialize(views, None).expect("serialised");
-    std::fs::write(path, written).expect("written");
-}
-
-/// Rows at the words' own middles, as rows of times, are rows of words.
-#[test]
-fn rows_with_times_of_their_own_are_resampled_from_these() {
-    let bench = StudyBench::new(4103, 30, N_VOXELS);
-    let vectors = bench.file("vectors.txt");
-    let made = features(&bench, &["--kind", "glove", "--vectors", text(&vectors)]);
-    for story in &bench.stories {
-        let mids: Vec<f64> =
-            story.onset_s.iter().zip(&story.offset_s).map(|(a, b)| 0.5 * a + 0.5 * b).collect();
-        npy::write(&made.join(format!("{}.s.npy", story.name)), &[mids.len()], &mids)
-            .expect("written");
-    }
-    let spaces = spaces(&format!(
-        "[[space]]\nname = \"glove\"\nkind = \"glove\"\nvectors = \"vectors.txt\"\n\
-         [[space]]\nname = \"moments\"\nkind = \"file\"\nrows = \"times\"\npath = {:?}\ntimes = {:?}\n",
-        text(&made.join("{story}.words.npy")),
-        text(&made.join("{story}.s.npy"))
-    ));
-    let out = ran(&bench, &[&spaces]);
-    for model in ["", "-lagged"] {
-        let of = |space: &str| arrays(&out, "s1", &format!("{space}{model}"));
-        assert!(of("glove") == of("moments"), "{model}");
-    }
-    npy::write(&made.join("story2.s.npy"), &[3], &[0.0f64, 1.0, 2.0]).expect("written");
-    let n_words = bench.stories[2].words.len().to_string();
-    refused(&bench, &spaces, &["\"story2\"", "3 (the times in", &n_words]);
-}
-
 /// `run` and `check` both refuse it as data.
 #[track_caller]
-fn refused(bench: &StudyBench, spaces: &str, parts: &[&str]) {
+pub fn refused(bench: &StudyBench, spaces: &str, parts: &[&str]) {
     let one_line = |outcome: &Outcome| {
         let line = outcome.stderr.lines().find(|line| line.starts_with("error: "));
         let line = line.unwrap_or_else(|| panic!("{outcome:#?}")).to_owned();
@@ -212,73 +67,6 @@ fn refused(bench: &StudyBench, spaces: &str, parts: &[&str]) {
     let checked = bench.check(&[spaces]);
     checked.refused(3, parts);
     one_line(&checked);
-}
-
-#[test]
-fn rows_of_words_count_marks_or_do_not_and_any_other_count_is_told() {
-    let bench = StudyBench::new(4104, 30, N_VOXELS);
-    // A mark behind every tenth word: at its end, so that it is no word's time.
-    let mut lines = String::from("story\tonset\toffset\tword\n");
-    let mut n_entries = Vec::new();
-    for story in &bench.stories {
-        let mut n = 0;
-        for (i, word) in story.words.iter().enumerate() {
-            let (name, onset, offset) = (&story.name, story.onset_s[i], story.offset_s[i]);
-            writeln!(lines, "{name}\t{onset}\t{offset}\t{word}").expect("text");
-            n += 1;
-            if i % 10 == 0 {
-                writeln!(lines, "{name}\t{offset}\t{offset}\t<noise>").expect("text");
-                n += 1;
-            }
-        }
-        n_entries.push(n);
-    }
-    std::fs::write(bench.file("words.tsv"), lines).expect("written");
-    let rng = &mut seeded(2);
-    for folder in ["with", "without"] {
-        std::fs::create_dir(bench.file(folder)).expect("made");
-    }
-    for (story, &n_entries) in bench.stories.iter().zip(&n_entries) {
-        let rows = normal(rng, n_entries, 2);
-        // Behind words 0, 10, 20 … stands a mark: rows 1, 12, 23, ….
-        let is_word = |row: &usize| row % 11 != 1;
-        let own: Vec<usize> = (0..n_entries).filter(is_word).collect();
-        assert_eq!(own.len(), story.words.len());
-        write_f32(&bench.file(&format!("with/{}.npy", story.name)), &rows);
-        let words = rows.select(Axis(0), &own);
-        write_f32(&bench.file(&format!("without/{}.npy", story.name)), &words);
-    }
-    let spaces = spaces(
-        "[[space]]\nname = \"with\"\nkind = \"file\"\npath = \"with/{story}.npy\"\n\
-         [[space]]\nname = \"without\"\nkind = \"file\"\npath = \"without/{story}.npy\"\n",
-    );
-    let out = ran(&bench, &[&spaces]);
-    assert!(arrays(&out, "s1", "with-lagged") == arrays(&out, "s1", "without-lagged"));
-
-    write_f32(&bench.file("with/story3.npy"), &normal(rng, 5, 2));
-    let (n_words, n) = (bench.stories[3].words.len(), n_entries[3]);
-    let numbers = [format!("{n_words} (words)"), format!("{n} (with the marks"), "got 5".into()];
-    let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
-    refused(&bench, &spaces, &[&["\"story3\"", "with/story3.npy"][..], &numbers].concat());
-    let as_trs = spaces.replace("with/{story}.npy\"\n", "with/{story}.npy\"\nrows = \"trs\"\n");
-    let (kept, all) = (bench.stories[0].n_rows, bench.stories[0].n_rows + HEAD + TAIL);
-    let numbers = [
-        format!("{kept} (the BOLD's rows)"),
-        format!("{all} (TRs before the trim)"),
-        format!("got {}", n_entries[0]),
-    ];
-    let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
-    refused(&bench, &as_trs, &[&["\"story0\""][..], &numbers].concat());
-
-    write_f32(&bench.file("with/story3.npy"), &normal(rng, n, 7));
-    refused(&bench, &spaces, &["\"story3\"", "columns of", "2 as in", "got 7"]);
-    std::fs::remove_file(bench.file("with/story3.npy")).expect("removed");
-    refused(&bench, &spaces, &["\"story3\"", "with/story3.npy", "found nothing"]);
-    let mut rows = normal(rng, n, 2);
-    rows[[4, 1]] = f32::NAN;
-    write_f32(&bench.file("with/story3.npy"), &rows);
-    let (outcome, _) = bench.run(&[&spaces], &[]);
-    outcome.refused(3, &["\"story3\"", "row 4, column 1", "NaN"]);
 }
 
 #[test]
@@ -374,7 +162,7 @@ fn english1000_is_looked_up_as_glove_is() {
 
 /// `voxelcast predict` of the study's words.
 #[track_caller]
-fn predict(bench: &StudyBench, model: &Path, flags: &[&str]) -> PathBuf {
+pub fn predict(bench: &StudyBench, model: &Path, flags: &[&str]) -> PathBuf {
     let (words, out) = (bench.file("words.tsv"), bench.out());
     let mut args =
         vec!["predict", "--model", text(model), "--out", text(&out), "--stories", text(&words)];
@@ -419,8 +207,7 @@ fn position_is_numpys_and_is_never_delayed() {
         "[[space]]\nkind = \"position\"\n\
          [[space]]\nname = \"glove\"\nkind = \"glove\"\nvectors = \"vectors.txt\"\n\
          [[space]]\nname = \"mixed\"\ncombine = [\"position\", \"glove\"]\n\
-         [[space]]\nname = \"banded\"\ncombine = [\"position\", \"glove\"]\nbanded = true\n\
-         [[space]]\nname = \"by_hand\"\nkind = \"file\"\npath = \"p/{story}.npy\"\nrows = \"trs\"\n",
+         [[space]]\nname = \"banded\"\ncombine = [\"position\", \"glove\"]\nbanded = true\n",
     );
     let partition = "partition.spaces = [\"glove\", \"position\"]";
     let lines = [spaces.as_str(), partition, "bands.n_iter = 1", "stability.splits = 2"];
@@ -434,47 +221,31 @@ fn position_is_numpys_and_is_never_delayed() {
         names.sort();
         names
     };
-    let expected = [
-        "banded",
-        "banded-lagged",
-        "by_hand",
-        "by_hand-lagged",
-        "glove",
-        "glove-lagged",
-        "mixed",
-        "mixed-lagged",
-        "position",
-    ];
+    let expected =
+        ["banded", "banded-lagged", "glove", "glove-lagged", "mixed", "mixed-lagged", "position"];
     assert_eq!(models("s1"), expected, "position alone has one model");
-    let n_coefs = |model: &str| {
-        let run = run_json(&out);
-        let of = |info: &&Value| info["folder"] == model || info["name"] == model;
-        run["models"]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .find(of)
-            .map(|info| info["n_coefs"].clone())
-    };
-    println!("{:?}", n_coefs("mixed-lagged"));
-    let r = |model: &str| {
+    let r_of = |out: &Path, model: &str| {
         read_vector(&out.join(format!("models/s1/{model}/test_correlation.npy")), N_VOXELS)
     };
-    // Undelayed, what was written out by hand (z-scored again, which changes the zeros before the
-    // first TR by little) is nearly the lagged combination; the bands' first point is equal weights.
-    for (a, b, most) in [("mixed-lagged", "by_hand", 0.05), ("mixed-lagged", "banded-lagged", 1e-5)]
-    {
-        for (x, y) in r(a).iter().zip(r(b)) {
-            assert!((x - y).abs() < most, "{a} {b}: {x} {y}");
+    let r = |model: &str| r_of(&out, model);
+    let near = |a: &[f64], b: &[f64], what: &str| {
+        for (x, y) in a.iter().zip(b) {
+            assert!((x - y).abs() < 1e-5, "{what}: {x} {y}");
         }
-    }
+    };
+    // What was written out by hand, as it is, is the lagged combination.
+    let by_hand = spaces(
+        "[[space]]\nname = \"by_hand\"\nkind = \"file\"\npath = \"p/{story}.npy\"\nrows = \"trs\"\n",
+    );
+    let written = ran(&bench, &[&by_hand, "design.zscore = \"none\""]);
+    near(&r("mixed-lagged"), &r_of(&written, "by_hand"), "by hand");
+    // The bands' parts of r add up to r, which needs each column in its band.
+    let bands = out.join("models/s1/banded-lagged/band_correlation.npy");
+    let sums = read_matrix(&bands, (2, N_VOXELS)).sum_axis(Axis(0)).to_vec();
+    near(&r("banded-lagged"), &sums, "bands");
     let parts = |model: &str| r(&format!("partition.{model}"));
-    for (x, y) in r("mixed-lagged").iter().zip(parts("glove+position-lagged")) {
-        assert!((x - y).abs() < 1e-5, "{x} {y}");
-    }
-    for (x, y) in r("position").iter().zip(parts("position-lagged")) {
-        assert!((x - y).abs() < 1e-5, "{x} {y}");
-    }
+    near(&r("mixed-lagged"), &parts("glove+position-lagged"), "partition");
+    near(&r("position"), &parts("position-lagged"), "partition");
 
     // Saved weights predict what the run scored, for every form of a design.
     for more in ["design.delay_preset = \"story\"", "design.delay_preset = \"huth-stacked\""] {
@@ -496,7 +267,7 @@ fn position_is_numpys_and_is_never_delayed() {
 }
 
 /// TextGrids of the bench's stories: each word is two phones, `AH0` or `AH1` and a consonant.
-fn write_grids(bench: &StudyBench, folder: &Path) {
+pub fn write_grids(bench: &StudyBench, folder: &Path) {
     std::fs::create_dir_all(folder).expect("made");
     for story in &bench.stories {
         let end = story.offset_s.last().expect("words") + 1.0;
@@ -586,97 +357,4 @@ fn phones_need_textgrids_and_a_tier_that_is_known() {
     let wrong = spaces("[[space]]\nkind = \"phones\"\nphone_tier = \"segments\"\n");
     let (outcome, _) = bench.run(&[&wrong, "stories.path = \"grids\""], &[]);
     outcome.refused(3, &["no tier \"segments\"", "\"phone\" (\"DH\""]);
-}
-
-#[test]
-fn predict_finds_the_rows_of_new_stories_under_the_same_pattern() {
-    let bench = StudyBench::new(4110, 30, N_VOXELS);
-    let vectors = bench.file("vectors.txt");
-    let made = features(&bench, &["--kind", "glove", "--vectors", text(&vectors)]);
-    let pattern = made.join("{story}.words.npy");
-    let spaces = spaces(&format!(
-        "[[space]]\nname = \"glove\"\nkind = \"glove\"\nvectors = \"vectors.txt\"\n\
-         [[space]]\nname = \"rows\"\nkind = \"file\"\npath = {:?}\n\
-         [[space]]\nkind = \"word_length\"\n\
-         [[space]]\nname = \"all\"\ncombine = [\"rows\", \"word_length\"]\n",
-        text(&pattern)
-    ));
-    let out = ran(&bench, &[&spaces]);
-    // A story that the study has not: the words and rows of story4 under another name.
-    let words = std::fs::read_to_string(bench.file("words.tsv")).expect("there");
-    let new: Vec<String> = words
-        .lines()
-        .filter(|line| line.starts_with("story\t") || line.starts_with("story4\t"))
-        .map(|line| line.replace("story4", "new"))
-        .collect();
-    std::fs::write(bench.file("new.tsv"), new.join("\n") + "\n").expect("written");
-    let (stories, n_trs) = (bench.file("new.tsv"), bench.stories[4].n_rows + HEAD + TAIL);
-    let n_trs = n_trs.to_string();
-    let folder = bench.out();
-    let args = |out: &Path| {
-        ["predict", "--model", text(out), "--stories", text(&stories), "--n-trs", &n_trs, "--out"]
-            .map(str::to_owned)
-    };
-    let call = |more: &[&str]| {
-        let args = args(&out);
-        let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
-        args.push(text(&folder));
-        args.extend(more);
-        voxelcast(&args)
-    };
-    call(&[]).refused(3, &["\"new\"", "new.words.npy", "found nothing"]);
-    std::fs::copy(made.join("story4.words.npy"), made.join("new.words.npy")).expect("copied");
-    let outcome = call(&[]);
-    assert_eq!(outcome.code, 0, "{outcome:#?}");
-    for model in ["", "-lagged"] {
-        let of = |space: &str| {
-            std::fs::read(folder.join(format!("s1/{space}{model}/new.npy"))).expect("there")
-        };
-        assert!(of("rows") == of("glove"), "{model}");
-    }
-    assert!(folder.join("s2/all-lagged/new.npy").exists());
-    // Under another pattern.
-    let elsewhere = bench.file("elsewhere");
-    std::fs::create_dir(&elsewhere).expect("made");
-    std::fs::rename(made.join("new.words.npy"), elsewhere.join("new.npy")).expect("moved");
-    let given = format!("rows={}", text(&elsewhere.join("{story}.npy")));
-    assert_eq!(call(&["--vectors", &given]).code, 0);
-}
-
-#[test]
-fn changed_rows_are_another_study_and_flags_of_other_kinds_are_refused() {
-    let bench = StudyBench::new(4111, 25, N_VOXELS);
-    let rng = &mut seeded(3);
-    std::fs::create_dir(bench.file("f")).expect("made");
-    for story in &bench.stories {
-        write_f32(&bench.file(&format!("f/{}.npy", story.name)), &normal(rng, story.n_rows, 2));
-    }
-    std::fs::write(bench.file("names.txt"), "loud\nbright\n").expect("written");
-    let spaces = spaces(
-        "[[space]]\nkind = \"file\"\npath = \"f/{story}.npy\"\nrows = \"trs\"\nnames = \"names.txt\"\n",
-    );
-    let out = bench.out();
-    assert_eq!(bench.run_into(&out, &[&spaces], &[]).code, 0);
-    let model = std::fs::read_to_string(out.join("models/s1/file/model.json")).expect("there");
-    assert!(model.contains("\"bright\"") && model.contains("{story}.npy"), "{model}");
-    write_f32(&bench.file("f/story1.npy"), &normal(rng, bench.stories[1].n_rows, 2));
-    bench.run_into(&out, &[&spaces], &[]).refused(3, &["f/story1.npy", "--force"]);
-    std::fs::write(bench.file("names.txt"), "loud\n").expect("written");
-    refused(&bench, &spaces, &["names.txt", "2, one per column", "got 1"]);
-
-    let (words, out) = (bench.file("words.tsv"), bench.out());
-    for (flags, says) in [
-        (&["--kind", "word_rate", "--columns", "a"][..], "--columns: it is for --kind column"),
-        (&["--kind", "glove", "--what", "rate"], "--what: it is for --kind phones"),
-        (&["--kind", "file"], "--kind, path"),
-        (&["--kind", "column"], "--kind, columns"),
-        (&["--kind", "position", "--vectors", "v"], "--kind, vectors"),
-    ] {
-        let mut args = vec!["features", "--stories", text(&words), "--out", text(&out)];
-        args.extend(flags);
-        voxelcast(&args).refused(2, &[says]);
-    }
-    // Kinds without a row per word write rows of TRs alone.
-    let made = features(&bench, &["--kind", "position"]);
-    assert!(made.join("story0.trs.npy").exists() && !made.join("story0.words.npy").exists());
 }

@@ -32,7 +32,8 @@
 //! | `devices` | which device is taken and why; `ridge` on a card or its stand-in |
 //! | `fuzz_smoke` | the bodies of the fuzz targets over seeds and mutations |
 //! | `record` | run.json, the copy of STUDY.toml, `show` |
-//! | `kinds` | rows from files, columns of tables, english1000, phones, positions |
+//! | `kinds` | columns of tables, english1000, phones, positions |
+//! | `kinds_files` | rows from files: of words, TRs and times; new stories |
 //! | `hostile_results` | result files that lie: exit 3, nothing outside the folder is touched |
 //! | `hostile` | every wrong input of a study: exit code, message, nothing written |
 //! | `architecture` | imports point the right way; where `unsafe` and printing may stand |
@@ -69,6 +70,7 @@ mod golden;
 mod hostile;
 mod hostile_results;
 mod kinds;
+mod kinds_files;
 #[cfg(feature = "language")]
 mod language_spaces;
 mod memory;

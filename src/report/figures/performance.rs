@@ -70,14 +70,22 @@ fn rows(drawn: &Drawn<'_>, subject: &str, has_both: bool) -> Vec<Row> {
         kind: if row.lagged { 'f' } else { 'h' },
         tip: format!("{}: {}", folder(&row.space, row.lagged), short(field(&row.scores))),
     };
+    // A space that is never delayed has the plain model alone.
+    let has_lagged = |row: &ScoreRow| {
+        let of_space = |o: &&ScoreRow| o.subject == row.subject && o.space == row.space;
+        results.summary.iter().filter(of_space).any(|o| o.lagged)
+    };
     results
-        .ranked(subject, lagged)
+        .ranked_all(subject)
         .into_iter()
+        .filter(|row| row.lagged == lagged || !has_lagged(row))
         .map(|row| {
             let other = results
                 .summary
                 .iter()
-                .find(|o| o.subject == row.subject && o.space == row.space && o.lagged != lagged)
+                .find(|o| {
+                    o.subject == row.subject && o.space == row.space && o.lagged != row.lagged
+                })
                 .filter(|_| has_both);
             Row {
                 name: row.space.clone(),
