@@ -400,7 +400,11 @@ fn model_designs(
         [one] => std::mem::take(one),
         _ => side_by_side(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>()),
     };
-    if model.delays_cross_stories { stack(&designs, &model.delays) } else { Ok(designs) }
+    if model.delays_cross_stories {
+        stack(&designs.iter().collect::<Vec<_>>(), &model.delays)
+    } else {
+        Ok(designs)
+    }
 }
 
 /// Predictions of one model, in voxel tiles; the stories of a tile go over the cores.

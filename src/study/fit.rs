@@ -206,7 +206,7 @@ impl<'a> SubjectFitter<'a> {
                 },
             });
         }
-        let sizes = self.sizes(0..subject.n_voxels);
+        let sizes = self.sizes(index, 0..subject.n_voxels);
         // Tiles of a merge that was cut, or of a run: copied again.
         let run = RunFolder::at(&options.out);
         let unfinished = run.partial_subject(&Name::new(&subject.name)?);
@@ -220,14 +220,14 @@ impl<'a> SubjectFitter<'a> {
         writer.finish()
     }
 
-    fn sizes(&self, voxels: Range<usize>) -> Sizes<'a> {
-        let StudyContext { study, split, extra, .. } = self.context;
+    fn sizes(&self, index: usize, voxels: Range<usize>) -> Sizes<'a> {
+        let StudyContext { study, splits, extra, .. } = self.context;
         let (n_split_rows, n_learning_rows) = extra.n_rows();
         Sizes {
             first_voxel: voxels.start,
             n_voxels: voxels.len(),
             is_part: self.mode.is_part(),
-            n_test_stories: split.test.len(),
+            n_test_stories: splits.of(index).test.len(),
             alphas: study.alphas.values(),
             weights: study.weights,
             statistics: &study.statistics,
@@ -239,7 +239,8 @@ impl<'a> SubjectFitter<'a> {
 
     /// Eigenproblems of the models that are to be done, unless they are those of the subject before.
     fn prepare(&mut self, index: usize, todo: &[bool], clock: &mut StepClock<'_>) -> Result<()> {
-        let StudyContext { study, inputs, split, words, extra, session, .. } = self.context;
+        let StudyContext { study, inputs, splits, words, extra, session, .. } = self.context;
+        let split = splits.of(index);
         let resources = self.context.resources;
         let subject = &inputs.subjects[index];
         let is_same =
@@ -296,7 +297,7 @@ impl<'a> SubjectFitter<'a> {
 
     /// The tiles of the models that are prepared.
     fn solve(&mut self, index: usize, fingerprints: &[String]) -> Result<()> {
-        let StudyContext { study, options, inputs, split, stamps, session, .. } = self.context;
+        let StudyContext { study, options, inputs, splits, stamps, session, .. } = self.context;
         let Session { reporter, cancel } = *session;
         let (mode, resources) = (self.mode, options.resources);
         let subject = &inputs.subjects[index];
@@ -319,7 +320,7 @@ impl<'a> SubjectFitter<'a> {
             });
         }
         let voxels = mode.voxels(index, subject);
-        let sizes = self.sizes(voxels.clone());
+        let sizes = self.sizes(index, voxels.clone());
         let writer = SubjectWriter::open(&options.out, &subject.name, &jobs, sizes, reporter)?;
         let problem = &prepared.problem;
         let budget = prepared.plan.tile_budget(resources.memory_bytes);
@@ -340,7 +341,7 @@ impl<'a> SubjectFitter<'a> {
         let note = |text: &str| reporter.note(text);
         let other = other.map(|other| (other, budget));
         let run = TileRun { device, n_threads, cancel, progress: &progress, note: &note, other };
-        let source = SubjectSource { subject, split };
+        let source = SubjectSource { subject, split: splits.of(index) };
         let stages = run_tiles(problem, &source, &writer, &missing, &run)?;
         reporter.finish();
         if let Some(file) = stamps[index].first_changed(&Stamps::of(subject)) {

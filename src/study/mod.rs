@@ -24,6 +24,7 @@ mod split;
 mod stability;
 mod story_bold;
 mod tables;
+mod units;
 mod words;
 mod writer;
 
@@ -43,6 +44,6 @@ pub use shards::{
     Part, PlanOptions, PlannedShard, ShardId, ShardPlan, ShardResults, make_features, parse_shard,
     plan_shards, run_shard,
 };
-pub use split::{Split, split};
+pub use split::{Split, Splits, split};
 pub use story_bold::{CleaningRules, StoryBold};
 pub use words::{StoryWords, all_marks, words_json};

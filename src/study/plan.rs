@@ -74,7 +74,7 @@ impl StudyPlan {
 
     /// Takes the TRs that were left out since this was planned off its numbers; routes stay.
     pub fn recount(&mut self, study: &Study, inputs: &Inputs, split: &Split) {
-        (self.n_train, self.n_test) = count_trs(inputs, split);
+        (self.n_train, self.n_test) = count_trs(study, inputs, split);
         for model in &mut self.models {
             model.is_stacked = writes_delays(study, &inputs.subjects);
         }
@@ -144,7 +144,7 @@ pub fn plan(
     resources: Resources,
 ) -> Result<StudyPlan> {
     let Resources { n_threads, memory_bytes } = resources;
-    let (n_train, n_test) = count_trs(inputs, split);
+    let (n_train, n_test) = count_trs(study, inputs, split);
     let n_voxels = inputs.subjects.iter().map(|s| s.n_voxels).max().unwrap_or(0);
     let n_features = |index: usize| -> usize {
         let own = |i: usize| spaces[i].map_or(0, |space| space.n_features);
@@ -220,10 +220,16 @@ pub fn plan(
     })
 }
 
-/// TRs of the first subject to train on and to test.
-fn count_trs(inputs: &Inputs, split: &Split) -> (usize, usize) {
-    let n_trs = inputs.subjects.first().map_or(Vec::new(), Subject::n_trs);
-    let count = |stories: &[usize]| stories.iter().map(|&s| n_trs[s]).sum::<usize>();
+/// TRs of the first subject to train on and to test; of the one with most of each where subjects have
+/// stories of their own.
+fn count_trs(study: &Study, inputs: &Inputs, split: &Split) -> (usize, usize) {
+    let n_counted = if study.units.may_differ() { inputs.subjects.len() } else { 1 };
+    let n_trs: Vec<Vec<usize>> =
+        inputs.subjects.iter().take(n_counted).map(Subject::n_trs).collect();
+    let count = |units: &[usize]| {
+        let of = |n_trs: &Vec<usize>| units.iter().map(|&unit| n_trs[unit]).sum::<usize>();
+        n_trs.iter().map(of).max().unwrap_or(0)
+    };
     (count(&split.train), count(&split.test))
 }
 

@@ -88,30 +88,21 @@ pub fn load_spaces(
     let mut specs = Vec::new();
     let is_own = known.is_none();
     for (index, designs) in made.into_iter().enumerate() {
-        let mut designs: Vec<Option<StoryDesign>> = designs.into_iter().map(Some).collect();
         let models = || plan.models.iter().filter(|model| model.design == index);
         if models().next().is_none() || designs.is_empty() {
             continue;
         }
-        let mut pick = |stories: &[usize]| -> Vec<StoryDesign> {
-            stories.iter().filter_map(|&story| designs[story].take()).collect()
-        };
-        let (train, test) = (pick(&split.train), pick(&split.test));
         if writes_delays(study, std::slice::from_ref(subject)) {
             for model in models() {
-                let delayed = |designs: &[StoryDesign], stories: &[usize]| -> Result<Vec<_>> {
-                    let designs = match study.delays_cross_stories {
-                        true => stack(designs, &model.delays)?,
-                        false => each_delayed(designs, &model.delays)?,
-                    };
-                    let pairs = designs.into_iter().zip(stories);
-                    Ok(pairs.map(|(x, &s)| x.take_rows(subject.files[s].used())).collect())
+                let delayed = |units: &[usize]| match study.delays_cross_stories {
+                    true => stacked_units(&designs, units, subject, &model.delays),
+                    false => delayed_units(&designs, units, subject, &model.delays),
                 };
                 let space = Space {
                     delays: vec![0],
                     n_features: model.n_coefs,
-                    train: delayed(&train, &split.train)?,
-                    test: delayed(&test, &split.test)?,
+                    train: delayed(&split.train)?,
+                    test: delayed(&split.test)?,
                     ..Space::default()
                 };
                 specs.push(spec(spaces.len(), vec![0], model, model.delays.len(), is_own)?);
@@ -119,6 +110,11 @@ pub fn load_spaces(
             }
             continue;
         }
+        let mut designs: Vec<Option<StoryDesign>> = designs.into_iter().map(Some).collect();
+        let mut pick = |units: &[usize]| -> Vec<StoryDesign> {
+            units.iter().filter_map(|&unit| designs[subject.place(unit).file].take()).collect()
+        };
+        let (train, test) = (pick(&split.train), pick(&split.test));
         let mut delays: Vec<i64> = Vec::new();
         for model in models() {
             delays.extend(
@@ -152,17 +148,46 @@ fn spec(
     Ok(ModelSpec { space, delays, route: model.route, wants_coef: false, bands })
 }
 
-/// Delayed columns of each story by itself.
-fn each_delayed(designs: &[StoryDesign], delays: &[i64]) -> Result<Vec<StoryDesign>> {
-    let delayed = |x: &StoryDesign| delay(x.to_dense().view(), delays).map(StoryDesign::Dense);
-    designs.iter().map(delayed).collect()
+/// The used rows of each unit, with delays written out over the whole of its story: a block's first
+/// rows see the words before it.
+fn delayed_units(
+    designs: &[StoryDesign],
+    units: &[usize],
+    subject: &Subject,
+    delays: &[i64],
+) -> Result<Vec<StoryDesign>> {
+    let mut made: Vec<Option<StoryDesign>> = units.iter().map(|_| None).collect();
+    for (file, design) in designs.iter().enumerate() {
+        let is_of_file = |at: &usize| subject.place(units[*at]).file == file;
+        let own: Vec<usize> = (0..units.len()).filter(is_of_file).collect();
+        let Some((last, others)) = own.split_last() else { continue };
+        let delayed = StoryDesign::Dense(delay(design.to_dense().view(), delays)?);
+        for &at in others {
+            made[at] = Some(delayed.rows(&subject.used(units[at])));
+        }
+        made[*last] = Some(delayed.take_rows(&subject.used(units[*last])));
+    }
+    Ok(made.into_iter().flatten().collect())
+}
+
+/// The same with stories stacked in the order of the units, which are stories.
+fn stacked_units(
+    designs: &[StoryDesign],
+    units: &[usize],
+    subject: &Subject,
+    delays: &[i64],
+) -> Result<Vec<StoryDesign>> {
+    let stories: Vec<&StoryDesign> =
+        units.iter().map(|&unit| &designs[subject.place(unit).file]).collect();
+    let stacked = stack(&stories, delays)?.into_iter().zip(units);
+    Ok(stacked.map(|(x, &unit)| x.take_rows(&subject.used(unit))).collect())
 }
 
 /// HuthLab's preset: stories stacked in their order, delayed as one, cut apart again.
 /// # Errors
 /// Those of delays.
-pub fn stack(designs: &[StoryDesign], delays: &[i64]) -> Result<Vec<StoryDesign>> {
-    let dense: Vec<Array2<f32>> = designs.iter().map(StoryDesign::to_dense).collect();
+pub fn stack(designs: &[&StoryDesign], delays: &[i64]) -> Result<Vec<StoryDesign>> {
+    let dense: Vec<Array2<f32>> = designs.iter().map(|x| x.to_dense()).collect();
     let views: Vec<_> = dense.iter().map(|x| x.view()).collect();
     let joined = ndarray::concatenate(ndarray::Axis(0), &views).map_err(|e| Error::Numerical {
         what: "stacking stories".into(),

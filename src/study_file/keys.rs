@@ -178,7 +178,7 @@ pub const KEYS: &[Key] = &[
         "test",
         "none",
         "story names",
-        "the test stories by name, instead of test_fraction",
+        "the test stories by name, instead of test_fraction; blocks too, or all of a story by its name",
     ),
     key(
         "split",
@@ -186,6 +186,28 @@ pub const KEYS: &[Key] = &[
         "214",
         "≥ 0",
         "seed of the shuffle: order of the training stories, and the test stories unless named",
+    ),
+    key(
+        "split",
+        "stories",
+        "\"shared\"",
+        "shared, own",
+        "shared: stories that all subjects have; own: each subject with all stories it heard, tested on the test stories among them",
+    ),
+    key(
+        "split",
+        "unit",
+        "\"story\"",
+        "story, block",
+        "what is held out as one: a story, or a block of TRs, so that one or two stories suffice; blocks are called STORY:1, STORY:2, …",
+    ),
+    key("split", "block_trs", "60", "2 to 100000 TRs", "unit = \"block\": length of a block"),
+    key(
+        "split",
+        "gap_trs",
+        "8",
+        "0 to 10000 TRs",
+        "unit = \"block\": TRs between two blocks that nobody uses, at least the longest delay",
     ),
     key("design", "tr_s", "2.0", "> 0 s", "repetition time"),
     key(

@@ -10,12 +10,13 @@ mod parse;
 mod record;
 mod section;
 pub mod settings;
+mod split;
 
 pub use copy::COPIED;
 pub use parse::{from_text, read};
-pub use record::{main_settings, settings_of_rows};
+pub use record::{hashed_settings, main_settings, settings_of_rows};
 pub use settings::{
     AlphaConvention, BoldCleaning, BoldFiles, Censor, Columns, Epoch, FirstTr, Folds,
     LanguageSpace, ModelSource, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability,
-    Statistics, Study, WordTime,
+    Statistics, Study, Units, WordTime,
 };

@@ -11,8 +11,9 @@ use super::language;
 use super::section::Section;
 use super::settings::{
     AlphaConvention, BoldCleaning, BoldFiles, Columns, Folds, ModelVariant, SpaceKind,
-    SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
+    SpaceSettings, Stability, Statistics, Study, WordTime,
 };
+use super::split::{check_units, split_how, units};
 use crate::backend::Scorer;
 use crate::design::delays::check_delays;
 use crate::design::tr_times::timing_fault;
@@ -138,6 +139,7 @@ impl<'a> Parser<'a> {
             bold_files,
             bold_cleaning,
             split: split_how(&split)?,
+            units: units(&split)?,
             seed: split.count("seed")?.unwrap_or(214) as u64,
             tr_s,
             first_tr_s,
@@ -207,6 +209,7 @@ impl<'a> Parser<'a> {
             bands: bands::sampling(&self.section("bands")?)?,
             stability: stability(&self.section("stability")?)?,
         };
+        check_units(self.name, &study)?;
         Ok(study)
     }
 
@@ -417,7 +420,7 @@ fn word_rules(stories: &Section<'_>) -> Result<WordRules> {
     })
 }
 
-fn at_least_one(section: &Section<'_>, name: &str) -> Result<Option<usize>> {
+pub(super) fn at_least_one(section: &Section<'_>, name: &str) -> Result<Option<usize>> {
     match section.count(name)? {
         Some(0) => Err(section.error(name, "at least 1", 0)),
         other => Ok(other),
@@ -437,28 +440,6 @@ fn share(section: &Section<'_>, name: &str) -> Result<Option<f64>> {
             Err(section.error(name, "0 or more and less than 1", value))
         }
         other => Ok(other),
-    }
-}
-
-fn split_how(split: &Section<'_>) -> Result<SplitHow> {
-    let given: Vec<&str> =
-        ["test_fraction", "n_test", "test"].into_iter().filter(|key| split.has(key)).collect();
-    if given.len() > 1 {
-        let got = given.join(" and ");
-        return Err(split.error(given[1], "one of test_fraction, n_test and test", got));
-    }
-    if let Some(names) = split.texts("test")? {
-        if names.is_empty() {
-            return Err(split.error("test", "at least one story", "an empty list"));
-        }
-        return Ok(SplitHow::Names(names));
-    }
-    if let Some(n) = at_least_one(split, "n_test")? {
-        return Ok(SplitHow::Count(n));
-    }
-    match split.number("test_fraction")?.unwrap_or(0.2) {
-        share if share > 0.0 && share < 1.0 => Ok(SplitHow::Fraction(share)),
-        other => Err(split.error("test_fraction", "more than 0 and less than 1", other)),
     }
 }
 
@@ -537,7 +518,12 @@ fn folds(ridge: &Section<'_>) -> Result<Folds> {
     }
 }
 
-fn at_most(section: &Section<'_>, name: &str, default: usize, most: usize) -> Result<usize> {
+pub(super) fn at_most(
+    section: &Section<'_>,
+    name: &str,
+    default: usize,
+    most: usize,
+) -> Result<usize> {
     match section.count(name)? {
         Some(n) if n > most => Err(section.error(name, &format!("at most {most}"), n)),
         other => Ok(other.unwrap_or(default)),

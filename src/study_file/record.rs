@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::settings::{
     AlphaConvention, BoldCleaning, Censor, Columns, Epoch, FirstTr, Folds, LanguageSpace,
     ModelSource, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics, Study,
-    WordTime,
+    Units, WordTime,
 };
 use crate::backend::Scorer;
 use crate::design::trim::Trim;
@@ -107,6 +107,29 @@ struct Split<'a> {
     n_test: Option<usize>,
     test: Option<&'a [String]>,
     seed: u64,
+    /// Left out of what is hashed where it is the default, so that older results stay known.
+    #[serde(flatten)]
+    units: Option<UnitsRecord>,
+}
+
+#[derive(Serialize)]
+struct UnitsRecord {
+    stories: &'static str,
+    unit: &'static str,
+    block_trs: usize,
+    gap_trs: usize,
+}
+
+impl UnitsRecord {
+    fn of(units: Units) -> Self {
+        let Units { own, by_block, block_trs, gap_trs } = units;
+        Self {
+            stories: if own { "own" } else { "shared" },
+            unit: if by_block { "block" } else { "story" },
+            block_trs,
+            gap_trs,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -182,6 +205,15 @@ impl Serialize for Study {
     }
 }
 
+/// The settings as a fingerprint sees them.
+pub fn hashed_settings(study: &Study) -> String {
+    let mut record = Record::of(study);
+    if study.units == Units::SHARED_STORIES {
+        record.split.units = None;
+    }
+    serde_json::to_string(&record).expect("settings are numbers, texts and lists of them")
+}
+
 impl<'a> Record<'a> {
     fn of(study: &'a Study) -> Self {
         // No `..`: a setting that is added is written down, or does not compile.
@@ -198,6 +230,7 @@ impl<'a> Record<'a> {
             bold_files,
             bold_cleaning,
             split,
+            units,
             seed,
             tr_s,
             first_tr_s,
@@ -274,7 +307,13 @@ impl<'a> Record<'a> {
                 words: Words::of(words),
             },
             bold: bold.collect(),
-            split: Split { test_fraction, n_test, test, seed: *seed },
+            split: Split {
+                test_fraction,
+                n_test,
+                test,
+                seed: *seed,
+                units: Some(UnitsRecord::of(*units)),
+            },
             design: Design {
                 tr_s: *tr_s,
                 first_tr_s: *first_tr_s,

@@ -11,7 +11,7 @@ use crate::scoring::Summary;
 use crate::study::inputs::Inputs;
 use crate::study::models::ModelPlan;
 use crate::study::plan::StudyPlan;
-use crate::study::split::Split;
+use crate::study::split::Splits;
 
 /// A finished model's test scores: over all test TRs, and story by story.
 /// # Errors
@@ -57,12 +57,13 @@ pub fn read_models<'a>(
 pub fn read_tables(
     out: &Path,
     inputs: &Inputs,
-    split: &Split,
+    splits: &Splits,
     plan: &StudyPlan,
 ) -> Result<(Vec<ScoreRow>, Vec<ScoreRow>)> {
     let out = RunFolder::at(out);
     let (mut summary, mut stories) = (Vec::new(), Vec::new());
-    for subject in &inputs.subjects {
+    for (index, subject) in inputs.subjects.iter().enumerate() {
+        let test = &splits.of(index).test;
         for model in &plan.models {
             let (all, by_story) = read_scores(&out.model(&model.id(&subject.name)?))?;
             if all.iter().all(|r| r.is_nan()) {
@@ -72,11 +73,11 @@ pub fn read_tables(
                 subject: subject.name.clone(),
                 space: model.name.clone(),
                 lagged: model.is_lagged(),
-                story: story.map(|s| inputs.stories[s].name.clone()),
+                story: story.map(|s| inputs.units[s].name.clone()),
                 scores: Summary::of(scores),
             };
             summary.push(row(None, &all));
-            stories.extend(split.test.iter().zip(&by_story).map(|(&s, r)| row(Some(s), r)));
+            stories.extend(test.iter().zip(&by_story).map(|(&s, r)| row(Some(s), r)));
         }
     }
     Ok((summary, stories))

@@ -111,7 +111,7 @@ impl Tables {
             });
             tops.push(top5(all));
             for (&story, r) in split.test.iter().zip(&mut rows) {
-                let story = Some(inputs.stories[story].name.clone());
+                let story = Some(inputs.units[story].name.clone());
                 self.stories.push(SplitScores { story, ..row(r) });
             }
         }
