@@ -209,6 +209,7 @@ pub fn split(study: &Study, names: &[&str]) -> Result<Split> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::study::units::Place;
     use std::path::Path;
 
     const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
@@ -250,6 +251,69 @@ mod tests {
         }
         let loso = split(&study("[ridge]\nfolds = 'loso'\n[split]\nn_test = 1"), &NAMES).unwrap();
         assert_eq!(loso.n_folds, 6);
+    }
+
+    /// A subject without some units.
+    fn subject(without: &[usize]) -> Subject {
+        let place = |unit: usize| Place { file: unit, rows: 0..9 };
+        let places = (0..NAMES.len()).map(|u| Some(place(u)).filter(|_| !without.contains(&u)));
+        Subject {
+            name: "s1".into(),
+            heard: vec![],
+            files: vec![],
+            repeats: vec![],
+            places: places.collect(),
+            n_voxels: 1,
+            feature_trs: vec![],
+        }
+    }
+
+    #[test]
+    fn a_subject_keeps_what_it_heard_and_its_folds_are_dealt_anew() {
+        let own = |lines: &str, without: &[usize]| {
+            let study = study(&format!("{lines}\n[split]\nstories = 'own'\ntest = ['a', 'g']"));
+            let all = split(&study, &NAMES).unwrap();
+            own_split(&study, &all, &subject(without)).map(|own| (all, own))
+        };
+        let (all, found) = own("[ridge]\nfolds = 2", &[0, 3]).unwrap();
+        assert_eq!(found.test, [6]);
+        let kept: Vec<usize> = all.train.iter().copied().filter(|&story| story != 3).collect();
+        assert_eq!((found.train, found.fold_of_train), (kept, vec![0, 1, 0, 1]));
+        let (_, found) = own("[ridge]\nfolds = 'loso'", &[3]).unwrap();
+        assert_eq!((found.n_folds, found.fold_of_train), (4, vec![0, 1, 2, 3]));
+        // A named fold of stories that it did not hear is none.
+        let named = "[ridge]\nfolds = [['d'], ['b', 'c'], ['e', 'f']]";
+        let (_, found) = own(named, &[3]).unwrap();
+        assert_eq!(found.n_folds, 2);
+        for (&story, &fold) in found.train.iter().zip(&found.fold_of_train) {
+            assert_eq!(fold, usize::from(story > 2));
+        }
+        let (all, found) = own("[ridge]\nfolds = 2", &[]).unwrap();
+        assert_eq!(all, found, "a subject that heard all");
+        for (lines, without, code, says) in [
+            ("[ridge]\nfolds = 2", &[0, 6][..], 3, "none of 2"),
+            ("[ridge]\nfolds = 4", &[1, 2], 2, "at least 4 training stories, one per fold, got 3"),
+            (named, &[1, 2, 3], 2, "got 1 folds"),
+        ] {
+            let error = own(lines, without).unwrap_err();
+            assert_eq!(error.exit_code(), code, "{error}");
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_storys_name_means_all_of_its_blocks() {
+        let names = ["a:1", "a:2", "b:1", "b:2", "b:10"];
+        let of = |test: &str| {
+            let lines = format!("[split]\nunit = 'block'\ntest = {test}\n[ridge]\nfolds = 2");
+            split(&study(&lines), &names)
+        };
+        assert_eq!(of("['b']").unwrap().test, [2, 3, 4]);
+        assert_eq!(of("['b:10', 'a:1']").unwrap().test, [4, 0]);
+        for (test, says) in [("['c']", "\"c\""), ("['b', 'b:2']", "\"b:2\" is named twice")] {
+            let error = of(test).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]

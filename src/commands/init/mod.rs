@@ -40,7 +40,7 @@ pub struct InitSummary {
     pub found: Vec<String>,
     /// What is usually there and is not, with what that means.
     pub not_found: Vec<String>,
-    /// Stories with words and BOLD of every subject of the study.
+    /// Stories with words and BOLD: of every subject, or of some where subjects heard different ones.
     pub n_stories: usize,
 }
 
@@ -85,7 +85,7 @@ fn compose_study(
     let mut names: Vec<String> = stories.iter().map(|story| story.name.clone()).collect();
     names.sort();
     let has_tr_times = stories.iter().all(|story| story.tr_times_s.is_some());
-    let plan = compose::plan(files, words, names, has_tr_times)?;
+    let plan = compose::plan(dataset, files, words, names, has_tr_times)?;
     let base = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let text = compose::text(dataset, &plan, base)?;
     // What is written must be a study: a fault here is ours.
