@@ -41,7 +41,7 @@ fn alone(bench: &StudyBench, lines: &[&str], other: &str) -> PathBuf {
 
 #[track_caller]
 fn assert_near(a: &Path, b: &Path, what: &str) {
-    let [a, b] = [a, b].map(|path| npy::read_matrix_f64(path).expect("an array"));
+    let [a, b] = [a, b].map(|path| wide(&npy::read_matrix_f32(path).expect("an array")));
     assert_eq!(a.dim(), b.dim(), "{what}");
     for (a, b) in a.iter().zip(&b) {
         // Stories are added up in another order.
