@@ -104,7 +104,7 @@ fn each_subject_with_its_own_stories_is_fitted_as_in_a_study_of_its_own() {
 
     // What reads a finished run, and a study in shards.
     let npz = bench.file("all.npz");
-    let outcome = voxelcast(&["export", text(&out), "--npz", text(&npz)]);
+    let outcome = voxelcast(&["--json", "export", text(&out), "--npz", text(&npz)]);
     assert_eq!(outcome.code, 0, "{outcome:#?}");
     assert!(outcome.stdout.contains("s1/test_stories"), "{}", outcome.stdout);
     let outcome = voxelcast(&["show", text(&out)]);
