@@ -8,7 +8,8 @@ use rayon::prelude::*;
 
 use super::inputs::Inputs;
 use super::split::Split;
-use super::units::{stories_of, training_words};
+use super::unit_words::training_words;
+use super::units::stories_of;
 use crate::design::lanczos::Lanczos;
 use crate::design::tr_rows::{TrRows, tr_rows};
 use crate::design::tr_times::{FeatureTrs, tr_times};

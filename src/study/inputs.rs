@@ -18,7 +18,7 @@ use crate::stimuli::{StoriesRead, Story, read};
 use crate::study::bold::checks::{Expected, check_direction, check_tr};
 use crate::study::bold::files::{BoldFinder, BoldSettings};
 use crate::study::story_bold::{CleaningRules, StoryBold, check_patterns};
-use crate::study::units::{Place, Unit, lay_out};
+use crate::study::units::{Place, Places, Unit, lay_out};
 use crate::study::words::{StoryWords, words_and_scans};
 use crate::study_file::{BoldCleaning, FirstTr, ModelVariant, Study};
 use crate::warning::Warning;
@@ -51,7 +51,7 @@ pub struct Subject {
     /// Single measurements of each of them; none for a story heard once.
     pub repeats: Vec<Vec<StoryBold>>,
     /// Where each unit is in the files; none for one that it did not hear.
-    pub places: Vec<Option<Place>>,
+    pub places: Places,
     /// Columns, the same in every file.
     pub n_voxels: usize,
     /// TRs of each story's features before the trim; 0 of a story that it did not hear.
@@ -168,7 +168,9 @@ pub fn read_inputs(study: &Study) -> Result<Inputs> {
     for (subject, files) in subjects.iter().zip(study.place_files()) {
         brain::check(&files, subject.n_voxels)?;
     }
-    let units = lay_out(study, &stories, &mut subjects)?;
+    let files: Vec<_> = subjects.iter().map(|s| (&s.heard[..], &s.files[..])).collect();
+    let (units, places) = lay_out(study, &stories, &files)?;
+    subjects.iter_mut().zip(places).for_each(|(subject, places)| subject.places = places);
     notes.extend(short_gap(study));
     let n_trs: Vec<&[FeatureTrs]> = subjects.iter().map(|s| s.feature_trs.as_slice()).collect();
     let (words, doubts) = words_and_scans(study, &stories, &n_trs)?;

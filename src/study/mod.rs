@@ -24,6 +24,7 @@ mod split;
 mod stability;
 mod story_bold;
 mod tables;
+mod unit_words;
 mod units;
 mod words;
 mod writer;

@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use super::inputs::{Inputs, Subject};
-use super::split::Split;
-use crate::design::tr_times::FeatureTrs;
+use super::story_bold::StoryBold;
 use crate::error::{Error, Result};
 use crate::stimuli::Story;
 use crate::study_file::{Study, Units};
@@ -27,6 +25,9 @@ pub struct Place {
     pub rows: Range<usize>,
 }
 
+/// Where a subject has each unit; none for one that it did not hear.
+pub type Places = Vec<Option<Place>>;
+
 /// Blocks of a story's `n_trs` TRs, from its start. A remainder shorter than half a block joins the
 /// last one.
 pub fn cut(n_trs: usize, block_trs: usize, gap_trs: usize) -> Vec<Range<usize>> {
@@ -42,33 +43,35 @@ pub fn cut(n_trs: usize, block_trs: usize, gap_trs: usize) -> Vec<Range<usize>> 
 
 /// The study's units, story after story, and where each subject has them.
 ///
-/// Subjects may have scanned a story for different times: each has its own blocks.
+/// `subjects`: the stories that each heard, and a file for each. Subjects may have scanned a story for
+/// different times: each has its own blocks.
 /// # Errors
 /// `Error::Values` for fewer than 3 units.
-pub fn lay_out(study: &Study, stories: &[Story], subjects: &mut [Subject]) -> Result<Vec<Unit>> {
+pub fn lay_out(
+    study: &Study,
+    stories: &[Story],
+    subjects: &[(&[usize], &[StoryBold])],
+) -> Result<(Vec<Unit>, Vec<Places>)> {
     let Units { by_block, block_trs, gap_trs, .. } = study.units;
     let mut units = Vec::new();
+    let mut all: Vec<Places> = vec![Vec::new(); subjects.len()];
     for (index, story) in stories.iter().enumerate() {
-        let places = |subject: &Subject| -> Vec<Place> {
-            let Ok(file) = subject.heard.binary_search(&index) else { return Vec::new() };
-            let n_trs = subject.files[file].n_trs();
+        let places = |(heard, files): &(&[usize], &[StoryBold])| -> Places {
+            let Ok(file) = heard.binary_search(&index) else { return Vec::new() };
+            let (bold, n_trs) = (&files[file], files[file].n_trs());
+            let place = |rows: Range<usize>| {
+                (!bold.used_in(&rows).is_empty()).then_some(Place { file, rows })
+            };
             match by_block {
-                true => cut(n_trs, block_trs, gap_trs)
-                    .into_iter()
-                    .map(|rows| Place { file, rows })
-                    .collect(),
-                false => vec![Place { file, rows: 0..n_trs }],
+                true => cut(n_trs, block_trs, gap_trs).into_iter().map(place).collect(),
+                false => vec![place(0..n_trs)],
             }
         };
-        let found: Vec<Vec<Place>> = subjects.iter().map(places).collect();
+        let found: Vec<Places> = subjects.iter().map(places).collect();
         let n = found.iter().map(Vec::len).max().unwrap_or(0);
-        for (subject, places) in subjects.iter_mut().zip(found) {
-            let has_trs =
-                |place: &Place| !subject.files[place.file].used_in(&place.rows).is_empty();
-            let mut places: Vec<Option<Place>> =
-                places.into_iter().map(|place| Some(place).filter(has_trs)).collect();
+        for (all, mut places) in all.iter_mut().zip(found) {
             places.resize(n, None);
-            subject.places.extend(places);
+            all.extend(places);
         }
         units.extend((1..=n).map(|number| Unit {
             name: if by_block { format!("{}:{number}", story.name) } else { story.name.clone() },
@@ -85,44 +88,7 @@ pub fn lay_out(study: &Study, stories: &[Story], subjects: &mut [Subject]) -> Re
             hint: "two folds to train on and one block to test: lower block_trs".into(),
         });
     }
-    Ok(units)
-}
-
-/// The TR, counted after the trim, in which the middle of each word lies.
-fn word_trs(study: &Study, story: &Story, trs: FeatureTrs) -> impl Fn(f64) -> Option<usize> {
-    let (first_s, tr_s) = match story.tr_times_s.as_deref() {
-        Some(times @ [first, .., last]) => (*first, (last - first) / (times.len() - 1) as f64),
-        _ => (trs.first_s, study.tr_s),
-    };
-    let head = study.trim.head as f64;
-    move |mid_s| {
-        let tr = ((mid_s - first_s) / tr_s).round() - head;
-        (tr >= 0.0).then_some(tr as usize)
-    }
-}
-
-/// Indices of the words that were heard within a unit, as the first subject that has it heard them;
-/// all of the story where units are stories.
-pub fn words_of(study: &Study, inputs: &Inputs, unit: usize) -> Vec<usize> {
-    let index = inputs.units[unit].story;
-    let story = &inputs.stories[index];
-    let places = inputs.subjects.iter().map(|subject| (subject, &subject.places[unit]));
-    let place = places.into_iter().find_map(|(s, place)| place.as_ref().map(|place| (s, place)));
-    let (true, Some((subject, place))) = (study.units.by_block, place) else {
-        return (0..story.words.len()).collect();
-    };
-    let tr = word_trs(study, story, subject.feature_trs[index]);
-    let is_in = |&(_, &mid_s): &(usize, &f64)| tr(mid_s).is_some_and(|t| place.rows.contains(&t));
-    story.mid_s.iter().enumerate().filter(is_in).map(|(word, _)| word).collect()
-}
-
-/// The words that a vocabulary may be made of: those heard within the training units.
-pub fn training_words(study: &Study, inputs: &Inputs, split: &Split) -> Vec<Vec<String>> {
-    let words = |&unit: &usize| {
-        let story = &inputs.stories[inputs.units[unit].story];
-        words_of(study, inputs, unit).into_iter().map(|word| story.words[word].clone()).collect()
-    };
-    split.train.iter().map(words).collect()
+    Ok((units, all))
 }
 
 /// Stories of some units, each once.

@@ -8,7 +8,7 @@ use super::bands;
 use super::bold::{bold_cleaning, bold_files, repeats};
 use super::keys::nearest;
 use super::language;
-use super::section::Section;
+use super::section::{Section, at_least_one, at_most};
 use super::settings::{
     AlphaConvention, BoldCleaning, BoldFiles, Columns, Folds, ModelVariant, SpaceKind,
     SpaceSettings, Stability, Statistics, Study, WordTime,
@@ -420,13 +420,6 @@ fn word_rules(stories: &Section<'_>) -> Result<WordRules> {
     })
 }
 
-pub(super) fn at_least_one(section: &Section<'_>, name: &str) -> Result<Option<usize>> {
-    match section.count(name)? {
-        Some(0) => Err(section.error(name, "at least 1", 0)),
-        other => Ok(other),
-    }
-}
-
 fn positive(section: &Section<'_>, name: &str) -> Result<Option<f64>> {
     match section.number(name)? {
         Some(value) if value <= 0.0 => Err(section.error(name, "a number > 0", value)),
@@ -515,18 +508,6 @@ fn folds(ridge: &Section<'_>) -> Result<Folds> {
             "a number ≥ 2, \"loso\" or at least two lists of names",
             other,
         )),
-    }
-}
-
-pub(super) fn at_most(
-    section: &Section<'_>,
-    name: &str,
-    default: usize,
-    most: usize,
-) -> Result<usize> {
-    match section.count(name)? {
-        Some(n) if n > most => Err(section.error(name, &format!("at most {most}"), n)),
-        other => Ok(other.unwrap_or(default)),
     }
 }
 

@@ -1,7 +1,6 @@
 //! `[split]`: which stories are held out, and what is held out as one.
 
-use super::parse::{at_least_one, at_most};
-use super::section::Section;
+use super::section::{Section, at_least_one, at_most};
 use super::settings::{ModelSource, SpaceKind, SpaceSettings, SplitHow, Stability, Study, Units};
 use crate::design::zscore::ZScoreMode;
 use crate::error::{Error, Result};

@@ -27,7 +27,7 @@ use crate::study::inputs::{Inputs, Subject};
 use crate::study::plan::StudyPlan;
 use crate::study::split::{Split, Splits};
 use crate::study::stability::ExtraSplits;
-use crate::study::units::words_of;
+use crate::study::unit_words::words_of;
 use crate::study_file::Study;
 
 /// Writes significance.csv, comparisons.csv, overlap.csv, noise_ceiling.csv, cv_curve.csv, story_properties.csv,
