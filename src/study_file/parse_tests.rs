@@ -205,7 +205,7 @@ fn blocks_and_own_stories_are_read_and_leave_older_fingerprints_alone() {
     let found = units("stories = 'own'\nunit = 'block'\nblock_trs = 30");
     assert_eq!(found, Units { own: true, by_block: true, block_trs: 30, gap_trs: 8 });
     let hashed = |lines: &str| crate::study_file::hashed_settings(&with("split", lines).unwrap());
-    assert!(!hashed("").contains("block_trs"), "as before there were blocks");
+    assert!(!hashed("").contains("gap_trs"), "as before there were blocks");
     for lines in ["stories = 'own'", "unit = 'block'", "unit = 'block'\ngap_trs = 9"] {
         assert_ne!(hashed(lines), hashed(""));
     }
