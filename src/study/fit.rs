@@ -10,6 +10,7 @@ use super::fingerprint::{Stamps, of_voxels};
 use super::inputs::Subject;
 use super::models::ModelPlan;
 use super::plan::StudyPlan;
+use super::position::{self, position_scores};
 use super::problem::build_problem;
 use super::saving::saved_model;
 use super::shards::FinishedShards;
@@ -75,6 +76,8 @@ struct Prepared {
     plan: StudyPlan,
     problem: Problem,
     conditioning: Vec<Conditioning>,
+    /// Of each model: how well it tells where in a story a TR lies.
+    position: Vec<Option<f64>>,
     other: Option<OtherFits>,
 }
 
@@ -116,7 +119,10 @@ impl<'a> SubjectFitter<'a> {
         let done = self.fit(index, clock)?;
         let found = subject_voxels(&done);
         let mut warnings = self.take_routes(&done);
-        let more = self.doubts(subject, &found);
+        let mut more = self.doubts(subject, &found);
+        if index == 0 {
+            more.extend(position::doubts(&self.plan.models, &done));
+        }
         more.iter().for_each(|warning| self.context.session.reporter.warn(warning));
         warnings.extend(more);
         clock.step(&format!("tiles {}", subject.name));
@@ -134,7 +140,7 @@ impl<'a> SubjectFitter<'a> {
         let n_voxels = mode.voxels(index, subject).len();
         let all = &plan.models;
         let fingerprints = self.fingerprints(index);
-        let needed = mark::needed(study.weights, mode.is_part());
+        let needed = mark::needed(study.weights, plan.inner.is_some(), mode.is_part());
         let finished = || {
             let pairs = all.iter().zip(&fingerprints);
             pairs.map(|(model, hash)| {
@@ -228,6 +234,7 @@ impl<'a> SubjectFitter<'a> {
             n_voxels: voxels.len(),
             is_part: self.mode.is_part(),
             n_test_stories: splits.of(index).test.len(),
+            has_inner: self.context.plan.inner.is_some(),
             alphas: study.alphas.values(),
             weights: study.weights,
             statistics: &study.statistics,
@@ -265,6 +272,7 @@ impl<'a> SubjectFitter<'a> {
         let doubt = plan.ill_conditioned(study, &conditioning).filter(|_| !self.reported_doubt);
         doubt.iter().for_each(|doubt| session.reporter.warn(doubt));
         self.reported_doubt |= doubt.is_some();
+        let position = position_scores(&problem, subject, split)?;
         clock.step("prepare");
         let mut other = None;
         if !extra.splits.is_empty() {
@@ -274,7 +282,8 @@ impl<'a> SubjectFitter<'a> {
             clock.step("prepare other fits");
         }
         let (subject, todo) = (index, todo.to_vec());
-        self.prepared = Some(Prepared { subject, todo, plan, problem, conditioning, other });
+        self.prepared =
+            Some(Prepared { subject, todo, plan, problem, conditioning, position, other });
         Ok(())
     }
 
@@ -305,13 +314,16 @@ impl<'a> SubjectFitter<'a> {
         let mut jobs = Vec::new();
         let hashes = fingerprints.iter().zip(&prepared.todo).filter(|(_, todo)| **todo);
         let known = prepared.plan.models.iter().zip(&prepared.conditioning);
+        let known = known.zip(&prepared.position);
         let searches = prepared.problem.models.iter().map(|model| model.search.as_ref());
-        for (((plan, conditioning), (fingerprint, _)), search) in known.zip(hashes).zip(searches) {
+        for ((((plan, conditioning), &position), (fingerprint, _)), search) in
+            known.zip(hashes).zip(searches)
+        {
             let (solver, conditioning) = (plan.solver.clone(), conditioning.clone());
             jobs.push(ModelJob {
                 plan,
                 fingerprint: fingerprint.clone(),
-                route: RouteTaken { route: plan.route, solver, conditioning },
+                route: RouteTaken { route: plan.route, solver, conditioning, position },
                 search,
                 saved: match study.weights && !mode.is_part() {
                     true => Some(saved_model(self.context, subject, plan)?),

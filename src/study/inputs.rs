@@ -77,6 +77,17 @@ impl Subject {
         self.places[unit].as_ref().expect("a subject's split holds units that it has")
     }
 
+    /// Rows of a unit's used TRs that are not among the first and the last ones of its scan.
+    pub fn inner_rows(&self, unit: usize, edges: Trim) -> Range<usize> {
+        let Range { start, end } = self.place(unit).rows;
+        let used = self.used(unit);
+        let n_before = |tr: usize| -> usize {
+            used.iter().map(|rows| rows.end.min(tr).saturating_sub(rows.start)).sum()
+        };
+        let first = n_before(start + edges.head);
+        first..n_before(end.saturating_sub(edges.tail)).max(first)
+    }
+
     /// Cleaned BOLD of a unit's used TRs.
     /// # Errors
     /// As [`StoryBold::read`].

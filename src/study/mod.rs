@@ -16,6 +16,7 @@ pub mod language;
 mod memory;
 mod models;
 mod plan;
+mod position;
 mod problem;
 mod run;
 mod saving;

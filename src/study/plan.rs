@@ -7,12 +7,13 @@ use super::inputs::{Inputs, Subject, writes_delays};
 use super::memory::Matrices;
 use super::models::{ModelBands, ModelPlan};
 use super::split::Split;
+use crate::design::trim::Trim;
 use crate::error::Result;
 use crate::resources::Resources;
 use crate::ridge::conditioning::Conditioning;
 use crate::ridge::route::{Cost, Sizes, choose, instead};
 use crate::ridge::{BandSpec, Route, Solver};
-use crate::study_file::{Columns, ModelVariant, SpaceKind, Study};
+use crate::study_file::{Columns, Inner, ModelVariant, SpaceKind, Study};
 use crate::warning::Warning;
 
 /// The whole study.
@@ -26,6 +27,9 @@ pub struct StudyPlan {
     pub n_folds: usize,
     /// Alphas.
     pub n_alphas: usize,
+    /// TRs at the edges of each test story that inner scores leave out, where there are such scores.
+    #[serde(skip)]
+    pub inner: Option<Trim>,
     /// Subjects and their voxels.
     pub subjects: Vec<(String, usize)>,
     /// Models of each subject.
@@ -211,6 +215,7 @@ pub fn plan(
         n_test,
         n_folds: split.n_folds,
         n_alphas: study.alphas.values().len(),
+        inner: inner_edges(study, inputs, split),
         subjects: inputs.subjects.iter().map(|s| (s.name.clone(), s.n_voxels)).collect(),
         setup_bytes: setup,
         held_bytes: held,
@@ -218,6 +223,23 @@ pub fn plan(
         models,
         seconds,
     })
+}
+
+/// What inner scores leave out of each test story; nothing without such scores.
+fn inner_edges(study: &Study, inputs: &Inputs, split: &Split) -> Option<Trim> {
+    match study.inner {
+        Inner::Off => None,
+        Inner::Edges(edges) => Some(edges),
+        Inner::Auto => {
+            let places = |subject: &'_ Subject| {
+                let all = split.test.iter().filter_map(|&unit| subject.places[unit].clone());
+                all.collect::<Vec<_>>()
+            };
+            let mut n_trs = inputs.subjects.iter().flat_map(places).map(|place| place.rows.len());
+            let is_long = !study.units.by_block && n_trs.all(|n| n > Inner::MIN_TRS);
+            is_long.then_some(Inner::EDGES)
+        }
+    }
 }
 
 /// TRs of the first subject to train on and to test; of the one with most of each where subjects have
@@ -251,6 +273,7 @@ mod tests {
             n_test: 100,
             n_folds: 5,
             n_alphas: 10,
+            inner: None,
             subjects: vec![("s1".into(), 5000)],
             models,
             setup_bytes: setup,

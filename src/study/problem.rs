@@ -58,6 +58,9 @@ pub fn build_problem(
     let settings = PathSettings { few_voxels, ..path_settings(study) };
     let (mut problem, prepared) =
         prepare(spaces, &specs, blocks, test_blocks, split.n_folds, settings)?;
+    if let Some(edges) = plan.inner.filter(|_| is_own) {
+        problem.inner = split.test.iter().map(|&unit| subject.inner_rows(unit, edges)).collect();
+    }
     let Statistics { permutations, block_trs, seed, .. } = study.statistics;
     problem.permutations = (is_own && permutations > 0)
         .then(|| Permutations::new(problem.n_test(), block_trs, permutations, seed));

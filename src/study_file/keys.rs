@@ -201,6 +201,13 @@ pub const KEYS: &[Key] = &[
         "story, block",
         "what is held out as one: a story, or a block of TRs, so that one or two stories suffice; blocks are called STORY:1, STORY:2, …",
     ),
+    key(
+        "split",
+        "inner",
+        "\"40:20\" where all test stories have more than 120 TRs",
+        "HEAD:TAIL, auto, none",
+        "every test score once more without the first HEAD and the last TAIL TRs of each test story: what is left of a model that knows where in a story a TR lies",
+    ),
     key("split", "block_trs", "60", "2 to 100000 TRs", "unit = \"block\": length of a block"),
     key(
         "split",

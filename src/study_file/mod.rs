@@ -16,7 +16,7 @@ pub use copy::COPIED;
 pub use parse::{from_text, read};
 pub use record::{hashed_settings, main_settings, settings_of_rows};
 pub use settings::{
-    AlphaConvention, BoldCleaning, BoldFiles, Censor, Columns, Epoch, FirstTr, Folds,
+    AlphaConvention, BoldCleaning, BoldFiles, Censor, Columns, Epoch, FirstTr, Folds, Inner,
     LanguageSpace, ModelSource, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability,
     Statistics, Study, Units, WordTime,
 };

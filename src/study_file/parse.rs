@@ -13,7 +13,7 @@ use super::settings::{
     AlphaConvention, BoldCleaning, BoldFiles, Columns, Folds, ModelVariant, SpaceKind,
     SpaceSettings, Stability, Statistics, Study, WordTime,
 };
-use super::split::{check_units, split_how, units};
+use super::split::{check_units, inner, split_how, units};
 use crate::backend::Scorer;
 use crate::design::delays::check_delays;
 use crate::design::tr_times::timing_fault;
@@ -140,6 +140,7 @@ impl<'a> Parser<'a> {
             bold_cleaning,
             split: split_how(&split)?,
             units: units(&split)?,
+            inner: inner(&split)?,
             seed: split.count("seed")?.unwrap_or(214) as u64,
             tr_s,
             first_tr_s,

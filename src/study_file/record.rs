@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::settings::{
-    AlphaConvention, BoldCleaning, Censor, Columns, Epoch, FirstTr, Folds, LanguageSpace,
+    AlphaConvention, BoldCleaning, Censor, Columns, Epoch, FirstTr, Folds, Inner, LanguageSpace,
     ModelSource, ModelVariant, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics, Study,
     Units, WordTime,
 };
@@ -110,6 +110,9 @@ struct Split<'a> {
     /// Left out of what is hashed where it is the default, so that older results stay known.
     #[serde(flatten)]
     units: Option<UnitsRecord>,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inner: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -211,6 +214,9 @@ pub fn hashed_settings(study: &Study) -> String {
     if study.units == Units::SHARED_STORIES {
         record.split.units = None;
     }
+    if study.inner == Inner::Auto {
+        record.split.inner = None;
+    }
     serde_json::to_string(&record).expect("settings are numbers, texts and lists of them")
 }
 
@@ -231,6 +237,7 @@ impl<'a> Record<'a> {
             bold_cleaning,
             split,
             units,
+            inner,
             seed,
             tr_s,
             first_tr_s,
@@ -313,6 +320,11 @@ impl<'a> Record<'a> {
                 test,
                 seed: *seed,
                 units: Some(UnitsRecord::of(*units)),
+                inner: Some(match inner {
+                    Inner::Auto => "auto".into(),
+                    Inner::Off => "none".into(),
+                    Inner::Edges(edges) => edges.to_string(),
+                }),
             },
             design: Design {
                 tr_s: *tr_s,

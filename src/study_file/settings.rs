@@ -46,6 +46,8 @@ pub struct Study {
     pub split: SplitHow,
     /// What is held out together, and whether every subject has stories of its own.
     pub units: Units,
+    /// Test scores without the TRs near the edges of a story.
+    pub inner: Inner,
     /// Seed of the shuffle.
     pub seed: u64,
     /// Repetition time.
@@ -239,6 +241,24 @@ pub enum SplitHow {
     Count(usize),
     /// By name.
     Names(Vec<String>),
+}
+
+/// Whether test scores are given once more without the TRs near the edges of each test story.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inner {
+    /// Without the first 40 and the last 20, where all test stories are longer than 120 TRs.
+    Auto,
+    /// Not at all.
+    Off,
+    /// Without so many.
+    Edges(Trim),
+}
+
+impl Inner {
+    /// The edges that `Auto` leaves out.
+    pub const EDGES: Trim = Trim { head: 40, tail: 20 };
+    /// `Auto` needs more TRs than that in every test story.
+    pub const MIN_TRS: usize = 120;
 }
 
 /// What is held out together, and by whom.

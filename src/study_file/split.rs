@@ -1,7 +1,10 @@
 //! `[split]`: which stories are held out, and what is held out as one.
 
 use super::section::{Section, at_least_one, at_most};
-use super::settings::{ModelSource, SpaceKind, SpaceSettings, SplitHow, Stability, Study, Units};
+use super::settings::{
+    Inner, ModelSource, SpaceKind, SpaceSettings, SplitHow, Stability, Study, Units,
+};
+use crate::design::trim::Trim;
 use crate::design::zscore::ZScoreMode;
 use crate::error::{Error, Result};
 
@@ -47,6 +50,19 @@ pub fn units(split: &Section<'_>) -> Result<Units> {
     Ok(Units { own, by_block, block_trs, gap_trs })
 }
 
+/// Whether test scores are given without the edges of the stories too.
+pub fn inner(split: &Section<'_>) -> Result<Inner> {
+    match split.text("inner")? {
+        None | Some("auto") => Ok(Inner::Auto),
+        Some("none") => Ok(Inner::Off),
+        Some(text) => {
+            let expected = "HEAD:TAIL such as \"40:20\", \"auto\" or \"none\"";
+            let edges = text.parse::<Trim>();
+            edges.map(Inner::Edges).map_err(|_| split.error("inner", expected, text))
+        }
+    }
+}
+
 /// Refuses what is not defined for blocks, or for subjects with stories of their own.
 pub fn check_units(name: &str, study: &Study) -> Result<()> {
     let Units { own, by_block, .. } = study.units;
@@ -60,6 +76,8 @@ pub fn check_units(name: &str, study: &Study) -> Result<()> {
         ("[stability]", "splits and learning_curve need stories = \"shared\" in [split]")
     } else if by_block && has_more_fits {
         ("[stability]", "splits and learning_curve need unit = \"story\" in [split]")
+    } else if by_block && matches!(study.inner, Inner::Edges(_)) {
+        ("[split], inner", "the edges are those of stories: it needs unit = \"story\"")
     } else if by_block && study.delays_cross_stories {
         ("[design], delay_preset", "\"huth-stacked\" needs unit = \"story\" in [split]")
     } else if by_block && study.zscore == ZScoreMode::Train {

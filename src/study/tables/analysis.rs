@@ -102,7 +102,10 @@ fn comparison_rows(study: &Study, subject: &str, models: &[ScoredModel<'_>]) -> 
     let statistics = &study.statistics;
     let row = |(a, b): (&ScoredModel<'_>, &ScoredModel<'_>)| {
         let differences = story_differences(&a.story_r, &b.story_r);
-        let found = story_bootstrap(&differences, statistics.resamples, statistics.seed);
+        let bootstrap = |of: &[f64]| story_bootstrap(of, statistics.resamples, statistics.seed);
+        let found = bootstrap(&differences);
+        let inner = a.inner.as_ref().zip(b.inner.as_ref());
+        let inner = inner.map(|(a, b)| bootstrap(&story_differences(&a.story_r, &b.story_r)));
         Comparison {
             subject: subject.to_owned(),
             space_a: a.plan.folder(),
@@ -112,6 +115,9 @@ fn comparison_rows(study: &Study, subject: &str, models: &[ScoredModel<'_>]) -> 
             ci_high: found.high,
             n_stories: differences.iter().filter(|d| !d.is_nan()).count(),
             resamples: statistics.resamples,
+            inner_diff_mean: inner.as_ref().map(|found| found.mean),
+            inner_ci_low: inner.as_ref().map(|found| found.low),
+            inner_ci_high: inner.as_ref().map(|found| found.high),
         }
     };
     pairs(models).map(row).collect()
