@@ -164,6 +164,16 @@ pub fn plan(
     })
 }
 
+impl Plan {
+    /// The table of first TRs beside a study at `out`, and its text: where they differ by story.
+    pub fn first_trs(&self, out: &Path) -> Option<(PathBuf, String)> {
+        let by_story = &self.files.timing.as_ref()?.by_story;
+        let lines = by_story.iter().map(|(story, first)| format!("{story}\t{}\n", first + 0.0));
+        let text = format!("story\tfirst_tr_s\n{}", lines.collect::<String>());
+        (!by_story.is_empty()).then(|| (out.with_extension("first_trs.tsv"), text))
+    }
+}
+
 /// Test stories such that every subject heard one: those that most heard first, of them those that
 /// were heard several times; then more that all heard, up to a fifth of the fewest stories.
 fn test_of_all(
@@ -209,7 +219,12 @@ fn safe_name(name: &str) -> String {
 }
 
 /// The study's text; paths are relative to `base` where they lie below it.
-pub fn text(dataset: Dataset, plan: &Plan, base: &Path) -> Result<String> {
+pub fn text(
+    dataset: Dataset,
+    plan: &Plan,
+    first_trs: Option<&Path>,
+    base: &Path,
+) -> Result<String> {
     let mut text = String::from(
         "# Made by `voxelcast init`. Every key is in README.md; what is commented out is an example.\n\
          # voxelcast check STUDY.toml   reads every header and compares every count\n\
@@ -257,6 +272,22 @@ pub fn text(dataset: Dataset, plan: &Plan, base: &Path) -> Result<String> {
         if let Some(mask) = &files.mask {
             let mask = quoted(&relative(mask, base)?);
             line(&mut text, format!("{hash}mask = {mask}   # for all stories"));
+        }
+        if dataset == Dataset::Bids {
+            line(&mut text, format!("{hash}zscore = \"story\"   # each voxel within each story"));
+        }
+        if let Some(table) = first_trs {
+            let table = quoted(&relative(table, base)?);
+            line(&mut text, format!("{hash}first_tr_s = {table}   # of each story"));
+        }
+        if let Some(confounds) = &files.confounds {
+            let confounds = quoted(&format!("{}/{confounds}", relative(&files.folder, base)?));
+            line(&mut text, "# detrend = \"cosine:0.01\"   # slow drifts; and head motion:".into());
+            line(&mut text, format!("# confounds = {confounds}"));
+            line(
+                &mut text,
+                "# confound_columns = [\"trans_?\", \"rot_?\", \"a_comp_cor_0[0-4]\"]".into(),
+            );
         }
         if !files.repeated.is_empty() {
             let stories = files.repeated.join(", ");

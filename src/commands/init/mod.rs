@@ -86,11 +86,21 @@ fn compose_study(
     names.sort();
     let has_tr_times = stories.iter().all(|story| story.tr_times_s.is_some());
     let plan = compose::plan(dataset, files, words, names, has_tr_times)?;
+    let first_trs = plan.first_trs(out);
     let base = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let text = compose::text(dataset, &plan, base)?;
+    let table = first_trs.as_ref().map(|(path, _)| path.as_path());
+    let text = compose::text(dataset, &plan, table, base)?;
     // What is written must be a study: a fault here is ours.
     study_file::from_text(&text, base, &out.display().to_string())?;
-    write_new(out, &text)?;
+    if let Some((path, table)) = &first_trs {
+        write_new(path, table)?;
+    }
+    if let Err(error) = write_new(out, &text) {
+        if let Some((path, _)) = &first_trs {
+            let _ = std::fs::remove_file(path);
+        }
+        return Err(error);
+    }
     Ok(InitSummary {
         study: out.to_owned(),
         n_stories: plan.n_paired,
