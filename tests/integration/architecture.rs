@@ -195,6 +195,7 @@ const STUDY_ORDER: &[&str] = &[
     "memory",
     "plan",
     "problem",
+    "position",
     "stability",
     "footprint",
     "fingerprint",
