@@ -40,6 +40,17 @@ pub enum Warning {
         /// The sentence.
         text: String,
     },
+    /// Spaces whose rows tell where in a story a TR lies.
+    #[error(
+        "position: {} tell where in a story a TR lies (r with exp(-t/5 TRs) over 0.3 on the test \
+         stories), which predicts BOLD near the edges without any meaning: read their lead in the \
+         inner columns",
+        named(&spaces.iter().map(|(name, r)| format!("{name} {r:.2}")).collect::<Vec<_>>())
+    )]
+    Position {
+        /// Each with its r.
+        spaces: Vec<(String, f64)>,
+    },
     /// Voxels that cannot be fitted.
     #[error(
         "{place}: {n_constant} constant and {n_not_finite} NaN or infinite voxels of {n_voxels} \

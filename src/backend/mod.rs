@@ -71,6 +71,10 @@ pub struct TestTile {
     pub correlation: Vec<f32>,
     /// `(n_test_blocks, width)` Pearson r within each test block.
     pub block_correlation: Vec<f32>,
+    /// `(width)` Pearson r over the inner rows of all test blocks; empty where none are told apart.
+    pub inner_correlation: Vec<f32>,
+    /// `(n_test_blocks, width)` Pearson r within each test block's inner rows; empty as above.
+    pub block_inner_correlation: Vec<f32>,
     /// `(width)` permutations of the problem whose r is at least `correlation`; means nothing where
     /// that is NaN. Empty for a problem without permutations.
     pub n_at_least: Vec<u32>,

@@ -1,5 +1,6 @@
 //! Everything a solver needs that does not depend on BOLD.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use faer::Mat;
@@ -139,6 +140,9 @@ pub struct Problem {
     pub blocks: Vec<Block>,
     /// Rows of each test block.
     pub test_blocks: Vec<usize>,
+    /// Rows of each test block that are far from its edges, scored once more by themselves; empty
+    /// where they are not wanted.
+    pub inner: Vec<Range<usize>>,
     /// Feature spaces.
     pub spaces: Vec<Space>,
     /// Models.

@@ -4,6 +4,8 @@
 //! oracles elsewhere (`tests/integration`); here devices are held to it: scores within 1e-5, chosen
 //! alphas equal or tied within that.
 
+use std::ops::Range;
+
 use ndarray::Array2;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -170,6 +172,7 @@ impl Case {
         let prepared = prepare(vec![space], &[spec], blocks, test_blocks, self.n_folds(), settings);
         let (mut problem, _) = prepared.expect("it converges");
         problem.permutations = Some(Permutations::new(problem.n_test(), 4, 99, self.seed));
+        problem.inner = self.test_blocks.iter().map(|&n| n / 3..n - n / 5).collect();
         (problem, bold)
     }
 }
@@ -267,7 +270,11 @@ fn compare(case: &Case, a: &Found, b: &Found, bound: f64) -> Apart {
             let at = block * w + v;
             let blocks = (&a.test.block_correlation, &b.test.block_correlation);
             apart.test = apart.test.max(off(blocks.0[at], blocks.1[at]));
+            let inner = (&a.test.block_inner_correlation, &b.test.block_inner_correlation);
+            apart.test = apart.test.max(off(inner.0[at], inner.1[at]));
         }
+        let inner = (&a.test.inner_correlation, &b.test.inner_correlation);
+        apart.test = apart.test.max(off(inner.0[v], inner.1[v]));
         let column = |found: &Found| -> Vec<f64> {
             let coef = &found.model.coef;
             (0..coef.len() / w).map(|i| f64::from(coef[i * w + v])).collect()
@@ -289,6 +296,58 @@ fn compare(case: &Case, a: &Found, b: &Found, bound: f64) -> Apart {
     // Weights of a condition number of a few: roundings of f32 over the training rows.
     assert!(apart.test <= bound && apart.coef <= 1e-4, "{apart:?}: {case:?}");
     apart
+}
+
+/// r of `bold` and predictions over some rows of each test block, `(width)`.
+fn r_of_rows(found: &Found, bold: &[Vec<f32>], rows: &[Range<usize>], width: usize) -> Vec<f64> {
+    let of_voxel = |v: usize| {
+        let (mut n, mut s) = (0.0, [0f64; 5]);
+        for ((pred, bold), rows) in found.predictions.iter().zip(bold).zip(rows) {
+            for t in rows.clone() {
+                let (p, y) = (
+                    f64::from(pred[t * width + v]) - 500.0,
+                    f64::from(bold[t * width + v]) - 500.0,
+                );
+                n += 1.0;
+                [p, p * p, y, y * y, p * y].iter().zip(&mut s).for_each(|(x, s)| *s += x);
+            }
+        }
+        crate::stats::pearson_from_sums(n, s[0], s[1], s[2], s[3], s[4])
+    };
+    (0..width).map(of_voxel).collect()
+}
+
+#[test]
+fn inner_rows_are_scored_by_themselves() {
+    // A small alpha: predictions are handed out near 500, where f32 keeps 3e-5.
+    let (test_blocks, alphas) = (vec![40, 7, 55], vec![1.0]);
+    let case = Case { test_blocks, alphas, width: 8, ..Case::default() };
+    let (problem, bold) = case.make();
+    let found = on(&Device::Cpu, &problem, &bold, case.width);
+    let test_bold = &bold[problem.blocks.len()..];
+    let whole: Vec<Range<usize>> = case.test_blocks.iter().map(|&n| 0..n).collect();
+    for (rows, got) in
+        [(&whole, &found.test.correlation), (&problem.inner, &found.test.inner_correlation)]
+    {
+        let expected = r_of_rows(&found, test_bold, rows, case.width);
+        for (v, (&got, expected)) in got.iter().zip(expected).enumerate() {
+            assert!((f64::from(got) - expected).abs() < 1e-3, "voxel {v}: {got} {expected}");
+        }
+    }
+    for (block, inner) in problem.inner.iter().enumerate() {
+        let mut rows = vec![0..0; problem.inner.len()];
+        rows[block] = inner.clone();
+        let expected = r_of_rows(&found, test_bold, &rows, case.width);
+        let got = &found.test.block_inner_correlation[block * case.width..][..case.width];
+        for (v, (&got, expected)) in got.iter().zip(expected).enumerate() {
+            assert!((f64::from(got) - expected).abs() < 1e-2, "{block} {v}: {got} {expected}");
+        }
+    }
+    let mut without = case.make().0;
+    without.inner.clear();
+    let without = on(&Device::Cpu, &without, &bold, case.width).test;
+    assert_eq!((without.inner_correlation.len(), without.block_inner_correlation.len()), (0, 0));
+    assert_eq!(without.correlation, found.test.correlation);
 }
 
 #[allow(clippy::print_stderr)]

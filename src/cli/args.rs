@@ -1,9 +1,10 @@
-//! The commands, and the flags of all of them; those of one command stand in its file.
+//! The commands; the flags of each stand in its file.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 #[cfg(feature = "language")]
 use super::encoder;
+use super::settings::Common;
 use super::{
     bench, check, delay, demo, export, features, init, merge, plan, predict, report, resample,
     ridge, run, score, show, simulate, slurm,
@@ -19,32 +20,6 @@ pub struct Cli {
     /// Flags of every command.
     #[command(flatten)]
     pub common: Common,
-}
-
-/// Flags of every command.
-#[derive(Debug, Clone, Args)]
-pub struct Common {
-    /// One JSON document with the results on stdout
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Say nothing on stderr but errors
-    #[arg(long, short, global = true, conflicts_with = "verbose")]
-    pub quiet: bool,
-    /// Name each step with its shapes and seconds
-    #[arg(long, short, global = true)]
-    pub verbose: bool,
-    /// Where to compute: auto, cpu, cuda, cuda:N or cuda:N,M
-    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
-    pub device: String,
-    /// Products that only denominators of CV scores need, on cuda: f32 or tf32
-    #[arg(long, global = true, default_value = "f32", value_name = "PRECISION")]
-    pub precision: String,
-    /// Threads [default: all cores]
-    #[arg(long, global = true, value_name = "N")]
-    pub threads: Option<usize>,
-    /// Memory that matrices and tiles may take, such as 2G or 800M [default: half of what is free]
-    #[arg(long, global = true, value_name = "SIZE")]
-    pub memory: Option<String>,
 }
 
 /// The commands.

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::report::table;
 use crate::reporter::Reporter;
 use crate::study::language::check_models;
-use crate::study::{StoryWords, all_marks, check_spaces, read_inputs, split, words_json};
+use crate::study::{Splits, StoryWords, all_marks, check_spaces, read_inputs, words_json};
 use crate::study_file;
 
 /// `voxelcast check`.
@@ -25,43 +25,69 @@ pub struct CheckArgs {
 pub fn check_study(args: &CheckArgs, context: &Context) -> Result<Output> {
     let study = study_file::read(&args.study)?;
     let mut inputs = read_inputs(&study)?;
-    let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
-    let split = split(&study, &names)?;
+    let names: Vec<String> = inputs.units.iter().map(|unit| unit.name.clone()).collect();
+    let splits = Splits::of_study(&study, &inputs)?;
+    let split = &splits.all;
     check_models(&study)?;
     inputs.notes.extend(check_spaces(&study, &inputs, &split.train)?);
     inputs.notes.iter().for_each(|note| context.console.note(&format!("note: {note}")));
     inputs.warnings.iter().for_each(|warning| context.console.warn(warning));
     let n_words: usize = inputs.stories.iter().map(|story| story.words.len()).sum();
-    let mut rows =
-        vec![vec!["subject".to_owned(), "stories".into(), "TRs".into(), "voxels".into()]];
-    for subject in &inputs.subjects {
-        rows.push(vec![
+    let (by_block, has_own) = (study.units.by_block, study.units.own || splits.differ());
+    let mut rows = vec![["subject", "stories", "TRs", "voxels"].map(str::to_owned).to_vec()];
+    if has_own {
+        rows[0].extend(["train", "folds", "test"].map(str::to_owned));
+    }
+    for (index, subject) in inputs.subjects.iter().enumerate() {
+        let mut row = vec![
             subject.name.clone(),
             subject.files.len().to_string(),
             subject.n_trs().iter().sum::<usize>().to_string(),
             subject.n_voxels.to_string(),
-        ]);
+        ];
+        if has_own {
+            let own = splits.of(index);
+            row.extend([own.train.len(), own.n_folds, own.test.len()].map(|n| n.to_string()));
+        }
+        rows.push(row);
     }
+    let blocks = match by_block {
+        true => format!(" in {} blocks", names.len()),
+        false => String::new(),
+    };
+    // Each subject's line has its own.
+    let folds = match has_own {
+        true => String::new(),
+        false => format!(" in {} folds", split.n_folds),
+    };
     let text = format!(
-        "{}\n{}\n{} stories, {n_words} words; {} to train on in {} folds, {} to test\n\
+        "{}\n{}\n{} stories{blocks}, {n_words} words; {} to train on{folds}, {} to test\n\
          {}all counts agree\n",
         words_table(&inputs.words),
         table::align(&rows, 1),
-        names.len(),
+        inputs.stories.len(),
         split.train.len(),
-        split.n_folds,
         split.test.len(),
         marks_line(&inputs.words),
     );
     let document = json!({
         "schema": "voxelcast.check/1",
-        "n_stories": names.len(), "n_words": n_words,
-        "train": split.train.iter().map(|&s| names[s]).collect::<Vec<_>>(),
-        "test": split.test.iter().map(|&s| names[s]).collect::<Vec<_>>(),
+        "n_stories": inputs.stories.len(), "n_words": n_words,
+        "train": split.train.iter().map(|&s| names[s].as_str()).collect::<Vec<_>>(),
+        "test": split.test.iter().map(|&s| names[s].as_str()).collect::<Vec<_>>(),
         "n_folds": split.n_folds,
-        "subjects": inputs.subjects.iter().map(|s| json!({
-            "name": s.name, "n_voxels": s.n_voxels, "n_trs": s.n_trs().iter().sum::<usize>(),
-        })).collect::<Vec<_>>(),
+        "subjects": inputs.subjects.iter().enumerate().map(|(index, s)| {
+            let mut about = json!({
+                "name": s.name, "n_voxels": s.n_voxels, "n_trs": s.n_trs().iter().sum::<usize>(),
+            });
+            if has_own {
+                let own = splits.of(index);
+                about["train"] = own.train.iter().map(|&unit| names[unit].as_str()).collect();
+                about["test"] = own.test.iter().map(|&unit| names[unit].as_str()).collect();
+                about["n_folds"] = own.n_folds.into();
+            }
+            about
+        }).collect::<Vec<_>>(),
         "warnings": inputs.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "notes": inputs.notes,
         "words": words_json(&inputs.words),

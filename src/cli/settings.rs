@@ -1,12 +1,39 @@
-//! From what was typed to what was meant, checked once.
+//! The flags of every command, and from what was typed to what was meant, checked once.
 
-use super::args::Common;
+use clap::Args;
+
 use super::console::Volume;
 use crate::backend::Scorer;
 use crate::backend::device::{self, Device, Precision};
 use crate::error::{Error, Result};
 use crate::resources::{AddressSpace, available_bytes};
 use crate::ridge::folds::Dealt;
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// One JSON document with the results on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say nothing on stderr but errors
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Name each step with its shapes and seconds
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    /// Where to compute: auto, cpu, cuda, cuda:N or cuda:N,M
+    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
+    pub device: String,
+    /// Products that only denominators of CV scores need, on cuda: f32 or tf32
+    #[arg(long, global = true, default_value = "f32", value_name = "PRECISION")]
+    pub precision: String,
+    /// Threads [default: all cores]
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Memory that matrices and tiles may take, such as 2G or 800M [default: half of what is free]
+    #[arg(long, global = true, value_name = "SIZE")]
+    pub memory: Option<String>,
+}
 
 /// Flags of every command, checked.
 #[derive(Debug, Clone)]

@@ -19,7 +19,7 @@ use crate::report::record::RunInfo;
 use crate::results::names::{
     BEST_ALPHA, CV_SCORES, P_VALUES, SIGNIFICANT, STORY_CORRELATION, TEST_CORRELATION, WEIGHTS,
 };
-use crate::results::{RunFolder, record};
+use crate::results::{Name, RunFolder, record};
 
 /// What was written.
 #[derive(Debug, Clone, Serialize)]
@@ -41,7 +41,8 @@ const ARRAYS: [(&str, &str); 6] = [
 ];
 
 /// Writes `SUBJECT/MODEL/{scores, best_alphas, cv_scores, story_scores, …}` of every model, and
-/// `coef_`, `intercept_` where weights were saved; `alphas`, `test_stories`, `train_stories`.
+/// `coef_`, `intercept_` where weights were saved; `alphas`, `test_stories`, `train_stories`, and the
+/// last two of each subject where subjects have stories of their own.
 ///
 /// # Errors
 /// `Error::Values` if the folder holds no finished run; `Error::Usage` if `out` exists and
@@ -71,6 +72,11 @@ fn write(run: &RunFolder, document: &RunInfo, out: &Path, file: &File) -> Result
     npz.write(bytemuck::cast_slice(alphas))?;
     npz.texts("test_stories", &document.split.test)?;
     npz.texts("train_stories", &document.split.train)?;
+    for (subject, own) in &document.subject_splits.0 {
+        let subject = Name::new(subject)?;
+        npz.texts(&format!("{subject}/test_stories"), &own.test)?;
+        npz.texts(&format!("{subject}/train_stories"), &own.train)?;
+    }
     for id in record::models(document)? {
         npz.model(&run.model(&id), &id.to_string())?;
     }

@@ -432,6 +432,7 @@ fn model_designs(
     };
     match model.is_written() {
         true => {
+            let designs: Vec<&StoryDesign> = designs.iter().collect();
             written_delays(&designs, &model.delays, &model.undelayed(), model.delays_cross_stories)
         }
         false => Ok(designs),

@@ -106,6 +106,7 @@ pub fn run(job: &ScoreJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Resu
             lagged: model.lagged,
             story: story.map(str::to_owned),
             scores: Summary::of(scores),
+            inner: None,
         };
         summary.push(row(None, &total));
         let of_story = within.chunks_exact(model.n_voxels.max(1));

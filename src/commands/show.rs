@@ -57,8 +57,12 @@ impl Shown {
         );
         let subjects = run.subjects.0.iter();
         let subjects = listed(subjects.map(|(name, n)| format!("{name} ({} voxels)", count(*n))));
+        let own = match run.subject_splits.is_empty() {
+            true => "",
+            false => " over all subjects, each with its own",
+        };
         let stories = format!(
-            "{} to train on in {} folds ({} TRs), {} to test ({} TRs): {}; seed {}",
+            "{} to train on in {} folds ({} TRs), {} to test ({} TRs): {}{own}; seed {}",
             run.split.train.len(),
             run.folds.len(),
             count(run.n_train_trs),

@@ -71,6 +71,11 @@ impl StoryDesign {
         if ranges.len() == 1 && ranges[0] == (0..self.n_trs()) {
             return self;
         }
+        self.rows(ranges)
+    }
+
+    /// A copy of the rows of some ranges, one behind the other.
+    pub fn rows(&self, ranges: &[Range<usize>]) -> StoryDesign {
         match self {
             StoryDesign::Dense(x) => {
                 let rows: Vec<usize> = ranges.iter().cloned().flatten().collect();
@@ -81,7 +86,7 @@ impl StoryDesign {
                 for i in ranges.iter().cloned().flatten() {
                     kept.push_row(rows.entries(i));
                 }
-                StoryDesign::Sparse { rows: kept, center }
+                StoryDesign::Sparse { rows: kept, center: center.clone() }
             }
         }
     }

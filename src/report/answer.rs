@@ -110,7 +110,31 @@ fn headline(results: &Results, subjects: &[&str], bests: &[Option<&ScoreRow>]) -
         let of = if is_same { format!(" of {n}") } else { String::new() };
         pieces.push(plain(&format!(" {text}{of} voxels are above chance.")));
     }
+    pieces.extend(order_inside(results, &found).map(|sentence| plain(&sentence)));
     pieces
+}
+
+/// Where another model of the same variant leads once the edges of the test stories are left out.
+fn order_inside(results: &Results, found: &[&ScoreRow]) -> Option<String> {
+    let inner = |row: &ScoreRow| row.inner.map_or(f64::NAN, |inner| inner.inner_mean);
+    let other = |best: &ScoreRow| {
+        let all = results.ranked(&best.subject, best.lagged).into_iter();
+        let ahead = all.filter(|row| inner(row) - inner(best) >= LEVEL);
+        ahead.max_by(|a, b| inner(a).total_cmp(&inner(b)))
+    };
+    let sentence = |best: &&ScoreRow| {
+        let row = other(best)?;
+        let (label, led) = (results.model_label(&row.space, row.lagged), short(inner(best)));
+        Some(format!("{label} in {} ({} against {led})", row.subject, short(inner(row))))
+    };
+    let all: Vec<String> = found.iter().take(4).filter_map(sentence).collect();
+    let is_other = !all.is_empty();
+    is_other.then(|| {
+        format!(
+            " Without the TRs near the edges of the test stories {} predicts best.",
+            listed(&all)
+        )
+    })
 }
 
 /// `, 0.002 and 0.003 ahead of bow`.

@@ -29,4 +29,24 @@ pub struct ScoreRow {
     /// The scores.
     #[serde(flatten)]
     pub scores: Summary,
+    /// Those without the edges of the test stories, where there are such.
+    #[serde(flatten, default)]
+    pub inner: Option<InnerScores>,
+}
+
+/// A score without the TRs at the edges of the test stories, over the voxels that have one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct InnerScores {
+    /// Arithmetic mean.
+    pub inner_mean: f64,
+    /// 50th percentile.
+    pub inner_median: f64,
+}
+
+impl InnerScores {
+    /// Of one score a voxel.
+    pub fn of(scores: &[f32]) -> Self {
+        let Summary { mean, median, .. } = Summary::of(scores);
+        Self { inner_mean: mean, inner_median: median }
+    }
 }

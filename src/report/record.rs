@@ -32,10 +32,13 @@ pub struct RunInfo {
     pub threads: usize,
     /// Seed of the split.
     pub seed: u64,
-    /// Stories.
+    /// Stories, or blocks of them; those of all subjects together.
     pub split: SplitNames,
-    /// Training stories of each fold.
+    /// Training stories of each fold, as dealt over all subjects' stories.
     pub folds: Vec<Vec<String>>,
+    /// Subject → what it was fitted with, where subjects may have stories of their own.
+    #[serde(skip_serializing_if = "ByName::is_empty")]
+    pub subject_splits: ByName<SubjectSplit>,
     /// Repeated splits.
     pub stability: Vec<RepeatedSplit>,
     /// Model folder → the solver that was taken, and why.
@@ -56,9 +59,9 @@ pub struct RunInfo {
     pub study: Value,
     /// The grid, as weights of ‖w‖².
     pub alphas: Vec<f64>,
-    /// TRs trained on.
+    /// TRs trained on; of the subject with most, where subjects have stories of their own.
     pub n_train_trs: usize,
-    /// TRs tested on.
+    /// TRs tested on; as above.
     pub n_test_trs: usize,
     /// Subject → voxels.
     pub subjects: ByName<usize>,
@@ -91,6 +94,32 @@ pub struct SplitNames {
     pub train: Vec<String>,
     /// Held out.
     pub test: Vec<String>,
+}
+
+impl RunInfo {
+    /// Training and test stories of a subject.
+    pub fn stories_of(&self, subject: &str) -> (&[String], &[String]) {
+        match self.subject_splits.get(subject) {
+            Some(own) => (&own.train, &own.test),
+            None => (&self.split.train, &self.split.test),
+        }
+    }
+}
+
+/// One subject's stories.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SubjectSplit {
+    /// In the seeded order.
+    pub train: Vec<String>,
+    /// Held out.
+    pub test: Vec<String>,
+    /// Training stories of each fold.
+    pub folds: Vec<Vec<String>>,
+    /// TRs trained on.
+    pub n_train_trs: usize,
+    /// TRs tested on.
+    pub n_test_trs: usize,
 }
 
 /// A repeated split.
@@ -256,6 +285,11 @@ impl<T> ByName<T> {
     /// The first entry of this name.
     pub fn get(&self, name: &str) -> Option<&T> {
         self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Names in order.

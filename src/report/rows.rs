@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ScoreRow;
+use super::{InnerScores, ScoreRow};
 use crate::scoring::Summary;
 
 /// Floats in tables have the shortest digits that give the number back, without an exponent and
@@ -21,7 +21,24 @@ mod digits {
     }
 }
 
-/// A row of summary.csv: one per model; with its story, of stories.csv.
+/// As `digits`, of a column that a table may lack: together with `skip_serializing_if`.
+mod optional_digits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => to.collect_str(value),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+        Option::<f64>::deserialize(from)
+    }
+}
+
+/// A row of summary.csv: one per model; with its story, of stories.csv. The inner columns are those
+/// of all rows or of none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct ScoreLine {
@@ -44,11 +61,15 @@ pub struct ScoreLine {
     pub top1_mean: f64,
     #[serde(with = "digits")]
     pub top5_mean: f64,
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_mean: Option<f64>,
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_median: Option<f64>,
 }
 
 impl From<&ScoreRow> for ScoreLine {
     fn from(row: &ScoreRow) -> Self {
-        let ScoreRow { subject, space, lagged, story, scores } = row.clone();
+        let ScoreRow { subject, space, lagged, story, scores, inner } = row.clone();
         let Summary { n_voxels, n_voxels_used, mean, median, top1, top5, top1_mean, top5_mean } =
             scores;
         Self {
@@ -64,6 +85,8 @@ impl From<&ScoreRow> for ScoreLine {
             top5,
             top1_mean,
             top5_mean,
+            inner_mean: inner.map(|inner| inner.inner_mean),
+            inner_median: inner.map(|inner| inner.inner_median),
         }
     }
 }
@@ -80,8 +103,11 @@ impl From<ScoreLine> for ScoreRow {
             top1_mean: line.top1_mean,
             top5_mean: line.top5_mean,
         };
+        let inner = line.inner_mean.zip(line.inner_median);
+        let inner =
+            inner.map(|(inner_mean, inner_median)| InnerScores { inner_mean, inner_median });
         let ScoreLine { subject, space, lagged, story, .. } = line;
-        Self { subject, space, lagged, story, scores }
+        Self { subject, space, lagged, story, scores, inner }
     }
 }
 
@@ -122,6 +148,13 @@ pub struct Comparison {
     pub n_stories: usize,
     #[serde(default)]
     pub resamples: usize,
+    /// As `diff_mean`, without the edges of the test stories.
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_diff_mean: Option<f64>,
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_ci_low: Option<f64>,
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_ci_high: Option<f64>,
 }
 
 /// A row of stability.csv: one per model and repeated split; with its story, of

@@ -30,6 +30,9 @@ pub fn align(rows: &[Vec<String>], n_left: usize) -> String {
 pub fn summary(rows: &[ScoreRow]) -> String {
     let header = ["subject", "space", "delays", "voxels", "mean r", "median", "top 1 %", "top 5 %"];
     let mut lines: Vec<Vec<String>> = vec![header.map(str::to_owned).to_vec()];
+    if rows.iter().any(|row| row.inner.is_some()) {
+        lines[0].push("inner r".into());
+    }
     let mut order: Vec<&ScoreRow> = rows.iter().collect();
     order.sort_by(|a, b| {
         let key = |row: &ScoreRow| (row.subject.clone(), !row.lagged);
@@ -48,6 +51,9 @@ pub fn summary(rows: &[ScoreRow]) -> String {
             number(s.top1),
             number(s.top5),
         ]);
+        if let (Some(inner), Some(line)) = (row.inner, lines.last_mut()) {
+            line.push(number(inner.inner_mean));
+        }
     }
     align(&lines, 3)
 }

@@ -141,6 +141,10 @@ pub fn performance(drawn: &Drawn<'_>) -> Table {
     let mut columns =
         vec![text("subject", "subject"), text("space", "space"), text("lagged", "delays")];
     columns.extend(score_columns());
+    let has_inner = results.summary.iter().any(|row| row.inner.is_some());
+    if has_inner {
+        columns.push(number("inner_mean", "inner\u{a0}r"));
+    }
     if has_significance {
         columns.push(number("n_significant", "above chance"));
     }
@@ -151,6 +155,9 @@ pub fn performance(drawn: &Drawn<'_>) -> Table {
             for row in results.ranked(subject, lagged) {
                 let mut cells = vec![words(subject), space(drawn, &row.space), variant(row.lagged)];
                 cells.extend(score_cells(row, most));
+                if has_inner {
+                    cells.push(scored(row.inner.map_or(f64::NAN, |inner| inner.inner_mean), None));
+                }
                 if has_significance {
                     let found = results.significance_of(row);
                     cells.push(found.map_or(words("–"), |s| counted(s.n_significant)));
@@ -163,7 +170,8 @@ pub fn performance(drawn: &Drawn<'_>) -> Table {
         id: "performance-table".into(),
         title: "Performance".into(),
         note: "r between predicted and measured BOLD over all test TRs, summed up over voxels. “Top \
-               1\u{a0}% from” is the 99th percentile, “mean of top 1\u{a0}%” the mean of the voxels above it."
+               1\u{a0}% from” is the 99th percentile, “mean of top 1\u{a0}%” the mean of the voxels above it. \
+               “Inner\u{a0}r” is the mean r without the TRs near the edges of the test stories."
             .into(),
         file: "performance.csv".into(),
         columns,
@@ -306,7 +314,9 @@ pub fn split(drawn: &Drawn<'_>) -> Table {
             number("words_per_s", "words per s"),
         ]);
     }
-    let fold_of = |story: &String| run.folds.iter().position(|fold| fold.contains(story));
+    // Subjects with stories of their own have folds of their own.
+    let folds = if run.subject_splits.is_empty() { run.folds.as_slice() } else { &[] };
+    let fold_of = |story: &String| folds.iter().position(|fold| fold.contains(story));
     let roles = run.split.test.iter().map(|s| (s, "test"));
     let rows = roles
         .chain(run.split.train.iter().map(|s| (s, "train")))

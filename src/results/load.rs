@@ -134,7 +134,7 @@ fn extremes(out: &RunFolder, results: &Results) -> Result<Vec<Extremes>> {
         let [first, .., last] = scored[..] else { continue };
         let path = model_file(out, best, STORY_CORRELATION)?;
         let file = NpyFile::open(&path)?;
-        let test = &results.run.split.test;
+        let (_, test) = results.run.stories_of(subject);
         if file.n_rows() != test.len() || file.n_cols() != best.scores.n_voxels {
             return Err(Error::Shape {
                 what: path.display().to_string(),

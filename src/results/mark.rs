@@ -7,7 +7,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::names::{
-    BEST_ALPHA, CV_SCORES, DONE, MODEL, SCALARS, STORY_CORRELATION, TEST_CORRELATION, WEIGHTS,
+    BEST_ALPHA, CV_SCORES, DONE, INNER_CORRELATION, MODEL, SCALARS, STORY_CORRELATION,
+    STORY_INNER_CORRELATION, TEST_CORRELATION, WEIGHTS,
 };
 use super::read_json;
 use crate::error::Result;
@@ -29,6 +30,9 @@ pub struct RouteTaken {
     pub solver: String,
     /// Of the training design.
     pub conditioning: Conditioning,
+    /// How well it tells where in a story a TR lies: r on the test stories.
+    #[serde(default)]
+    pub position: Option<f64>,
 }
 
 /// A finished model of a subject.
@@ -73,12 +77,14 @@ pub fn subject_voxels(models: &[ModelFound]) -> SubjectVoxels {
 }
 
 /// Files that a finished model must have; of a shard's part of it with `is_part`.
-pub fn needed(weights: bool, is_part: bool) -> Vec<&'static str> {
+pub fn needed(weights: bool, has_inner: bool, is_part: bool) -> Vec<&'static str> {
     let mut names = vec![STORY_CORRELATION, CV_SCORES];
     match is_part {
         true => names.push(SCALARS),
         false => names.extend([TEST_CORRELATION, BEST_ALPHA]),
     }
+    names.extend(has_inner.then_some(STORY_INNER_CORRELATION));
+    names.extend((has_inner && !is_part).then_some(INNER_CORRELATION));
     names.extend(weights.then_some(WEIGHTS));
     names.extend((weights && !is_part).then_some(MODEL));
     names

@@ -81,6 +81,10 @@ files! {
     TEST_CORRELATION = "test_correlation.npy";
     /// r within each test story, `(n_test_stories, n_voxels)`.
     STORY_CORRELATION = "story_correlation.npy";
+    /// As `TEST_CORRELATION`, without the TRs at the edges of the test stories.
+    INNER_CORRELATION = "inner_correlation.npy";
+    /// As `STORY_CORRELATION`, without the TRs at the edges of the test stories.
+    STORY_INNER_CORRELATION = "story_inner_correlation.npy";
     /// CV scores, `(n_alphas, n_voxels)`.
     CV_SCORES = "cv_scores.npy";
     /// The alpha of each voxel.

@@ -47,7 +47,11 @@ fn check(run: &RunInfo) -> Result<(), String> {
         ModelId::of_folder("s", &model.folder).map_err(|bad| bad.to_string())?;
     }
     let splits = run.stability.iter().flat_map(|split| split.train.iter().chain(&split.test));
-    let own = run.split.train.iter().chain(&run.split.test);
+    let of_subjects =
+        run.subject_splits.0.iter().flat_map(|(_, own)| {
+            own.train.iter().chain(&own.test).chain(own.folds.iter().flatten())
+        });
+    let own = run.split.train.iter().chain(&run.split.test).chain(of_subjects);
     own.chain(run.folds.iter().flatten()).chain(splits).try_for_each(|story| check_story(story))
 }
 

@@ -119,6 +119,7 @@ mod tests {
             lagged: true,
             story,
             scores,
+            inner: None,
         };
         let all = text(&[ScoreLine::from(&of(None))]).unwrap();
         assert_eq!(

@@ -115,7 +115,16 @@ pub fn prepare(
         }
     }
     let permutations = None;
-    let problem = Problem { n_folds, blocks, test_blocks, spaces, models, settings, permutations };
+    let problem = Problem {
+        n_folds,
+        blocks,
+        test_blocks,
+        inner: Vec::new(),
+        spaces,
+        models,
+        settings,
+        permutations,
+    };
     Ok((problem, Prepared { conditioning }))
 }
 
@@ -149,7 +158,16 @@ pub fn prepare_moments(
     };
     let (n_folds, models, spaces) = (folds.len(), vec![model], vec![space]);
     let (test_blocks, permutations) = (Vec::new(), None);
-    let problem = Problem { n_folds, blocks, test_blocks, spaces, models, settings, permutations };
+    let problem = Problem {
+        n_folds,
+        blocks,
+        test_blocks,
+        inner: Vec::new(),
+        spaces,
+        models,
+        settings,
+        permutations,
+    };
     Ok((problem, worst))
 }
 

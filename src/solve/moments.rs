@@ -105,6 +105,7 @@ pub fn sum_moments(
         n_folds: n_parts,
         blocks,
         test_blocks: Vec::new(),
+        inner: Vec::new(),
         spaces: vec![design.space],
         models: Vec::new(),
         settings: PathSettings::new(vec![1.0]),

@@ -1,6 +1,6 @@
 //! The alignment check of a study: which features, which voxels, what is said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -9,7 +9,8 @@ use rayon::prelude::*;
 
 use super::features::Timing;
 use super::inputs::{Inputs, Subject};
-use super::split::Split;
+use super::split::{Split, Splits};
+use super::units::stories_of;
 use super::word_space::WordSpace;
 use crate::backend::device::Device;
 use crate::design::zscore::{ZScore, zscore};
@@ -49,12 +50,12 @@ pub struct Checked {
 pub fn check(
     study: &Study,
     inputs: &Inputs,
-    split: &Split,
+    splits: &Splits,
     spaces: &[Option<WordSpace>],
     n_workers: usize,
     cancel: &AtomicBool,
 ) -> Result<Option<Checked>> {
-    if split.train.len() < N_FOLDS {
+    if (0..inputs.subjects.len()).any(|index| splits.of(index).train.len() < N_FOLDS) {
         return Ok(None);
     }
     let preference = |kind: &SpaceKind| match kind {
@@ -76,10 +77,11 @@ pub fn check(
         .filter(|(_, words)| !words.is_position())
         .min_by_key(|(space, words)| (preference(&space.kind), words.n_features));
     let Some((space, words)) = best else { return Ok(None) };
-    let fold_of_story: Vec<usize> = (0..split.train.len()).map(|i| i % N_FOLDS).collect();
     let mut curves = Vec::new();
-    for subject in &inputs.subjects {
-        let design = |&index: &usize| -> Result<StoryDesign> {
+    for (index, subject) in inputs.subjects.iter().enumerate() {
+        let split = splits.of(index);
+        let fold_of_unit: Vec<usize> = (0..split.train.len()).map(|i| i % N_FOLDS).collect();
+        let design = |&index: &usize| -> Result<Vec<(usize, StoryDesign)>> {
             let (story, timing) = (&inputs.stories[index], Timing::of(study));
             let rows = || match words.is_at_words() {
                 true => {
@@ -90,11 +92,17 @@ pub fn check(
             };
             rows()
                 .and_then(|rows| zscore(&rows, &ZScore::Story))
-                .map(|design| design.take_rows(subject.files[index].used()))
+                .map(|design| {
+                    let own = split.train.iter().filter(|&&unit| inputs.units[unit].story == index);
+                    own.map(|&unit| (unit, design.rows(&subject.used(unit)))).collect()
+                })
                 .map_err(|error| error.in_story(&story.name))
         };
-        let designs = split.train.par_iter().map(design).collect::<Result<Vec<_>>>()?;
-        let problem = hrf_problem(designs, &fold_of_story, N_FOLDS)?;
+        let stories = stories_of(&inputs.units, &split.train);
+        let designs = stories.par_iter().map(design).collect::<Result<Vec<_>>>()?;
+        let mut designs: HashMap<usize, StoryDesign> = designs.into_iter().flatten().collect();
+        let designs = split.train.iter().filter_map(|unit| designs.remove(unit)).collect();
+        let problem = hrf_problem(designs, &fold_of_unit, N_FOLDS)?;
         let source = ShiftedSample::new(subject, split);
         let found = CvScores::default();
         // A few hundred voxels: not worth a card.
@@ -163,16 +171,17 @@ impl BoldSource for ShiftedSample<'_> {
     }
 
     fn read_train(&self, block: usize, tile: Range<usize>, out: &mut [f32]) -> Result<()> {
-        let file = &self.subject.files[self.split.train[block]];
+        let unit = self.split.train[block];
+        let n_rows: usize = self.subject.used(unit).iter().map(Range::len).sum();
         let run = self.run(&tile);
-        let mut bold = vec![0f32; file.n_rows() * run.len()];
-        file.read(run.clone(), &mut bold)?;
+        let mut bold = vec![0f32; n_rows * run.len()];
+        self.subject.read(unit, run.clone(), &mut bold)?;
         shifted(&bold, run.len(), out);
         Ok(())
     }
 
     fn expect_train(&self, block: usize, tile: Range<usize>) {
-        self.subject.files[self.split.train[block]].expect(self.run(&tile).clone());
+        self.subject.expect(self.split.train[block], self.run(&tile).clone());
     }
 
     fn read_test(&self, _: usize, _: Range<usize>, _: &mut [f32]) -> Result<()> {

@@ -17,11 +17,12 @@ use super::inputs::{Inputs, read_inputs};
 use super::kinds::check_trs;
 use super::language::{LanguageWork, language_device};
 use super::plan::{StudyPlan, plan};
-use super::split::{Split, split};
+use super::split::Splits;
 use super::stability::ExtraSplits;
+use super::units::stories_of;
 use super::word_space::WordSpace;
 use crate::backend::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::{self, TrainSettings};
 use crate::reporter::Reporter;
 use crate::resources::{Resources, peak_bytes};
@@ -99,7 +100,7 @@ pub struct OpenStudy<'a> {
     /// Stories and open BOLD files.
     pub inputs: Inputs,
     /// Test stories and folds.
-    pub split: Split,
+    pub splits: Splits,
     session: Session<'a>,
 }
 
@@ -112,10 +113,9 @@ pub fn open<'a>(
     session: Session<'a>,
 ) -> Result<OpenStudy<'a>> {
     let inputs = read_inputs(study)?;
-    let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
-    let split = split(study, &names)?;
+    let splits = Splits::of_study(study, &inputs)?;
     check_place(&options.out, &study.path(&study.stories))?;
-    Ok(OpenStudy { study, options, inputs, split, session })
+    Ok(OpenStudy { study, options, inputs, splits, session })
 }
 
 impl<'a> OpenStudy<'a> {
@@ -158,18 +158,20 @@ impl<'a> OpenStudy<'a> {
         resources: Resources,
     ) -> Result<StudyContext<'a>> {
         let language = self.language()?;
-        let OpenStudy { study, options, mut inputs, split, session } = self;
-        let test = split.test.iter().map(|&story| inputs.stories[story].name.as_str());
+        let OpenStudy { study, options, mut inputs, splits, session } = self;
+        let split = &splits.all;
+        let test = stories_of(&inputs.units, &split.test);
+        let test = test.iter().map(|&story| inputs.stories[story].name.as_str());
         let mut warnings = inputs.warnings.clone();
         warnings.extend(Warning::repeat_averaged(test));
-        let words = word_spaces(study, &inputs.stories, &split, &mut warnings, &language.work())?;
+        let words = word_spaces(study, &inputs, split, &mut warnings, &language.work())?;
         for space in words.iter().flatten() {
             check_trs(study, &inputs, space)?;
             inputs.notes.extend(space.notes.iter().cloned());
         }
         let borrowed: Vec<Option<&WordSpace>> = words.iter().map(Option::as_ref).collect();
-        let mut plan = plan(study, &inputs, &split, &borrowed, resources)?;
-        let extra = ExtraSplits::new(study, &split)?;
+        let mut plan = plan(study, &inputs, split, &borrowed, resources)?;
+        let extra = ExtraSplits::new(study, split)?;
         // Each extra split costs less than the study's own fit: cautious.
         plan.seconds *= 1.0 + extra.splits.len() as f64;
         plan.most_bytes = most_bytes(study, &inputs, &plan, &words, &extra, resources);
@@ -177,7 +179,7 @@ impl<'a> OpenStudy<'a> {
             study,
             options: options.clone(),
             inputs,
-            split,
+            splits,
             words,
             plan,
             extra,
@@ -200,7 +202,7 @@ pub struct StudyContext<'a> {
     /// Stories and BOLD, which may be unpacked after planning.
     pub inputs: Inputs,
     /// Test stories and folds.
-    pub split: Split,
+    pub splits: Splits,
     /// Word rows of every space; `None` for a combination.
     pub words: Vec<Option<WordSpace>>,
     /// All models, as planned.
@@ -224,7 +226,8 @@ pub struct StudyContext<'a> {
 impl StudyContext<'_> {
     /// What each model of a subject depends on, in the order of the plan.
     pub fn fingerprints(&self, index: usize) -> Vec<String> {
-        let Self { study, inputs, split, extra, hashes, .. } = self;
+        let Self { study, inputs, splits, extra, hashes, .. } = self;
+        let split = splits.of(index);
         let of_model = |model| model_fingerprint(study, inputs, index, split, extra, model, hashes);
         self.plan.models.iter().map(of_model).collect()
     }
@@ -236,9 +239,29 @@ impl StudyContext<'_> {
     pub fn notice(&mut self, subjects: Range<usize>) -> Result<Vec<Warning>> {
         let Inputs { stories, subjects: all, .. } = &mut self.inputs;
         let warnings = notice(&mut all[subjects], stories)?;
-        self.plan.recount(self.study, &self.inputs, &self.split);
+        check_blocks(&self.inputs, &self.splits)?;
+        self.plan.recount(self.study, &self.inputs, &self.splits.all);
         Ok(warnings)
     }
+}
+
+/// Asks that every block of a subject's split still has TRs.
+fn check_blocks(inputs: &Inputs, splits: &Splits) -> Result<()> {
+    for (index, subject) in inputs.subjects.iter().enumerate() {
+        let (split, n_trs) = (splits.of(index), subject.n_trs());
+        let empty = split.train.iter().chain(&split.test).find(|&&unit| n_trs[unit] == 0);
+        if let Some(&unit) = empty {
+            return Err(Error::Values {
+                place: format!("[bold.{}]", subject.name),
+                problem: format!(
+                    "{:?} has no TRs left: all of them are censored or NaN in every voxel",
+                    inputs.units[unit].name
+                ),
+                hint: "set a longer block_trs in [split]".into(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// What a [`LanguageWork`] borrows.

@@ -6,8 +6,11 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::inputs::Inputs;
 use super::kinds;
 use super::split::Split;
+use super::unit_words::training_words;
+use super::units::stories_of;
 use super::word_space::{RowSource, RowsAt, WordSpace};
 use crate::design::lanczos::Lanczos;
 use crate::design::tr_rows::{TrRows, tr_rows};
@@ -104,14 +107,22 @@ fn language_space(
 /// As [`word_space`].
 pub fn word_spaces(
     study: &Study,
-    stories: &[Story],
+    inputs: &Inputs,
     split: &Split,
     warnings: &mut Vec<Warning>,
     work: &LanguageWork<'_>,
 ) -> Result<Vec<Option<WordSpace>>> {
     let mut made = Vec::with_capacity(study.spaces.len());
+    let (stories, train) = (&inputs.stories, stories_of(&inputs.units, &split.train));
     for space in &study.spaces {
-        let words = word_space(&space.kind, &study.folder, stories, &split.train, work)?;
+        let words = match &space.kind {
+            SpaceKind::Bow(settings) if study.units.by_block => {
+                let training = training_words(study, inputs, split);
+                let training = training.iter().map(Vec::as_slice);
+                Some(kinds::vocabulary_space(&Vocabulary::build(training, settings)?, stories))
+            }
+            kind => word_space(kind, &study.folder, stories, &train, work)?,
+        };
         warnings.extend(words.iter().flat_map(|words| words.warnings.iter().cloned()));
         let is_static = matches!(
             space.kind,
@@ -128,7 +139,8 @@ pub fn word_spaces(
 }
 
 /// Designs of the fitted spaces that are `wanted`, for TR counts given story by story:
-/// `[space][story]`, empty for all others.
+/// `[space][story]`, empty for all others; stories of 0 TRs, which a subject did not hear, are left
+/// out.
 ///
 /// # Errors
 /// Those of Lanczos, trim and z-score, with the story's name.
@@ -201,7 +213,7 @@ fn space_designs(
     feature_trs: &[FeatureTrs],
 ) -> Result<Vec<StoryDesign>> {
     let how = scaling(study, stories, space, split, feature_trs)?;
-    let all: Vec<usize> = (0..stories.len()).collect();
+    let all: Vec<usize> = (0..stories.len()).filter(|&story| feature_trs[story].n > 0).collect();
     standardised(&Timing::of(study), stories, &all, space, feature_trs, &how)
 }
 

@@ -22,7 +22,7 @@ use crate::stimuli::Story;
 use crate::study::story_bold::StoryBold;
 use crate::study_file::{
     BoldCleaning, BoldFiles, Censor, FileRows, FileSpace, FirstTr, ModelSource, SpaceKind,
-    Statistics, Study, settings_of_rows,
+    Statistics, Study, hashed_settings, settings_of_rows,
 };
 
 /// Hashes of everything the study reads, by what depends on it.
@@ -199,7 +199,7 @@ pub fn model_fingerprint(
         statistics: Statistics { resamples: 0, ..study.statistics.clone() },
         ..study.clone()
     };
-    let names: Vec<&str> = inputs.stories.iter().map(|story| story.name.as_str()).collect();
+    let names: Vec<&str> = inputs.units.iter().map(|unit| unit.name.as_str()).collect();
     let trs = &inputs.subjects[subject].feature_trs;
     let own = model.design;
     let parts = study.parts(own);
@@ -270,7 +270,7 @@ impl Stamps {
 
 /// The settings as text: what run.json says of the study, before models' own values are filled in.
 pub fn settings_text(study: &Study) -> String {
-    format!("{} {}", env!("CARGO_PKG_VERSION"), json(study))
+    format!("{} {}", env!("CARGO_PKG_VERSION"), hashed_settings(study))
 }
 
 fn json(value: &impl Serialize) -> String {
@@ -293,6 +293,7 @@ mod tests {
     use super::*;
     use crate::design::tr_times::FeatureTrs;
     use crate::study::split::split;
+    use crate::study::units::Unit;
 
     const SPACES: &str = "[[space]]\nname='g'\nkind='glove'\nvectors='g.txt'\n\
                           [[space]]\nkind='word_rate'\n[[space]]\nname='both'\n\
@@ -347,13 +348,18 @@ mod tests {
             };
             let subject = |(i, n_trs): (usize, &Vec<usize>)| Subject {
                 name: format!("s{i}"),
+                heard: vec![],
                 files: vec![],
                 repeats: vec![],
+                places: vec![],
                 n_voxels: 7,
                 feature_trs: n_trs.iter().map(|&n| FeatureTrs { n, first_s: -9.0 }).collect(),
             };
             let inputs = Inputs {
                 stories: self.names.iter().map(story).collect(),
+                units: (0..self.names.len())
+                    .map(|story| Unit { name: self.names[story].to_owned(), story })
+                    .collect(),
                 subjects: self.n_trs.iter().enumerate().map(subject).collect(),
                 words: vec![],
                 warnings: vec![],

@@ -10,6 +10,7 @@ use super::fingerprint::{Stamps, of_voxels};
 use super::inputs::Subject;
 use super::models::ModelPlan;
 use super::plan::StudyPlan;
+use super::position::{self, position_scores};
 use super::problem::build_problem;
 use super::saving::saved_model;
 use super::shards::FinishedShards;
@@ -76,6 +77,8 @@ struct Prepared {
     plan: StudyPlan,
     problem: Problem,
     conditioning: Vec<Conditioning>,
+    /// Of each model: how well it tells where in a story a TR lies.
+    position: Vec<Option<f64>>,
     other: Option<OtherFits>,
 }
 
@@ -117,7 +120,10 @@ impl<'a> SubjectFitter<'a> {
         let done = self.fit(index, clock)?;
         let found = subject_voxels(&done);
         let mut warnings = self.take_routes(&done);
-        let more = self.doubts(subject, &found);
+        let mut more = self.doubts(subject, &found);
+        if index == 0 {
+            more.extend(position::doubts(&self.plan.models, &done));
+        }
         more.iter().for_each(|warning| self.context.session.reporter.warn(warning));
         warnings.extend(more);
         clock.step(&format!("tiles {}", subject.name));
@@ -135,7 +141,7 @@ impl<'a> SubjectFitter<'a> {
         let n_voxels = mode.voxels(index, subject).len();
         let all = &plan.models;
         let fingerprints = self.fingerprints(index);
-        let needed = mark::needed(study.weights, mode.is_part());
+        let needed = mark::needed(study.weights, plan.inner.is_some(), mode.is_part());
         let finished = || {
             let pairs = all.iter().zip(&fingerprints);
             pairs.map(|(model, hash)| {
@@ -207,7 +213,7 @@ impl<'a> SubjectFitter<'a> {
                 },
             });
         }
-        let sizes = self.sizes(0..subject.n_voxels);
+        let sizes = self.sizes(index, 0..subject.n_voxels);
         // Tiles of a merge that was cut, or of a run: copied again.
         let run = RunFolder::at(&options.out);
         let unfinished = run.partial_subject(&Name::new(&subject.name)?);
@@ -221,14 +227,15 @@ impl<'a> SubjectFitter<'a> {
         writer.finish()
     }
 
-    fn sizes(&self, voxels: Range<usize>) -> Sizes<'a> {
-        let StudyContext { study, split, extra, .. } = self.context;
+    fn sizes(&self, index: usize, voxels: Range<usize>) -> Sizes<'a> {
+        let StudyContext { study, splits, extra, .. } = self.context;
         let (n_split_rows, n_learning_rows) = extra.n_rows();
         Sizes {
             first_voxel: voxels.start,
             n_voxels: voxels.len(),
             is_part: self.mode.is_part(),
-            n_test_stories: split.test.len(),
+            n_test_stories: splits.of(index).test.len(),
+            has_inner: self.context.plan.inner.is_some(),
             alphas: study.alphas.values(),
             weights: study.weights,
             statistics: &study.statistics,
@@ -240,7 +247,8 @@ impl<'a> SubjectFitter<'a> {
 
     /// Eigenproblems of the models that are to be done, unless they are those of the subject before.
     fn prepare(&mut self, index: usize, todo: &[bool], clock: &mut StepClock<'_>) -> Result<()> {
-        let StudyContext { study, inputs, split, words, extra, session, .. } = self.context;
+        let StudyContext { study, inputs, splits, words, extra, session, .. } = self.context;
+        let split = splits.of(index);
         let resources = self.context.resources;
         let subject = &inputs.subjects[index];
         let is_same =
@@ -265,6 +273,7 @@ impl<'a> SubjectFitter<'a> {
         let doubt = plan.ill_conditioned(study, &conditioning).filter(|_| !self.reported_doubt);
         doubt.iter().for_each(|doubt| session.reporter.warn(doubt));
         self.reported_doubt |= doubt.is_some();
+        let position = position_scores(&problem, subject, split)?;
         clock.step("prepare");
         let mut other = None;
         if !extra.splits.is_empty() {
@@ -274,7 +283,8 @@ impl<'a> SubjectFitter<'a> {
             clock.step("prepare other fits");
         }
         let (subject, todo) = (index, todo.to_vec());
-        self.prepared = Some(Prepared { subject, todo, plan, problem, conditioning, other });
+        self.prepared =
+            Some(Prepared { subject, todo, plan, problem, conditioning, position, other });
         Ok(())
     }
 
@@ -297,7 +307,7 @@ impl<'a> SubjectFitter<'a> {
 
     /// The tiles of the models that are prepared.
     fn solve(&mut self, index: usize, fingerprints: &[String]) -> Result<()> {
-        let StudyContext { study, options, inputs, split, stamps, session, .. } = self.context;
+        let StudyContext { study, options, inputs, splits, stamps, session, .. } = self.context;
         let Session { reporter, cancel } = *session;
         let (mode, resources) = (self.mode, options.resources);
         let subject = &inputs.subjects[index];
@@ -305,13 +315,16 @@ impl<'a> SubjectFitter<'a> {
         let mut jobs = Vec::new();
         let hashes = fingerprints.iter().zip(&prepared.todo).filter(|(_, todo)| **todo);
         let known = prepared.plan.models.iter().zip(&prepared.conditioning);
+        let known = known.zip(&prepared.position);
         let searches = prepared.problem.models.iter().map(|model| model.search.as_ref());
-        for (((plan, conditioning), (fingerprint, _)), search) in known.zip(hashes).zip(searches) {
+        for ((((plan, conditioning), &position), (fingerprint, _)), search) in
+            known.zip(hashes).zip(searches)
+        {
             let (solver, conditioning) = (plan.solver.clone(), conditioning.clone());
             jobs.push(ModelJob {
                 plan,
                 fingerprint: fingerprint.clone(),
-                route: RouteTaken { route: plan.route, solver, conditioning },
+                route: RouteTaken { route: plan.route, solver, conditioning, position },
                 search,
                 saved: match study.weights && !mode.is_part() {
                     true => Some(saved_model(self.context, subject, plan)?),
@@ -320,7 +333,7 @@ impl<'a> SubjectFitter<'a> {
             });
         }
         let voxels = mode.voxels(index, subject);
-        let sizes = self.sizes(voxels.clone());
+        let sizes = self.sizes(index, voxels.clone());
         let writer = SubjectWriter::open(&options.out, &subject.name, &jobs, sizes, reporter)?;
         let problem = &prepared.problem;
         let budget = prepared.plan.tile_budget(resources.memory_bytes);
@@ -341,7 +354,7 @@ impl<'a> SubjectFitter<'a> {
         let note = |text: &str| reporter.note(text);
         let other = other.map(|other| (other, budget));
         let run = TileRun { device, n_threads, cancel, progress: &progress, note: &note, other };
-        let source = SubjectSource { subject, split };
+        let source = SubjectSource { subject, split: splits.of(index) };
         let stages = run_tiles(problem, &source, &writer, &missing, &run)?;
         reporter.finish();
         if let Some(file) = stamps[index].first_changed(&Stamps::of(subject)) {

@@ -12,6 +12,7 @@ use crate::resources::Resources;
 use crate::ridge::Route;
 use crate::ridge::route::{Cost, Sizes};
 use crate::solve::tiles::{MAX_TILE_VOXELS, MOST_TILE_BYTES};
+use crate::study::story_bold::StoryBold;
 use crate::study_file::{SpaceKind, Study};
 
 /// The program, its stacks, the alignment check's sample and the report's page: 35 to 80 MiB were
@@ -115,7 +116,8 @@ fn tiles_bytes(
     let Resources { n_threads, memory_bytes } = resources;
     let models = &plan.models;
     let n_trs = inputs.subjects.first().map_or(Vec::new(), super::inputs::Subject::n_trs);
-    let longest = n_trs.iter().copied().max().unwrap_or(0);
+    let files = || inputs.subjects.iter().flat_map(|subject| &subject.files);
+    let longest = files().map(StoryBold::n_rows).max().unwrap_or(0);
     let n_folds = extra.splits.iter().map(|s| s.n_folds).max().unwrap_or(0).max(plan.n_folds);
     let mut values = 4 * longest;
     let mut columns = 0;
@@ -141,7 +143,7 @@ fn tiles_bytes(
     }
     let n_voxels = plan.subjects.iter().map(|(_, n)| *n).max().unwrap_or(0);
     let at_once = n_voxels.next_multiple_of(32).min(n_threads * MAX_TILE_VOXELS);
-    let cleaning = inputs.subjects.iter().flat_map(|s| &s.files).map(|f| f.cleaner().bytes());
+    let cleaning = files().map(|bold| bold.cleaner().bytes());
     let cleaning = (cleaning.max().unwrap_or(0) * n_threads) as f64;
     let all = (values * size_of::<f32>()) as f64 * at_once as f64;
     let most = MOST_TILE_BYTES.min(plan.tile_budget(memory_bytes)) as f64;

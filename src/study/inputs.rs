@@ -1,6 +1,7 @@
 //! What a study reads: every header is opened and every count checked, nothing is computed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,17 +18,21 @@ use crate::stimuli::{StoriesRead, Story, read};
 use crate::study::bold::checks::{Expected, check_direction, check_tr};
 use crate::study::bold::files::{BoldFinder, BoldSettings};
 use crate::study::story_bold::{CleaningRules, StoryBold, check_patterns};
+use crate::study::units::{Place, Places, Unit, lay_out};
 use crate::study::words::{StoryWords, words_and_scans};
-use crate::study_file::{BoldCleaning, FirstTr, Study};
+use crate::study_file::{BoldCleaning, FirstTr, ModelVariant, Study};
 use crate::warning::Warning;
 
 /// A study's stories and BOLD files, paired.
 pub struct Inputs {
-    /// Sorted by name; each has words, and BOLD of every subject.
+    /// Sorted by name; each has words, and BOLD of every subject (of one at least, where subjects
+    /// have stories of their own).
     pub stories: Vec<Story>,
+    /// What is held out as one: stories, or blocks of them in their order.
+    pub units: Vec<Unit>,
     /// In the order of the file.
     pub subjects: Vec<Subject>,
-    /// Each story's words, and its scan as the first subject heard it.
+    /// Each story's words, and its scan as the first subject that heard it did.
     pub words: Vec<StoryWords>,
     /// Found on the way.
     pub warnings: Vec<Warning>,
@@ -39,20 +44,61 @@ pub struct Inputs {
 pub struct Subject {
     /// Name in tables and folders.
     pub name: String,
-    /// One open file a story, in the order of the stories.
+    /// Stories that it heard.
+    pub heard: Vec<usize>,
+    /// One open file for each of them.
     pub files: Vec<StoryBold>,
-    /// Single measurements of each story; none for a story heard once.
+    /// Single measurements of each of them; none for a story heard once.
     pub repeats: Vec<Vec<StoryBold>>,
+    /// Where each unit is in the files; none for one that it did not hear.
+    pub places: Places,
     /// Columns, the same in every file.
     pub n_voxels: usize,
-    /// TRs of each story's features before the trim.
+    /// TRs of each story's features before the trim; 0 of a story that it did not hear.
     pub feature_trs: Vec<FeatureTrs>,
 }
 
 impl Subject {
-    /// TRs of each story that are used.
+    /// TRs of each unit that are used.
     pub fn n_trs(&self) -> Vec<usize> {
-        self.files.iter().map(StoryBold::n_rows).collect()
+        (0..self.places.len())
+            .map(|unit| self.used(unit).iter().map(Range::len).sum::<usize>())
+            .collect()
+    }
+
+    /// TRs of a unit that are used, counted after the trim of its story.
+    pub fn used(&self, unit: usize) -> Vec<Range<usize>> {
+        let place = self.places[unit].as_ref();
+        place.map_or(Vec::new(), |place| self.files[place.file].used_in(&place.rows))
+    }
+
+    /// Where a unit is that the subject has.
+    pub fn place(&self, unit: usize) -> &Place {
+        self.places[unit].as_ref().expect("a subject's split holds units that it has")
+    }
+
+    /// Rows of a unit's used TRs that are not among the first and the last ones of its scan.
+    pub fn inner_rows(&self, unit: usize, edges: Trim) -> Range<usize> {
+        let Range { start, end } = self.place(unit).rows;
+        let used = self.used(unit);
+        let n_before = |tr: usize| -> usize {
+            used.iter().map(|rows| rows.end.min(tr).saturating_sub(rows.start)).sum()
+        };
+        let first = n_before(start + edges.head);
+        first..n_before(end.saturating_sub(edges.tail)).max(first)
+    }
+
+    /// Cleaned BOLD of a unit's used TRs.
+    /// # Errors
+    /// As [`StoryBold::read`].
+    pub fn read(&self, unit: usize, voxels: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let place = self.place(unit);
+        self.files[place.file].read_in(&place.rows, voxels, out)
+    }
+
+    /// Voxels of a unit that will be read soon.
+    pub fn expect(&self, unit: usize, voxels: Range<usize>) {
+        self.files[self.place(unit).file].expect(voxels);
     }
 
     /// Whether TRs inside of a story are left out.
@@ -63,14 +109,17 @@ impl Subject {
     /// Whether designs of another subject are this one's too: the same TRs, the same of them used.
     pub fn has_trs_of(&self, other: &Subject) -> bool {
         let mut used = self.files.iter().zip(&other.files);
-        self.feature_trs == other.feature_trs && used.all(|(a, b)| a.used() == b.used())
+        self.heard == other.heard
+            && self.feature_trs == other.feature_trs
+            && used.all(|(a, b)| a.used() == b.used())
     }
 }
 
 /// Whether delayed columns are written out: where delays cross stories, and where TRs inside of a
-/// story are left out, since the TR before the one that follows is none of the design's rows then.
+/// story are left out (blocks are cut from it), since the TR before the one that follows is none of
+/// the design's rows then.
 pub fn writes_delays(study: &Study, subjects: &[Subject]) -> bool {
-    study.delays_cross_stories || subjects.iter().any(Subject::is_cut)
+    study.delays_cross_stories || study.units.by_block || subjects.iter().any(Subject::is_cut)
 }
 
 /// Raw TRs that respdict.json counts beyond those of the features.
@@ -100,16 +149,21 @@ pub fn read_inputs(study: &Study) -> Result<Inputs> {
     let names: Vec<String> = stories.iter().map(|story| story.name.clone()).collect();
     let (finders, of_masks) = finders(study, &names)?;
     notes.extend(of_masks);
-    drop_unpaired(study, &finders, &mut stories, &mut warnings)?;
-    if stories.len() < 3 {
+    let heard = drop_unpaired(study, &finders, &mut stories, &mut warnings)?;
+    if stories.is_empty() || (stories.len() < 3 && !study.units.by_block) {
         return Err(Error::Values {
             place: study.stories.display().to_string(),
             problem: format!("expected at least 3 stories with BOLD, got {}", stories.len()),
-            hint: "two folds to train on and one story to test".into(),
+            hint: "two folds to train on and one story to test; with one or two stories set \
+                   unit = \"block\" in [split]"
+                .into(),
         });
     }
-    let open = |(index, finder): (usize, &BoldFinder<'_>)| {
-        let (mut subject, note) = open_subject(study, index, finder, &stories, respdict.as_ref())?;
+    let open = |((index, finder), heard): ((usize, &BoldFinder<'_>), Vec<usize>)| {
+        let all = stories.as_slice();
+        let (mut subject, note) =
+            open_subject(study, index, finder, (all, heard), respdict.as_ref())?;
+        let stories: Vec<&Story> = subject.heard.iter().map(|&story| &all[story]).collect();
         match &study.repeats[index] {
             Some(pattern) if pattern.contains("{story}") => {
                 subject.repeats = open_repeats(study, &subject, pattern, finder, &stories)?;
@@ -119,16 +173,32 @@ pub fn read_inputs(study: &Study) -> Result<Inputs> {
         }
         Ok((subject, note))
     };
-    let opened = finders.iter().enumerate().map(open).collect::<Result<Vec<_>>>()?;
-    let (subjects, guessed): (Vec<Subject>, Vec<_>) = opened.into_iter().unzip();
+    let opened = finders.iter().enumerate().zip(heard).map(open).collect::<Result<Vec<_>>>()?;
+    let (mut subjects, guessed): (Vec<Subject>, Vec<_>) = opened.into_iter().unzip();
     notes.extend(guessed.into_iter().flatten());
     for (subject, files) in subjects.iter().zip(study.place_files()) {
         brain::check(&files, subject.n_voxels)?;
     }
+    let files: Vec<_> = subjects.iter().map(|s| (&s.heard[..], &s.files[..])).collect();
+    let (units, places) = lay_out(study, &stories, &files)?;
+    subjects.iter_mut().zip(places).for_each(|(subject, places)| subject.places = places);
+    notes.extend(short_gap(study));
     let n_trs: Vec<&[FeatureTrs]> = subjects.iter().map(|s| s.feature_trs.as_slice()).collect();
     let (words, doubts) = words_and_scans(study, &stories, &n_trs)?;
     warnings.extend(doubts);
-    Ok(Inputs { stories, subjects, words, warnings, notes })
+    Ok(Inputs { stories, units, subjects, words, warnings, notes })
+}
+
+/// Says that the gap between blocks is shorter than the delays reach.
+fn short_gap(study: &Study) -> Option<String> {
+    let gap = study.units.gap_trs;
+    let is_lagged = study.variants.contains(&ModelVariant::Lagged);
+    let longest = study.delays.iter().map(|delay| delay.unsigned_abs()).max();
+    let longest = longest.filter(|&n| study.units.by_block && is_lagged && n > gap as u64)?;
+    Some(format!(
+        "gap_trs = {gap} is shorter than the longest delay, {longest} TRs: words of a block reach \
+         the BOLD of the next one"
+    ))
 }
 
 /// Each subject's files, and notes about their masks.
@@ -158,34 +228,57 @@ fn finders<'a>(study: &'a Study, stories: &[String]) -> Result<(Vec<BoldFinder<'
     Ok((found, notes))
 }
 
-/// Stories without BOLD of every subject, and BOLD without words: an error, or left out.
+/// Stories without BOLD of every subject (of any, where subjects have stories of their own), and
+/// BOLD without words: an error, or left out. Hands back which stories each subject heard.
 fn drop_unpaired(
     study: &Study,
     finders: &[BoldFinder<'_>],
     stories: &mut Vec<Story>,
     warnings: &mut Vec<Warning>,
-) -> Result<()> {
+) -> Result<Vec<Vec<usize>>> {
     let names: BTreeSet<&str> = stories.iter().map(|story| story.name.as_str()).collect();
     let mut without_bold: BTreeSet<String> = BTreeSet::new();
     let mut first_missing: Option<(String, String)> = None;
     let mut without_words: BTreeSet<String> = BTreeSet::new();
+    let mut heard: Vec<BTreeSet<String>> = Vec::new();
     for ((subject, _), finder) in study.bold.iter().zip(finders) {
+        let mut own = BTreeSet::new();
         for name in &names {
-            if !finder.has(name, study.skip_missing)? {
+            if finder.has(name, study.skip_missing)? {
+                own.insert((*name).to_owned());
+            } else {
                 without_bold.insert((*name).to_owned());
                 first_missing.get_or_insert((subject.clone(), finder.expected(name)));
             }
+        }
+        if study.units.own && own.is_empty() {
+            return Err(Error::Values {
+                place: format!("[bold.{subject}]"),
+                problem: format!(
+                    "expected BOLD of a story that has words, at {}, found none",
+                    finder.expected(names.first().copied().unwrap_or_default())
+                ),
+                hint: "check the path in [bold]".into(),
+            });
         }
         let mut found = finder.stories_on_disk()?;
         found.retain(|name| !names.contains(name.as_str()) && !study.exclude.contains(name));
         if finder.is_one_file() && !found.is_empty() {
             // What is no story there (voxels' numbers, masks) has other columns, or is no matrix.
-            let a_story = names.iter().find(|name| !without_bold.contains(**name));
+            let a_story = names.iter().find(|name| own.contains(**name));
             let columns = |name: &str| finder.open(name).map(|file| file.n_cols()).ok();
             let wanted = a_story.and_then(|name| columns(name));
             found.retain(|name| wanted.is_some() && columns(name) == wanted);
         }
         without_words.extend(found);
+        heard.push(own);
+    }
+    if study.units.own {
+        // Some subject heard it.
+        without_bold.retain(|name| heard.iter().all(|own| !own.contains(name)));
+        first_missing = without_bold
+            .first()
+            .and_then(|name| Some(("any subject".into(), finders.first()?.expected(name))));
     }
     if let (Some((subject, path)), false) = (first_missing, study.skip_missing) {
         let n = without_bold.len();
@@ -196,7 +289,7 @@ fn drop_unpaired(
                 path,
                 names.len()
             ),
-            hint: "check the path in [bold], name the stories in [stories] exclude, or set missing = \"skip\"".into(),
+            hint: "check the path in [bold], name the stories in [stories] exclude, or set missing = \"skip\"; stories = \"own\" in [split] fits each subject with the stories it heard".into(),
         });
     }
     if let (Some(name), false) = (without_words.first(), study.skip_missing) {
@@ -217,7 +310,10 @@ fn drop_unpaired(
             without_words: without_words.into_iter().collect(),
         });
     }
-    Ok(())
+    let indices = |own: &BTreeSet<String>| {
+        (0..stories.len()).filter(|&story| own.contains(&stories[story].name)).collect()
+    };
+    Ok(heard.iter().map(indices).collect())
 }
 
 /// Opens a subject's files; a note says what was guessed about them.
@@ -225,18 +321,19 @@ fn open_subject(
     study: &Study,
     index: usize,
     finder: &BoldFinder<'_>,
-    stories: &[Story],
+    (all, heard): (&[Story], Vec<usize>),
     respdict: Option<&BTreeMap<String, usize>>,
 ) -> Result<(Subject, Option<String>)> {
     let name = &study.bold[index].0;
+    let stories: Vec<&Story> = heard.iter().map(|&story| &all[story]).collect();
     let cleaning = &study.bold_cleaning[index];
     let rules = CleaningRules { cleaning, folder: &study.folder, tr_s: study.tr_s };
     let first_trs = first_trs(study, cleaning)?;
     // Rows that the file has beyond those that pair with the features.
     let n_more = cleaning.trim.map_or(0, Trim::n_cut);
-    let open = |story: &Story| finder.open(&story.name);
+    let open = |story: &&Story| finder.open(&story.name);
     let mut opened = stories.iter().map(open).collect::<Result<Vec<_>>>()?;
-    let expected = |story: &Story| {
+    let expected = |story: &&Story| {
         let counts = respdict.and_then(|counts| counts.get(&story.name));
         let counts = counts.map(|raw| raw.saturating_sub(RESPDICT_EXTRA));
         let n_trs = story.tr_times_s.as_ref().map(Vec::len).or(counts);
@@ -248,8 +345,8 @@ fn open_subject(
     let transpose = study.bold_files[index].transpose;
     let note = check_direction(name, &mut opened, &expected, transpose)?;
     let mut files: Vec<StoryBold> = Vec::with_capacity(stories.len());
-    let mut feature_trs = Vec::with_capacity(stories.len());
-    for (story, file) in stories.iter().zip(opened) {
+    let mut feature_trs = vec![FeatureTrs { n: 0, first_s: 0.0 }; all.len()];
+    for ((story, &index), file) in stories.iter().zip(&heard).zip(opened) {
         let path = file.path().to_owned();
         check_tr(&file, story_tr_s(story, study.tr_s), &story.name)?;
         let first = files.first().map_or(file.n_cols(), StoryBold::n_cols);
@@ -278,12 +375,13 @@ fn open_subject(
         };
         check_pairing(&story.name, n_trs, study.trim, &path, bold.n_trs())?;
         files.push(bold);
-        feature_trs.push(FeatureTrs { n: n_trs, first_s: first_trs(&story.name)? });
+        feature_trs[index] = FeatureTrs { n: n_trs, first_s: first_trs(&story.name)? };
     }
     check_patterns(&files, name, cleaning)?;
     let n_voxels = files.first().map_or(0, StoryBold::n_cols);
     let repeats = files.iter().map(|_| Vec::new()).collect();
-    Ok((Subject { name: name.to_owned(), files, repeats, n_voxels, feature_trs }, note))
+    let (name, places) = (name.to_owned(), Vec::new());
+    Ok((Subject { name, heard, files, repeats, places, n_voxels, feature_trs }, note))
 }
 
 /// The repetition time that counts for a story: the spacing of its own TR times, else the design's.
@@ -327,7 +425,7 @@ fn open_repeats(
     subject: &Subject,
     pattern: &str,
     finder: &BoldFinder<'_>,
-    stories: &[Story],
+    stories: &[&Story],
 ) -> Result<Vec<Vec<StoryBold>>> {
     let mut all: Vec<Vec<StoryBold>> = Vec::with_capacity(stories.len());
     for (story, mean) in stories.iter().zip(&subject.files) {
@@ -361,7 +459,7 @@ fn open_repeats(
 fn open_repeat_dataset(
     subject: &Subject,
     dataset: &str,
-    stories: &[Story],
+    stories: &[&Story],
 ) -> Result<Vec<Vec<StoryBold>>> {
     let mut all: Vec<Vec<StoryBold>> = Vec::with_capacity(stories.len());
     for (story, mean) in stories.iter().zip(&subject.files) {

@@ -1,11 +1,10 @@
 //! What each kind of space makes of the stories.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-
-use ndarray::Array2;
+use std::path::Path;
 
 use super::inputs::Inputs;
+use super::named_files::{NamedFile, NamedFiles, read_rows};
 use super::word_space::{Moments, RowSource, RowsAt, WordSpace};
 use crate::error::{Error, Result};
 use crate::features::bow::Vocabulary;
@@ -136,79 +135,6 @@ fn phone_space_of(
         }
     };
     WordSpace { at: RowsAt::Times(at), ..base }
-}
-
-/// Files that were made elsewhere, one matrix a story, open no longer than they are read.
-pub struct NamedFiles {
-    files: Vec<NamedFile>,
-    opened: OpenedFiles,
-    /// Where packed files are unpacked.
-    scratch: PathBuf,
-}
-
-struct NamedFile {
-    path: PathBuf,
-    dataset: Option<String>,
-    n_rows: usize,
-    n_cols: usize,
-    /// The row of each word; none for rows of TRs and of moments.
-    of_words: Option<Vec<usize>>,
-}
-
-impl NamedFiles {
-    /// Rows of a story's matrix.
-    pub fn n_rows(&self, index: usize) -> usize {
-        self.files[index].n_rows
-    }
-
-    /// Rows of the longest matrix.
-    pub fn most_rows(&self) -> usize {
-        self.files.iter().map(|file| file.n_rows).max().unwrap_or(0)
-    }
-
-    /// Where a story's matrix is.
-    pub fn path(&self, index: usize) -> &Path {
-        &self.files[index].path
-    }
-
-    /// The row of each word of a story, of files that have rows of words.
-    pub fn rows_of_words(&self, index: usize) -> Option<&[usize]> {
-        self.files[index].of_words.as_deref()
-    }
-
-    /// All rows of a story.
-    /// # Errors
-    /// Those of the format; `Error::Shape` for a file that was changed; `Error::Values` for NaN.
-    pub fn read(&self, index: usize) -> Result<Array2<f64>> {
-        let NamedFile { path, dataset, n_rows, n_cols, .. } = &self.files[index];
-        let rows = read_rows(path, dataset.as_deref(), &self.opened, &self.scratch)?;
-        if rows.dim() != (*n_rows, *n_cols) {
-            return Err(Error::Shape {
-                what: path.display().to_string(),
-                expected: format!("({n_rows}, {n_cols}) as when it was opened first"),
-                got: format!("{:?}", rows.dim()),
-                hint: "leave the files alone while they are read".into(),
-            });
-        }
-        Ok(rows)
-    }
-}
-
-fn read_rows(
-    path: &Path,
-    dataset: Option<&str>,
-    opened: &OpenedFiles,
-    scratch: &Path,
-) -> Result<Array2<f64>> {
-    let rows = RowFile::open(path, dataset, opened)?.read(scratch)?;
-    match rows.indexed_iter().find(|(_, x)| !x.is_finite()) {
-        None => Ok(rows),
-        Some(((row, column), _)) => Err(Error::Values {
-            place: format!("{}, row {row}, column {column}", path.display()),
-            problem: "expected finite numbers, got NaN or infinity".into(),
-            hint: "write 0 where there is nothing".into(),
-        }),
-    }
 }
 
 /// Rows of files that were made elsewhere; the counts of words and of moments are compared, those of
@@ -355,6 +281,9 @@ pub fn check_spaces(study: &Study, inputs: &Inputs, train: &[usize]) -> Result<V
 pub fn check_trs(study: &Study, inputs: &Inputs, space: &WordSpace) -> Result<()> {
     for subject in &inputs.subjects {
         for (index, (story, trs)) in inputs.stories.iter().zip(&subject.feature_trs).enumerate() {
+            if trs.n == 0 {
+                continue; // Not heard.
+            }
             let kept = study.trim.kept(trs.n);
             let checked = kept.and_then(|kept| space.check_trs(index, trs.n, &kept));
             checked.map_err(|error| error.in_story(&story.name))?;

@@ -16,7 +16,9 @@ mod kinds;
 pub mod language;
 mod memory;
 mod models;
+mod named_files;
 mod plan;
+mod position;
 mod problem;
 mod run;
 mod saving;
@@ -25,6 +27,8 @@ mod split;
 mod stability;
 mod story_bold;
 mod tables;
+mod unit_words;
+mod units;
 mod word_space;
 mod words;
 mod writer;
@@ -46,7 +50,7 @@ pub use shards::{
     Part, PlanOptions, PlannedShard, ShardId, ShardPlan, ShardResults, make_features, parse_shard,
     plan_shards, run_shard,
 };
-pub use split::{Split, split};
+pub use split::{Split, Splits, split};
 pub use story_bold::{CleaningRules, StoryBold};
 pub use word_space::WordSpace;
 pub use words::{StoryWords, all_marks, words_json};

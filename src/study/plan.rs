@@ -9,12 +9,13 @@ use super::memory::Matrices;
 use super::models::{ModelBands, ModelPlan};
 use super::split::Split;
 use super::word_space::WordSpace;
+use crate::design::trim::Trim;
 use crate::error::Result;
 use crate::resources::Resources;
 use crate::ridge::conditioning::Conditioning;
 use crate::ridge::route::{Cost, Sizes, choose, instead};
 use crate::ridge::{BandSpec, Route, Solver};
-use crate::study_file::{Columns, ModelVariant, SpaceKind, Study};
+use crate::study_file::{Columns, Inner, ModelVariant, SpaceKind, Study};
 use crate::warning::Warning;
 
 /// The whole study.
@@ -28,6 +29,9 @@ pub struct StudyPlan {
     pub n_folds: usize,
     /// Alphas.
     pub n_alphas: usize,
+    /// TRs at the edges of each test story that inner scores leave out, where there are such scores.
+    #[serde(skip)]
+    pub inner: Option<Trim>,
     /// Subjects and their voxels.
     pub subjects: Vec<(String, usize)>,
     /// Models of each subject.
@@ -76,7 +80,7 @@ impl StudyPlan {
 
     /// Takes the TRs that were left out since this was planned off its numbers; routes stay.
     pub fn recount(&mut self, study: &Study, inputs: &Inputs, split: &Split) {
-        (self.n_train, self.n_test) = count_trs(inputs, split);
+        (self.n_train, self.n_test) = count_trs(study, inputs, split);
         for model in &mut self.models {
             model.is_stacked =
                 writes_delays(study, &inputs.subjects) || !model.undelayed.is_empty();
@@ -147,7 +151,7 @@ pub fn plan(
     resources: Resources,
 ) -> Result<StudyPlan> {
     let Resources { n_threads, memory_bytes } = resources;
-    let (n_train, n_test) = count_trs(inputs, split);
+    let (n_train, n_test) = count_trs(study, inputs, split);
     let n_voxels = inputs.subjects.iter().map(|s| s.n_voxels).max().unwrap_or(0);
     let n_features = |index: usize| -> usize {
         let own = |i: usize| spaces[i].map_or(0, |space| space.n_features);
@@ -221,6 +225,7 @@ pub fn plan(
         n_test,
         n_folds: split.n_folds,
         n_alphas: study.alphas.values().len(),
+        inner: inner_edges(study, inputs, split),
         subjects: inputs.subjects.iter().map(|s| (s.name.clone(), s.n_voxels)).collect(),
         setup_bytes: setup,
         held_bytes: held,
@@ -248,10 +253,33 @@ fn undelayed(
     study.parts(space).into_iter().filter_map(&mut of_part).collect()
 }
 
-/// TRs of the first subject to train on and to test.
-fn count_trs(inputs: &Inputs, split: &Split) -> (usize, usize) {
-    let n_trs = inputs.subjects.first().map_or(Vec::new(), Subject::n_trs);
-    let count = |stories: &[usize]| stories.iter().map(|&s| n_trs[s]).sum::<usize>();
+/// What inner scores leave out of each test story; nothing without such scores.
+fn inner_edges(study: &Study, inputs: &Inputs, split: &Split) -> Option<Trim> {
+    match study.inner {
+        Inner::Off => None,
+        Inner::Edges(edges) => Some(edges),
+        Inner::Auto => {
+            let places = |subject: &'_ Subject| {
+                let all = split.test.iter().filter_map(|&unit| subject.places[unit].clone());
+                all.collect::<Vec<_>>()
+            };
+            let mut n_trs = inputs.subjects.iter().flat_map(places).map(|place| place.rows.len());
+            let is_long = !study.units.by_block && n_trs.all(|n| n > Inner::MIN_TRS);
+            is_long.then_some(Inner::EDGES)
+        }
+    }
+}
+
+/// TRs of the first subject to train on and to test; of the one with most of each where subjects have
+/// stories of their own.
+fn count_trs(study: &Study, inputs: &Inputs, split: &Split) -> (usize, usize) {
+    let n_counted = if study.units.may_differ() { inputs.subjects.len() } else { 1 };
+    let n_trs: Vec<Vec<usize>> =
+        inputs.subjects.iter().take(n_counted).map(Subject::n_trs).collect();
+    let count = |units: &[usize]| {
+        let of = |n_trs: &Vec<usize>| units.iter().map(|&unit| n_trs[unit]).sum::<usize>();
+        n_trs.iter().map(of).max().unwrap_or(0)
+    };
     (count(&split.train), count(&split.test))
 }
 
@@ -273,6 +301,7 @@ mod tests {
             n_test: 100,
             n_folds: 5,
             n_alphas: 10,
+            inner: None,
             subjects: vec![("s1".into(), 5000)],
             models,
             setup_bytes: setup,

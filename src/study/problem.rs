@@ -59,6 +59,9 @@ pub fn build_problem(
     let settings = PathSettings { few_voxels, ..path_settings(study) };
     let (mut problem, prepared) =
         prepare(spaces, &specs, blocks, test_blocks, split.n_folds, settings)?;
+    if let Some(edges) = plan.inner.filter(|_| is_own) {
+        problem.inner = split.test.iter().map(|&unit| subject.inner_rows(unit, edges)).collect();
+    }
     let Statistics { permutations, block_trs, seed, .. } = study.statistics;
     problem.permutations = (is_own && permutations > 0)
         .then(|| Permutations::new(problem.n_test(), block_trs, permutations, seed));
@@ -89,29 +92,22 @@ pub fn load_spaces(
     let mut specs = Vec::new();
     let is_own = known.is_none();
     for (index, designs) in made.into_iter().enumerate() {
-        let mut designs: Vec<Option<StoryDesign>> = designs.into_iter().map(Some).collect();
         let models = || plan.models.iter().filter(|model| model.design == index);
         if models().next().is_none() || designs.is_empty() {
             continue;
         }
-        let mut pick = |stories: &[usize]| -> Vec<StoryDesign> {
-            stories.iter().filter_map(|&story| designs[story].take()).collect()
-        };
-        let (train, test) = (pick(&split.train), pick(&split.test));
         if writes_delays(study, std::slice::from_ref(subject)) || study.is_partly_delayed(index) {
             for model in models() {
-                let delayed = |designs: &[StoryDesign], stories: &[usize]| -> Result<Vec<_>> {
-                    let (delays, undelayed) = (&model.delays, &model.undelayed);
-                    let crosses = study.delays_cross_stories;
-                    let designs = written_delays(designs, delays, undelayed, crosses)?;
-                    let pairs = designs.into_iter().zip(stories);
-                    Ok(pairs.map(|(x, &s)| x.take_rows(subject.files[s].used())).collect())
+                let undelayed = &model.undelayed;
+                let delayed = |units: &[usize]| match study.delays_cross_stories {
+                    true => stacked_units(&designs, units, subject, &model.delays, undelayed),
+                    false => delayed_units(&designs, units, subject, &model.delays, undelayed),
                 };
                 let space = Space {
                     delays: vec![0],
                     n_features: model.n_coefs,
-                    train: delayed(&train, &split.train)?,
-                    test: delayed(&test, &split.test)?,
+                    train: delayed(&split.train)?,
+                    test: delayed(&split.test)?,
                     ..Space::default()
                 };
                 specs.push(spec(spaces.len(), vec![0], model, model.delays.len(), is_own)?);
@@ -119,6 +115,11 @@ pub fn load_spaces(
             }
             continue;
         }
+        let mut designs: Vec<Option<StoryDesign>> = designs.into_iter().map(Some).collect();
+        let mut pick = |units: &[usize]| -> Vec<StoryDesign> {
+            units.iter().filter_map(|&unit| designs[subject.place(unit).file].take()).collect()
+        };
+        let (train, test) = (pick(&split.train), pick(&split.test));
         let mut delays: Vec<i64> = Vec::new();
         for model in models() {
             delays.extend(
@@ -159,42 +160,84 @@ fn spec(
 /// # Errors
 /// Those of delays.
 pub fn written_delays(
-    designs: &[StoryDesign],
+    designs: &[&StoryDesign],
     delays: &[i64],
     undelayed: &[Range<usize>],
     crosses: bool,
 ) -> Result<Vec<StoryDesign>> {
-    let delayed = |designs: &[StoryDesign]| match crosses {
-        true => stack(designs, delays),
-        false => each_delayed(designs, delays),
-    };
     if undelayed.is_empty() {
-        return delayed(designs);
+        return all_delayed(designs, delays, crosses);
     }
     let is_undelayed = |column: &usize| undelayed.iter().any(|range| range.contains(column));
     let columns = |wanted: bool| -> Vec<StoryDesign> {
-        let of_story = |x: &StoryDesign| {
+        let of_story = |x: &&StoryDesign| {
             let own: Vec<usize> =
                 (0..x.n_features()).filter(|column| is_undelayed(column) == wanted).collect();
             StoryDesign::Dense(x.to_dense().select(Axis(1), &own))
         };
         designs.iter().map(of_story).collect()
     };
-    let pairs = delayed(&columns(false))?.into_iter().zip(columns(true));
+    let own = columns(false);
+    let delayed = all_delayed(&own.iter().collect::<Vec<_>>(), delays, crosses)?;
+    let pairs = delayed.into_iter().zip(columns(true));
     Ok(pairs.map(|(delayed, once)| StoryDesign::hstack(&[&delayed, &once])).collect())
 }
 
-/// Delayed columns of each story by itself.
-fn each_delayed(designs: &[StoryDesign], delays: &[i64]) -> Result<Vec<StoryDesign>> {
-    let delayed = |x: &StoryDesign| delay(x.to_dense().view(), delays).map(StoryDesign::Dense);
-    designs.iter().map(delayed).collect()
+fn all_delayed(
+    designs: &[&StoryDesign],
+    delays: &[i64],
+    crosses: bool,
+) -> Result<Vec<StoryDesign>> {
+    let delayed = |x: &&StoryDesign| delay(x.to_dense().view(), delays).map(StoryDesign::Dense);
+    match crosses {
+        true => stack(designs, delays),
+        false => designs.iter().map(delayed).collect(),
+    }
+}
+
+/// The used rows of each unit, with delays written out over the whole of its story: a block's first
+/// rows see the words before it.
+fn delayed_units(
+    designs: &[StoryDesign],
+    units: &[usize],
+    subject: &Subject,
+    delays: &[i64],
+    undelayed: &[Range<usize>],
+) -> Result<Vec<StoryDesign>> {
+    let mut made: Vec<Option<StoryDesign>> = units.iter().map(|_| None).collect();
+    for (file, design) in designs.iter().enumerate() {
+        let is_of_file = |at: &usize| subject.place(units[*at]).file == file;
+        let own: Vec<usize> = (0..units.len()).filter(is_of_file).collect();
+        let Some((last, others)) = own.split_last() else { continue };
+        for delayed in written_delays(&[design], delays, undelayed, false)? {
+            for &at in others {
+                made[at] = Some(delayed.rows(&subject.used(units[at])));
+            }
+            made[*last] = Some(delayed.take_rows(&subject.used(units[*last])));
+        }
+    }
+    Ok(made.into_iter().flatten().collect())
+}
+
+/// The same with stories stacked in the order of the units, which are stories.
+fn stacked_units(
+    designs: &[StoryDesign],
+    units: &[usize],
+    subject: &Subject,
+    delays: &[i64],
+    undelayed: &[Range<usize>],
+) -> Result<Vec<StoryDesign>> {
+    let stories: Vec<&StoryDesign> =
+        units.iter().map(|&unit| &designs[subject.place(unit).file]).collect();
+    let stacked = written_delays(&stories, delays, undelayed, true)?.into_iter().zip(units);
+    Ok(stacked.map(|(x, &unit)| x.take_rows(&subject.used(unit))).collect())
 }
 
 /// HuthLab's preset: stories stacked in their order, delayed as one, cut apart again.
 /// # Errors
 /// Those of delays.
-fn stack(designs: &[StoryDesign], delays: &[i64]) -> Result<Vec<StoryDesign>> {
-    let dense: Vec<Array2<f32>> = designs.iter().map(StoryDesign::to_dense).collect();
+fn stack(designs: &[&StoryDesign], delays: &[i64]) -> Result<Vec<StoryDesign>> {
+    let dense: Vec<Array2<f32>> = designs.iter().map(|x| x.to_dense()).collect();
     let views: Vec<_> = dense.iter().map(|x| x.view()).collect();
     let joined = ndarray::concatenate(ndarray::Axis(0), &views).map_err(|e| Error::Numerical {
         what: "stacking stories".into(),
@@ -226,6 +269,7 @@ mod tests {
         ];
         let of = |delays: &[i64], crosses: bool| -> Vec<Array2<f32>> {
             let undelayed = std::slice::from_ref(&(1..2));
+            let designs: Vec<&StoryDesign> = designs.iter().collect();
             let made = written_delays(&designs, delays, undelayed, crosses).unwrap();
             made.iter().map(StoryDesign::to_dense).collect()
         };

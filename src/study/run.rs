@@ -140,11 +140,11 @@ fn run_or_merge(
     let mut warnings = std::mem::take(&mut context.warnings);
     warnings.extend(context.notice(everyone)?);
     clock.step("bold");
-    let StudyContext { inputs, split, words, extra, .. } = &context;
+    let StudyContext { inputs, splits, words, extra, .. } = &context;
     let n_threads = options.resources.n_threads;
 
     let checked = match study.alignment_check {
-        true => alignment::check(study, inputs, split, words, n_threads, cancel)?,
+        true => alignment::check(study, inputs, splits, words, n_threads, cancel)?,
         false => None,
     };
     let verdict = checked.as_ref().and_then(|checked| checked.verdict.as_ref());
@@ -166,9 +166,9 @@ fn run_or_merge(
 
     // Parts of a partition are no spaces of the study: they have a table of their own.
     let reported = plan.part(&plan.models.iter().map(|model| !model.is_part()).collect::<Vec<_>>());
-    let (summary, stories) = read_tables(&options.out, inputs, split, &reported)?;
+    let (summary, stories) = read_tables(&options.out, inputs, splits, &reported)?;
     let more = (extra, checked.as_ref());
-    write_tables(&options.out, study, inputs, split, &reported, more)?;
+    write_tables(&options.out, study, inputs, splits, &reported, more)?;
     write_band_tables(&options.out, &plan)?;
     brain::keep(&folder, study.place_files())?;
     keep_study(study, &folder, reporter)?;

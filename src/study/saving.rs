@@ -22,7 +22,9 @@ pub fn saved_model(
     subject: &Subject,
     model: &ModelPlan,
 ) -> Result<SavedModel> {
-    let StudyContext { study, split, words, options, inputs, .. } = context;
+    let StudyContext { study, splits, words, options, inputs, .. } = context;
+    let index = inputs.subjects.iter().position(|other| other.name == subject.name);
+    let split = index.map_or(&splits.all, |index| splits.of(index));
     let id = model.id(&subject.name)?;
     let folder = RunFolder::at(&options.out).model(&id);
     let own = study.parts(model.design);
@@ -40,12 +42,12 @@ pub fn saved_model(
         }))
     };
     let parts = own.iter().map(saved_part).collect::<Result<Vec<_>>>()?;
-    let index = inputs.subjects.iter().position(|other| other.name == subject.name);
     let first_tr_s = match index.map(|index| &study.bold_cleaning[index].first_tr) {
         Some(&FirstTr::At(first)) => first,
         _ => study.first_tr_s,
     };
-    let names = inputs.stories.iter().map(|story| story.name.clone());
+    let heard =
+        || subject.heard.iter().map(|&s| (inputs.stories[s].name.clone(), subject.feature_trs[s]));
     Ok(SavedModel {
         schema: SCHEMA.into(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -63,8 +65,8 @@ pub fn saved_model(
         lanczos_window: study.lanczos_window,
         cutoff_mult: study.cutoff_mult,
         time: format!("{:?}", study.time).to_lowercase(),
-        story_trs: names.clone().zip(subject.feature_trs.iter().map(|trs| trs.n)).collect(),
-        story_first_tr_s: names.zip(subject.feature_trs.iter().map(|trs| trs.first_s)).collect(),
+        story_trs: heard().map(|(name, trs)| (name, trs.n)).collect(),
+        story_first_tr_s: heard().map(|(name, trs)| (name, trs.first_s)).collect(),
         parts: parts.into_iter().flatten().collect(),
     })
 }

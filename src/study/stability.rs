@@ -374,6 +374,7 @@ fn slot_problem(
         n_folds,
         blocks,
         test_blocks: vec![],
+        inner: vec![],
         spaces,
         models: vec![],
         settings: path_settings(study),

@@ -205,14 +205,49 @@ impl StoryBold {
     /// As [`MatrixFile::read_columns`].
     pub fn read(&self, voxels: Range<usize>, out: &mut [f32]) -> Result<()> {
         let width = voxels.len();
+        self.read_raw(&self.used, voxels, out)?;
+        self.cleaner.clean(out, width);
+        Ok(())
+    }
+
+    /// Some rows, counted after the trim, as they are in the file.
+    fn read_raw(&self, rows: &[Range<usize>], voxels: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let (width, first) = (voxels.len(), self.trimmed.start);
         let mut rest = &mut *out;
-        for rows in self.file_rows() {
+        for rows in rows {
             let n = (rows.len() * width).min(rest.len());
             let (now, later) = rest.split_at_mut(n);
-            self.file.read_columns(rows, voxels.clone(), now)?;
+            self.file.read_columns(first + rows.start..first + rows.end, voxels.clone(), now)?;
             rest = later;
         }
-        self.cleaner.clean(out, width);
+        Ok(())
+    }
+
+    /// TRs within `rows` (counted after the trim) that are used.
+    pub fn used_in(&self, rows: &Range<usize>) -> Vec<Range<usize>> {
+        let inside = |used: &Range<usize>| used.start.max(rows.start)..used.end.min(rows.end);
+        self.used.iter().map(inside).filter(|used| !used.is_empty()).collect()
+    }
+
+    /// Cleaned BOLD of the used TRs within `rows` (counted after the trim). The whole story is
+    /// cleaned, then cut.
+    /// # Errors
+    /// As [`MatrixFile::read_columns`].
+    pub fn read_in(
+        &self,
+        rows: &Range<usize>,
+        voxels: Range<usize>,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let part = self.used_in(rows);
+        if self.cleaner.is_identity() {
+            return self.read_raw(&part, voxels, out);
+        }
+        let n_before: usize = self.used_in(&(0..rows.start)).iter().map(Range::len).sum();
+        let width = voxels.len();
+        let mut whole = vec![0f32; self.n_rows() * width];
+        self.read(voxels, &mut whole)?;
+        out.copy_from_slice(&whole[n_before * width..][..out.len()]);
         Ok(())
     }
 

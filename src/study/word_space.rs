@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ndarray::{Array2, Axis, s};
 
-use super::kinds::NamedFiles;
+use super::named_files::NamedFiles;
 use crate::design::tr_rows::TrRows;
 use crate::error::{Error, Result};
 use crate::features::contextual::Reading;

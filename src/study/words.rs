@@ -38,9 +38,9 @@ impl StoryWords {
     }
 }
 
-/// Each story's words and scan (the first subject's), and doubts about them.
+/// Each story's words and scan (the first subject's that heard it), and doubts about them.
 ///
-/// `feature_trs`: TRs of each story before the trim, for each subject.
+/// `feature_trs`: TRs of each story before the trim, for each subject; 0 of one it did not hear.
 /// # Errors
 /// As `check_spans`, for every subject.
 pub fn words_and_scans(
@@ -48,13 +48,17 @@ pub fn words_and_scans(
     stories: &[Story],
     feature_trs: &[&[FeatureTrs]],
 ) -> Result<(Vec<StoryWords>, Vec<Warning>)> {
-    let mut words: Vec<StoryWords> = Vec::new();
+    let mut words: Vec<Option<StoryWords>> = stories.iter().map(|_| None).collect();
     let mut doubts: Vec<Warning> = Vec::new();
     for of_subject in feature_trs {
         let mut spans = Vec::with_capacity(stories.len());
-        for (story, &FeatureTrs { n, first_s }) in stories.iter().zip(*of_subject) {
+        let heard = stories.iter().zip(*of_subject).zip(&mut words);
+        for ((story, &FeatureTrs { n, first_s }), words) in heard.filter(|((_, trs), _)| trs.n > 0)
+        {
             let kept = study.trim.kept(n).map_err(|error| error.in_story(&story.name))?;
-            spans.push(StorySpan::of_trs(story, kept, first_s, study.tr_s));
+            let span = StorySpan::of_trs(story, kept, first_s, study.tr_s);
+            words.get_or_insert_with(|| story_words(story, &span));
+            spans.push(span);
         }
         check_spans(&spans)?;
         for doubt in warn_of_spans(&spans, true) {
@@ -62,11 +66,8 @@ pub fn words_and_scans(
                 doubts.push(doubt);
             }
         }
-        if words.is_empty() {
-            words = stories.iter().zip(&spans).map(|(s, span)| story_words(s, span)).collect();
-        }
     }
-    Ok((words, doubts))
+    Ok((words.into_iter().flatten().collect(), doubts))
 }
 
 fn story_words(story: &Story, span: &StorySpan) -> StoryWords {

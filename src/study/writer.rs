@@ -25,9 +25,10 @@ use crate::io::safetensors::ColumnsWriter;
 use crate::reporter::Reporter;
 use crate::results::mark::{self, ModelFound, RouteTaken};
 use crate::results::names::{
-    BEST_ALPHA as BEST_ALPHA_FILE, CV_SCORES, DONE, JOURNAL, LEARNING_CORRELATION, MODEL, Name,
-    P_VALUES, SCALARS, SIGNIFICANT, STABILITY_CORRELATION, STORY_CORRELATION,
-    TEST_CORRELATION as TEST_CORRELATION_FILE, TILES_OF, WEIGHTS,
+    BEST_ALPHA as BEST_ALPHA_FILE, CV_SCORES, DONE, INNER_CORRELATION, JOURNAL,
+    LEARNING_CORRELATION, MODEL, Name, P_VALUES, SCALARS, SIGNIFICANT, STABILITY_CORRELATION,
+    STORY_CORRELATION, STORY_INNER_CORRELATION, TEST_CORRELATION as TEST_CORRELATION_FILE,
+    TILES_OF, WEIGHTS,
 };
 use crate::results::saved::SavedModel;
 use crate::results::{RunFolder, read_json};
@@ -49,7 +50,9 @@ struct ModelFiles {
     saved: Option<SavedModel>,
     cv_scores: NpyColumnsWriter<f32>,
     story_correlation: NpyColumnsWriter<f32>,
-    /// Rows: best alpha, test correlation, p-value.
+    /// As `story_correlation`, over inner TRs.
+    story_inner: Option<NpyColumnsWriter<f32>>,
+    /// Rows: best alpha, test correlation, p-value, inner correlation.
     scalars: NpyColumnsWriter<f64>,
     weights: Option<ColumnsWriter>,
     /// r of every random split: over all its test TRs, then within each of its test stories.
@@ -80,7 +83,8 @@ pub struct ModelJob<'a> {
 const BEST_ALPHA: usize = 0;
 const TEST_CORRELATION: usize = 1;
 const P_VALUE: usize = 2;
-const N_SCALARS: usize = 3;
+const INNER: usize = 3;
+const N_SCALARS: usize = 4;
 
 /// Where a subject's tiles go.
 pub struct SubjectWriter {
@@ -107,6 +111,8 @@ pub struct Sizes<'a> {
     pub is_part: bool,
     /// Test stories.
     pub n_test_stories: usize,
+    /// They are scored without their edges too.
+    pub has_inner: bool,
     /// The grid.
     pub alphas: &'a [f64],
     /// Write weights.
@@ -223,6 +229,7 @@ impl SubjectWriter {
 fn write_scalars(
     folder: &Path,
     scalars: NpyColumnsWriter<f64>,
+    has_inner: bool,
     statistics: &Statistics,
 ) -> Result<()> {
     let all = npy::read_matrix_f64(scalars.partial_path())?;
@@ -231,6 +238,13 @@ fn write_scalars(
     let test: Vec<f32> = all.row(TEST_CORRELATION).iter().map(|&r| r as f32).collect();
     npy::write(&folder.join(BEST_ALPHA_FILE), &[best.len()], &best)?;
     npy::write(&folder.join(TEST_CORRELATION_FILE), &[test.len()], &test)?;
+    match has_inner {
+        true => {
+            let inner: Vec<f32> = all.row(INNER).iter().map(|&r| r as f32).collect();
+            npy::write(&folder.join(INNER_CORRELATION), &[inner.len()], &inner)?;
+        }
+        false => write_or_remove(&folder.join(INNER_CORRELATION), None)?,
+    }
     if statistics.permutations == 0 {
         write_or_remove(&folder.join(P_VALUES), None)?;
         return write_or_remove(&folder.join(SIGNIFICANT), None);
@@ -246,7 +260,7 @@ impl ModelFiles {
     fn partials(&self) -> impl Iterator<Item = &PartialFile> {
         let own =
             [self.cv_scores.partial(), self.story_correlation.partial(), self.scalars.partial()];
-        let more = [&self.stability, &self.learning].into_iter().flatten();
+        let more = [&self.story_inner, &self.stability, &self.learning].into_iter().flatten();
         own.into_iter()
             .chain(more.map(NpyColumnsWriter::partial))
             .chain(self.weights.as_ref().map(ColumnsWriter::partial))
@@ -258,12 +272,14 @@ impl ModelFiles {
     fn finish(self, index: usize, tiles: &[Tile], statistics: Option<&Statistics>) -> Result<()> {
         match statistics {
             None => self.scalars.finish()?,
-            Some(statistics) => write_scalars(&self.folder, self.scalars, statistics)?,
+            Some(statistics) => {
+                write_scalars(&self.folder, self.scalars, self.story_inner.is_some(), statistics)?;
+            }
         }
         self.cv_scores.finish()?;
         self.story_correlation.finish()?;
         self.weights.map_or(Ok(()), ColumnsWriter::finish)?;
-        for file in [self.stability, self.learning].into_iter().flatten() {
+        for file in [self.story_inner, self.stability, self.learning].into_iter().flatten() {
             file.finish()?;
         }
         for (_, file) in self.bands {
@@ -342,6 +358,9 @@ fn hash_tile(models: &[ModelFiles], cols: Range<usize>) -> Result<String> {
         }
         files.cv_scores.read_back(cols.clone(), &mut take)?;
         files.story_correlation.read_back(cols.clone(), &mut take)?;
+        if let Some(inner) = &files.story_inner {
+            inner.read_back(cols.clone(), &mut take)?;
+        }
         files.scalars.read_back(cols.clone(), &mut take)?;
         if let Some(weights) = &files.weights {
             weights.read_back(0, cols.clone(), &mut take)?;
@@ -405,6 +424,7 @@ fn open_model(
         learning: rows(LEARNING_CORRELATION, sizes.n_learning_rows)?,
         cv_scores: resume(unfinished, &folder, CV_SCORES, n_alphas, v)?,
         story_correlation: resume(unfinished, &folder, STORY_CORRELATION, n_stories, v)?,
+        story_inner: rows(STORY_INNER_CORRELATION, if sizes.has_inner { n_stories } else { 0 })?,
         scalars: resume(
             unfinished,
             if sizes.is_part { &folder } else { unfinished },
@@ -433,6 +453,7 @@ fn is_torn(partial: &Path, models: &[ModelJob<'_>], sizes: &Sizes<'_>) -> bool {
     let needed = needed
         .into_iter()
         .chain(sizes.weights.then_some(WEIGHTS))
+        .chain(sizes.has_inner.then_some(STORY_INNER_CORRELATION))
         .chain((sizes.n_split_rows > 0).then_some(STABILITY_CORRELATION))
         .chain((sizes.n_learning_rows > 0).then_some(LEARNING_CORRELATION));
     let is_whole = models.iter().all(|model| {
@@ -504,11 +525,17 @@ impl TileSink for SubjectWriter {
             files.write_bands(voxels.clone(), model, test, &self.alphas, &mut hasher)?;
             write(&files.cv_scores, &voxels, &model.cv_scores, &mut hasher)?;
             write(&files.story_correlation, &voxels, &test.block_correlation, &mut hasher)?;
+            if let Some(file) = &files.story_inner {
+                write(file, &voxels, &test.block_inner_correlation, &mut hasher)?;
+            }
             let mut scalars = vec![f64::NAN; N_SCALARS * width];
             let mut edges = AlphaEdges::default();
             for v in 0..width {
                 let r = test.correlation[v];
                 scalars[TEST_CORRELATION * width + v] = f64::from(r);
+                if let Some(&r) = test.inner_correlation.get(v) {
+                    scalars[INNER * width + v] = f64::from(r);
+                }
                 if let Some(&n) = test.n_at_least.get(v) {
                     scalars[P_VALUE * width + v] = p_value(r, n, self.statistics.permutations);
                 }

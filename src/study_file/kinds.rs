@@ -1,8 +1,8 @@
 //! `kind` of a `[[space]]`, and the keys that each kind has.
 
 use super::language;
-use super::parse::at_least_one;
 use super::section::Section;
+use super::section::at_least_one;
 use super::settings::{FileRows, FileSpace, PhoneColumns, PhoneSpace, SpaceKind};
 use crate::error::Result;
 use crate::features::bow::BowSettings;

@@ -11,13 +11,14 @@ mod parse;
 mod record;
 mod section;
 pub mod settings;
+mod split;
 
 pub use copy::COPIED;
 pub use kinds::kind_of_keys;
 pub use parse::{from_text, read};
-pub use record::{main_settings, settings_of_rows};
+pub use record::{hashed_settings, main_settings, settings_of_rows};
 pub use settings::{
     AlphaConvention, BoldCleaning, BoldFiles, Censor, Columns, Epoch, FileRows, FileSpace, FirstTr,
-    Folds, LanguageSpace, ModelSource, ModelVariant, PhoneColumns, PhoneSpace, SpaceKind,
-    SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
+    Folds, Inner, LanguageSpace, ModelSource, ModelVariant, PhoneColumns, PhoneSpace, SpaceKind,
+    SpaceSettings, SplitHow, Stability, Statistics, Study, Units, WordTime,
 };

@@ -8,11 +8,12 @@ use super::bands;
 use super::bold::{bold_cleaning, bold_files, repeats};
 use super::keys::nearest;
 use super::kinds::space_kind;
-use super::section::Section;
+use super::section::{Section, at_least_one, at_most};
 use super::settings::{
     AlphaConvention, BoldCleaning, BoldFiles, Columns, Folds, ModelVariant, SpaceKind,
-    SpaceSettings, SplitHow, Stability, Statistics, Study, WordTime,
+    SpaceSettings, Stability, Statistics, Study, WordTime,
 };
+use super::split::{check_units, inner, split_how, units};
 use crate::backend::Scorer;
 use crate::design::delays::check_delays;
 use crate::design::tr_times::timing_fault;
@@ -136,6 +137,8 @@ impl<'a> Parser<'a> {
             bold_files,
             bold_cleaning,
             split: split_how(&split)?,
+            units: units(&split)?,
+            inner: inner(&split)?,
             seed: split.count("seed")?.unwrap_or(214) as u64,
             tr_s,
             first_tr_s,
@@ -205,6 +208,7 @@ impl<'a> Parser<'a> {
             bands: bands::sampling(&self.section("bands")?)?,
             stability: stability(&self.section("stability")?)?,
         };
+        check_units(self.name, &study)?;
         Ok(study)
     }
 
@@ -368,13 +372,6 @@ fn word_rules(stories: &Section<'_>) -> Result<WordRules> {
     })
 }
 
-pub(crate) fn at_least_one(section: &Section<'_>, name: &str) -> Result<Option<usize>> {
-    match section.count(name)? {
-        Some(0) => Err(section.error(name, "at least 1", 0)),
-        other => Ok(other),
-    }
-}
-
 fn positive(section: &Section<'_>, name: &str) -> Result<Option<f64>> {
     match section.number(name)? {
         Some(value) if value <= 0.0 => Err(section.error(name, "a number > 0", value)),
@@ -388,28 +385,6 @@ fn share(section: &Section<'_>, name: &str) -> Result<Option<f64>> {
             Err(section.error(name, "0 or more and less than 1", value))
         }
         other => Ok(other),
-    }
-}
-
-fn split_how(split: &Section<'_>) -> Result<SplitHow> {
-    let given: Vec<&str> =
-        ["test_fraction", "n_test", "test"].into_iter().filter(|key| split.has(key)).collect();
-    if given.len() > 1 {
-        let got = given.join(" and ");
-        return Err(split.error(given[1], "one of test_fraction, n_test and test", got));
-    }
-    if let Some(names) = split.texts("test")? {
-        if names.is_empty() {
-            return Err(split.error("test", "at least one story", "an empty list"));
-        }
-        return Ok(SplitHow::Names(names));
-    }
-    if let Some(n) = at_least_one(split, "n_test")? {
-        return Ok(SplitHow::Count(n));
-    }
-    match split.number("test_fraction")?.unwrap_or(0.2) {
-        share if share > 0.0 && share < 1.0 => Ok(SplitHow::Fraction(share)),
-        other => Err(split.error("test_fraction", "more than 0 and less than 1", other)),
     }
 }
 
@@ -485,13 +460,6 @@ fn folds(ridge: &Section<'_>) -> Result<Folds> {
             "a number ≥ 2, \"loso\" or at least two lists of names",
             other,
         )),
-    }
-}
-
-fn at_most(section: &Section<'_>, name: &str, default: usize, most: usize) -> Result<usize> {
-    match section.count(name)? {
-        Some(n) if n > most => Err(section.error(name, &format!("at most {most}"), n)),
-        other => Ok(other.unwrap_or(default)),
     }
 }
 

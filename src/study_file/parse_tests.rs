@@ -3,6 +3,7 @@
 use super::*;
 use crate::features::bow::BowSettings;
 use crate::stimuli::spelling::Punctuation;
+use crate::study_file::{SplitHow, Units};
 
 const GOOD: &str = r#"
 [stories]
@@ -201,4 +202,18 @@ fn every_mistake_exits_2_and_says_where_and_what() {
         assert_eq!(error.exit_code(), 2, "{to}");
         assert!(error.to_string().contains(says), "{to}: {error}");
     }
+}
+
+#[test]
+fn blocks_and_own_stories_are_read_and_leave_older_fingerprints_alone() {
+    let units = |lines: &str| with("split", lines).unwrap().units;
+    assert_eq!(units(""), Units::SHARED_STORIES);
+    let found = units("stories = 'own'\nunit = 'block'\nblock_trs = 30");
+    assert_eq!(found, Units { own: true, by_block: true, block_trs: 30, gap_trs: 8 });
+    let hashed = |lines: &str| crate::study_file::hashed_settings(&with("split", lines).unwrap());
+    assert!(!hashed("").contains("gap_trs"), "as before there were blocks");
+    for lines in ["stories = 'own'", "unit = 'block'", "unit = 'block'\ngap_trs = 9"] {
+        assert_ne!(hashed(lines), hashed(""));
+    }
+    assert_ne!(hashed("unit = 'block'\ngap_trs = 9"), hashed("unit = 'block'"));
 }

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::settings::{
     AlphaConvention, BoldCleaning, Censor, Columns, Epoch, FileRows, FileSpace, FirstTr, Folds,
-    LanguageSpace, ModelSource, ModelVariant, PhoneColumns, PhoneSpace, SpaceKind, SpaceSettings,
-    SplitHow, Stability, Statistics, Study, WordTime,
+    Inner, LanguageSpace, ModelSource, ModelVariant, PhoneColumns, PhoneSpace, SpaceKind,
+    SpaceSettings, SplitHow, Stability, Statistics, Study, Units, WordTime,
 };
 use crate::backend::Scorer;
 use crate::design::trim::Trim;
@@ -107,6 +107,32 @@ struct Split<'a> {
     n_test: Option<usize>,
     test: Option<&'a [String]>,
     seed: u64,
+    /// Left out of what is hashed where it is the default, so that older results stay known.
+    #[serde(flatten)]
+    units: Option<UnitsRecord>,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inner: Option<String>,
+}
+
+#[derive(Serialize)]
+struct UnitsRecord {
+    stories: &'static str,
+    unit: &'static str,
+    block_trs: usize,
+    gap_trs: usize,
+}
+
+impl UnitsRecord {
+    fn of(units: Units) -> Self {
+        let Units { own, by_block, block_trs, gap_trs } = units;
+        Self {
+            stories: if own { "own" } else { "shared" },
+            unit: if by_block { "block" } else { "story" },
+            block_trs,
+            gap_trs,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -198,6 +224,18 @@ impl Serialize for Study {
     }
 }
 
+/// The settings as a fingerprint sees them.
+pub fn hashed_settings(study: &Study) -> String {
+    let mut record = Record::of(study);
+    if study.units == Units::SHARED_STORIES {
+        record.split.units = None;
+    }
+    if study.inner == Inner::Auto {
+        record.split.inner = None;
+    }
+    serde_json::to_string(&record).expect("settings are numbers, texts and lists of them")
+}
+
 impl<'a> Record<'a> {
     fn of(study: &'a Study) -> Self {
         // No `..`: a setting that is added is written down, or does not compile.
@@ -214,6 +252,8 @@ impl<'a> Record<'a> {
             bold_files,
             bold_cleaning,
             split,
+            units,
+            inner,
             seed,
             tr_s,
             first_tr_s,
@@ -290,7 +330,18 @@ impl<'a> Record<'a> {
                 words: Words::of(words),
             },
             bold: bold.collect(),
-            split: Split { test_fraction, n_test, test, seed: *seed },
+            split: Split {
+                test_fraction,
+                n_test,
+                test,
+                seed: *seed,
+                units: Some(UnitsRecord::of(*units)),
+                inner: Some(match inner {
+                    Inner::Auto => "auto".into(),
+                    Inner::Off => "none".into(),
+                    Inner::Edges(edges) => edges.to_string(),
+                }),
+            },
             design: Design {
                 tr_s: *tr_s,
                 first_tr_s: *first_tr_s,

@@ -117,3 +117,24 @@ impl<'a> Section<'a> {
         })
     }
 }
+
+/// A whole number from 1 on.
+pub(crate) fn at_least_one(section: &Section<'_>, name: &str) -> Result<Option<usize>> {
+    match section.count(name)? {
+        Some(0) => Err(section.error(name, "at least 1", 0)),
+        other => Ok(other),
+    }
+}
+
+/// A whole number up to `most`.
+pub(crate) fn at_most(
+    section: &Section<'_>,
+    name: &str,
+    default: usize,
+    most: usize,
+) -> Result<usize> {
+    match section.count(name)? {
+        Some(n) if n > most => Err(section.error(name, &format!("at most {most}"), n)),
+        other => Ok(other.unwrap_or(default)),
+    }
+}

@@ -44,6 +44,10 @@ pub struct Study {
     pub bold_cleaning: Vec<BoldCleaning>,
     /// How test stories are taken.
     pub split: SplitHow,
+    /// What is held out together, and whether every subject has stories of its own.
+    pub units: Units,
+    /// Test scores without the TRs near the edges of a story.
+    pub inner: Inner,
     /// Seed of the shuffle.
     pub seed: u64,
     /// Repetition time.
@@ -257,6 +261,55 @@ pub enum SplitHow {
     Count(usize),
     /// By name.
     Names(Vec<String>),
+}
+
+/// Whether test scores are given once more without the TRs near the edges of each test story.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inner {
+    /// Without the first 40 and the last 20, where all test stories are longer than 120 TRs.
+    Auto,
+    /// Not at all.
+    Off,
+    /// Without so many.
+    Edges(Trim),
+}
+
+impl Inner {
+    /// The edges that `Auto` leaves out.
+    pub const EDGES: Trim = Trim { head: 40, tail: 20 };
+    /// `Auto` needs more TRs than that in every test story.
+    pub const MIN_TRS: usize = 120;
+}
+
+/// What is held out together, and by whom.
+///
+/// | name | default | meaning | range |
+/// |---|---|---|---|
+/// | `own` | false | each subject is fitted with all stories that it heard | |
+/// | `by_block` | false | blocks of TRs are held out in place of whole stories | |
+/// | `block_trs` | 60 | TRs of a block | 2…100,000 |
+/// | `gap_trs` | 8 | TRs between two blocks that nobody uses | 0…10,000 |
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Units {
+    /// Each subject is fitted with all stories that it heard.
+    pub own: bool,
+    /// Blocks of TRs are held out in place of whole stories.
+    pub by_block: bool,
+    /// TRs of a block.
+    pub block_trs: usize,
+    /// TRs between two blocks that nobody uses.
+    pub gap_trs: usize,
+}
+
+impl Units {
+    /// Whole stories that all subjects heard.
+    pub const SHARED_STORIES: Units =
+        Units { own: false, by_block: false, block_trs: 60, gap_trs: 8 };
+
+    /// Whether subjects may have units that others lack.
+    pub fn may_differ(&self) -> bool {
+        self.own || self.by_block
+    }
 }
 
 /// How alphas are meant.

@@ -109,6 +109,40 @@ fn a_derivative_with_words_in_stimuli_gives_a_study_that_runs() {
 }
 
 #[test]
+fn subjects_of_a_derivative_keep_the_stories_that_others_did_not_hear() {
+    let bench = StudyBench::new(44, 40, 30);
+    let root = bench.file("bids");
+    write_derivative(&bench, &root);
+    std::fs::create_dir_all(root.join("stimuli")).expect("made");
+    for (index, story) in bench.stories.iter().enumerate() {
+        let table = format!("onset\tduration\tword\n{}", words_of(&bench, index));
+        std::fs::write(root.join(format!("stimuli/{}.tsv", story.name)), table).expect("written");
+    }
+    for (subject, story) in [("sub-01", "story3"), ("sub-02", "story0")] {
+        let func = root.join("derivatives/fmriprep").join(subject).join("func");
+        let image = func.join(format!("{subject}_task-{story}{END}.nii"));
+        std::fs::remove_file(image).expect("it was written");
+    }
+    let study = bench.file("STUDY.toml");
+    let made = init(&root, &study);
+    assert_eq!(made.code, 0, "{made:#?}");
+    assert!(made.stdout.contains("sub-02: BOLD of 5 of them\n"), "{}", made.stdout);
+    let written = std::fs::read_to_string(&study).expect("written");
+    for line in [
+        "\n[bold.sub-01]",
+        "\n[bold.sub-02]",
+        "\nstories = \"own\" ",
+        "\ntest = [\"story1\"] ",
+        "\nfolds = 4 ",
+    ] {
+        assert!(written.contains(line), "{line:?} not in {written}");
+    }
+    assert!(!written.contains("missing ="), "every story was heard: {written}");
+    let checked = voxelcast(&["check", text(&study)]);
+    assert_eq!(checked.code, 0, "{checked:#?}");
+}
+
+#[test]
 fn words_in_events_are_gathered_into_a_table() {
     let bench = StudyBench::new(42, 40, 30);
     let root = bench.file("bids");
@@ -125,6 +159,39 @@ fn words_in_events_are_gathered_into_a_table() {
     assert!(written.contains("path = \"STUDY.words.tsv\""), "{written}");
     // Events count from the first volume.
     assert!(written.contains("first_tr_s = 0.75 "), "{written}");
+    let checked = voxelcast(&["check", text(&study)]);
+    assert_eq!(checked.code, 0, "{checked:#?}");
+}
+
+#[test]
+fn sounds_that_start_at_different_times_make_a_table_of_first_trs() {
+    let bench = StudyBench::new(45, 40, 30);
+    let root = bench.file("bids");
+    write_derivative(&bench, &root);
+    std::fs::create_dir_all(root.join("stimuli")).expect("made");
+    for (index, story) in bench.stories.iter().enumerate() {
+        let table = format!("onset\tduration\tword\n{}", words_of(&bench, index));
+        std::fs::write(root.join(format!("stimuli/{}.tsv", story.name)), table).expect("written");
+        let func = root.join("derivatives/fmriprep/sub-01/func");
+        let confounds = format!("sub-01_task-{}_desc-confounds_timeseries.tsv", story.name);
+        std::fs::write(func.join(confounds), "trans_x\n0\n").expect("written");
+    }
+    let line = |index: usize| format!("{}\t30\tn/a\tsound.wav\n", 6 + index);
+    write_events(&bench, &root, "onset\tduration\tword\tstim_file", line);
+    let study = bench.file("STUDY.toml");
+    let made = init(&root, &study);
+    assert_eq!(made.code, 0, "{made:#?}");
+    let written = std::fs::read_to_string(&study).expect("written");
+    for line in [
+        "\nfirst_tr_s = \"STUDY.first_trs.tsv\"",
+        "\nzscore = \"story\"",
+        "\n# confounds = \"bids/derivatives/fmriprep/sub-01/func/sub-01_task-{story}_desc-confounds_",
+    ] {
+        assert!(written.contains(line), "{line:?} not in {written}");
+    }
+    assert!(!written.contains("sub-02_task-{story}_desc-confounds"), "{written}");
+    let table = std::fs::read_to_string(bench.file("STUDY.first_trs.tsv")).expect("written");
+    assert!(table.starts_with("story\tfirst_tr_s\nstory0\t-5.25\nstory1\t-6.25\n"), "{table}");
     let checked = voxelcast(&["check", text(&study)]);
     assert_eq!(checked.code, 0, "{checked:#?}");
 }

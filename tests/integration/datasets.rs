@@ -264,7 +264,7 @@ fn init_on_a_tree_like_ds003020_gives_a_study_that_runs() {
     assert_eq!(made.code, 0, "{made:#?}");
     for line in [
         "found: 6 stories with words",
-        "UTS04: BOLD of 3 of them, commented out",
+        "UTS04: BOLD of 3 of them",
         "TR counts",
         "not found: word vectors",
         "6 stories with words and BOLD",
@@ -274,7 +274,12 @@ fn init_on_a_tree_like_ds003020_gives_a_study_that_runs() {
     let written = std::fs::read_to_string(&study).expect("written");
     assert!(written.contains("path = \"derivative/TextGrids\""), "{written}");
     assert!(written.contains("\nrepeats = \"individual_repeats\""), "{written}");
-    assert!(written.contains("\n# [bold.UTS04]"), "{written}");
+    assert!(
+        written.contains("\n[bold.UTS04]") && written.contains("\nstories = \"own\""),
+        "{written}"
+    );
+    assert!(written.contains("\ntest = [\"story0\"]"), "the one that all heard: {written}");
+    assert!(written.contains("\nfolds = 2 "), "UTS04 has two to train on: {written}");
     let checked = voxelcast(&["check", text(&study)]);
     assert_eq!(checked.code, 0, "{checked:#?}");
     assert!(checked.stdout.contains("all counts agree"), "{checked:#?}");

@@ -203,14 +203,14 @@ fn position_is_numpys_and_is_never_delayed() {
         let all = ndarray::concatenate![Axis(1), delayed, p];
         write_f32(&bench.file(&format!("p/{}.npy", story.name)), &all);
     }
-    let spaces = spaces(
+    let of_spaces = spaces(
         "[[space]]\nkind = \"position\"\n\
          [[space]]\nname = \"glove\"\nkind = \"glove\"\nvectors = \"vectors.txt\"\n\
          [[space]]\nname = \"mixed\"\ncombine = [\"position\", \"glove\"]\n\
          [[space]]\nname = \"banded\"\ncombine = [\"position\", \"glove\"]\nbanded = true\n",
     );
     let partition = "partition.spaces = [\"glove\", \"position\"]";
-    let lines = [spaces.as_str(), partition, "bands.n_iter = 1", "stability.splits = 2"];
+    let lines = [of_spaces.as_str(), partition, "bands.n_iter = 1", "stability.splits = 2"];
     let out = ran(&bench, &[&lines[..], &["design.zscore = \"story\""]].concat());
     let models = |subject: &str| {
         let mut names: Vec<String> = std::fs::read_dir(out.join("models").join(subject))
@@ -249,7 +249,7 @@ fn position_is_numpys_and_is_never_delayed() {
 
     // Saved weights predict what the run scored, for every form of a design.
     for more in ["design.delay_preset = \"story\"", "design.delay_preset = \"huth-stacked\""] {
-        let out = ran(&bench, &[&spaces, more, "bands.n_iter = 1"]);
+        let out = ran(&bench, &[&of_spaces, more, "bands.n_iter = 1"]);
         let predicted = predict(&bench, &out, &["--story", "story5"]);
         for model in ["position", "mixed", "mixed-lagged"] {
             let path = predicted.join(format!("s1/{model}/story5.npy"));

@@ -17,6 +17,7 @@
 //! | `formats` | files of other programs: nibabel, h5py, PyTables, NumPy, TextGrid writers |
 //! | `golden` | values of other programs (himalaya, scikit-learn, NumPy, gensim) |
 //! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
+//! | `units` | subjects with stories of their own, blocks of TRs in place of stories |
 //! | `failing_reads` | which tiles are kept when a read of BOLD fails |
 //! | `faults` | kills, signals, full disks, files cut short, two runs at once, memory, odd names |
 //! | `shards` | a study in shards: bytes of one machine, lost and damaged shards, refusals |
@@ -89,6 +90,7 @@ mod solvers;
 mod standins;
 mod statistics;
 mod study_command;
+mod units;
 #[cfg(feature = "language")]
 mod word_pieces;
 mod words_command;

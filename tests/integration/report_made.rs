@@ -124,6 +124,7 @@ fn add_model(
         lagged,
         story,
         scores,
+        inner: None,
     };
     let mean = scores.mean;
     results.summary.push(row(None));

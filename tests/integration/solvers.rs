@@ -368,18 +368,18 @@ fn sparse_rows(seed: u64, n: usize, p: usize, n_words: usize) -> SparseRows {
 }
 
 #[test]
-fn twenty_thousand_sparse_columns_and_six_thousand_rows() {
-    let (n, p, n_voxels, alphas) = (6000, 20_000, 3, vec![10.0, 1e3]);
+fn twenty_thousand_sparse_columns_and_three_thousand_rows() {
+    let (n, p, n_voxels, alphas) = (3000, 20_000, 3, vec![10.0, 1e3]);
     let rows = sparse_rows(91, n, p, 40);
     let y = normal(&mut seeded(92), n, n_voxels) + 3.0f32;
-    // Blocks of 500 rows, dealt to two folds.
-    let folds: Vec<usize> = (0..n).map(|t| t / 500 % 2).collect();
+    // Blocks of 250 rows, dealt to two folds.
+    let folds: Vec<usize> = (0..n).map(|t| t / 250 % 2).collect();
     let cut = |b: usize| {
         let mut part = SparseRows::empty(p);
-        (b * 500..(b + 1) * 500).for_each(|t| part.push_row(rows.entries(t)));
+        (b * 250..(b + 1) * 250).for_each(|t| part.push_row(rows.entries(t)));
         StoryDesign::Sparse { rows: part, center: vec![0.0; p] }
     };
-    let blocks: Vec<Block> = (0..12).map(|b| Block { fold: b % 2, n_rows: 500 }).collect();
+    let blocks: Vec<Block> = (0..12).map(|b| Block { fold: b % 2, n_rows: 250 }).collect();
     let space = Space {
         delays: vec![0],
         n_features: p,
@@ -396,7 +396,7 @@ fn twenty_thousand_sparse_columns_and_six_thousand_rows() {
     engine.begin(n_voxels).expect("it fits");
     for b in 0..12 {
         let bold: Vec<f32> =
-            y.slice(ndarray::s![b * 500..(b + 1) * 500, ..]).iter().copied().collect();
+            y.slice(ndarray::s![b * 250..(b + 1) * 250, ..]).iter().copied().collect();
         engine.add_train(b, &bold).expect("it fits");
     }
     let tile = &engine.solve().expect("it converges")[0];

@@ -12,7 +12,10 @@ fn features(bench: &StudyBench, stories: &Path, flags: &[&str]) -> (Outcome, Pat
     let out = bench.out();
     let vectors = bench.file("vectors.txt");
     let mut args = vec!["features", "--stories", text(stories), "--kind", "glove"];
-    args.extend(["--vectors", text(&vectors), "--out", text(&out), "--n-trs", "70"]);
+    args.extend(["--vectors", text(&vectors), "--out", text(&out)]);
+    if !flags.contains(&"--n-trs") {
+        args.extend(["--n-trs", "70"]);
+    }
     args.extend(flags);
     (voxelcast(&args), out)
 }
@@ -248,7 +251,8 @@ fn wrong_times_are_refused_by_check_run_and_features() {
         let says = ["story \"story0\"", "words lie in its scan", part];
         bench.check(&[&line]).refused(3, &says);
         bench.run(&[&line], &[]).0.refused(3, &says);
-        features(&bench, &path, &[]).0.refused(3, &says);
+        // A scan as long as the words: TRs up to 99 s.
+        features(&bench, &path, &["--n-trs", "55"]).0.refused(3, &says);
         if !unit.is_empty() {
             let unit = format!("stories.time_unit = {unit}");
             let checked = bench.check(&[&line, &unit]);

@@ -1,5 +1,7 @@
 //! Pearson sums of predicted and measured BOLD, per voxel.
 
+use std::ops::Range;
+
 use crate::backend::TestTile;
 use crate::product::panels::{PANEL, PanelRow, n_panels};
 use crate::product::vectorized::vectorized;
@@ -14,17 +16,25 @@ pub struct PearsonSums {
     width: usize,
     n_total: f64,
     total: Vec<Sums>,
+    n_inner: f64,
+    inner: Vec<Sums>,
 }
 
 impl PearsonSums {
-    /// Empty sums for a tile, and scores that are not there yet.
-    pub fn begin(&mut self, width: usize, n_blocks: usize, scores: &mut TestTile) {
+    /// Empty sums for a tile, and scores that are not there yet; `has_inner`: of inner rows too.
+    pub fn begin(&mut self, width: usize, n_blocks: usize, has_inner: bool, scores: &mut TestTile) {
         self.width = width;
-        self.n_total = 0.0;
+        (self.n_total, self.n_inner) = (0.0, 0.0);
         self.total.clear();
         self.total.resize(n_panels(width), [[0.0; PANEL]; 5]);
+        self.inner.clear();
         scores.block_correlation.clear();
         scores.block_correlation.resize(n_blocks * width, f32::NAN);
+        scores.block_inner_correlation.clear();
+        if has_inner {
+            self.inner.resize(n_panels(width), [[0.0; PANEL]; 5]);
+            scores.block_inner_correlation.resize(n_blocks * width, f32::NAN);
+        }
     }
 
     /// Adds one block of `n` rows, and puts r within it into `scores`.
@@ -43,18 +53,50 @@ impl PearsonSums {
         arch: pulp::Arch,
     ) {
         self.n_total += n as f64;
-        if n == 0 {
+        let scores = &mut scores.block_correlation;
+        self.add_rows(block, n, 0..n, (pred, bold, bad), scores, arch);
+    }
+
+    /// Adds the inner rows of a block, and puts r within them into `scores`; as [`add`](Self::add).
+    #[allow(clippy::too_many_arguments)]
+    pub fn add_inner(
+        &mut self,
+        block: usize,
+        n: usize,
+        inner: Range<usize>,
+        (pred, bold, bad): (&[PanelRow], &[PanelRow], &[bool]),
+        scores: &mut TestTile,
+        arch: pulp::Arch,
+    ) {
+        self.n_inner += inner.len() as f64;
+        std::mem::swap(&mut self.total, &mut self.inner);
+        let scores = &mut scores.block_inner_correlation;
+        self.add_rows(block, n, inner, (pred, bold, bad), scores, arch);
+        std::mem::swap(&mut self.total, &mut self.inner);
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn add_rows(
+        &mut self,
+        block: usize,
+        n: usize,
+        rows: Range<usize>,
+        (pred, bold, bad): (&[PanelRow], &[PanelRow], &[bool]),
+        scores: &mut [f32],
+        arch: pulp::Arch,
+    ) {
+        if n == 0 || rows.is_empty() {
             return;
         }
-        let blocks = block * self.width..(block + 1) * self.width;
-        let blocks = &mut scores.block_correlation[blocks];
+        let blocks = &mut scores[block * self.width..(block + 1) * self.width];
         let panels = pred.chunks_exact(n).zip(bold.chunks_exact(n)).zip(&mut self.total);
+        let n_rows = rows.len() as f64;
         for (((pred, bold), total), start) in panels.zip((0..).step_by(PANEL)) {
-            let sums = sums_of_rows(arch, pred, bold);
+            let sums = sums_of_rows(arch, &pred[rows.clone()], &bold[rows.clone()]);
             let live = PANEL.min(self.width - start);
             for v in 0..live {
                 let s = sums.map(|row| row[v]);
-                let r = pearson_from_sums(n as f64, s[0], s[1], s[2], s[3], s[4]);
+                let r = pearson_from_sums(n_rows, s[0], s[1], s[2], s[3], s[4]);
                 let is_bad = bad[start + v];
                 blocks[start + v] = if is_bad { f32::NAN } else { r as f32 };
                 for (total, s) in total.iter_mut().zip(s) {
@@ -94,6 +136,12 @@ impl PearsonSums {
             let s = self.sums(v);
             pearson_from_sums(self.n_total, s[0], s[1], s[2], s[3], s[4]) as f32
         }));
+        scores.inner_correlation.clear();
+        let n_voxels = if self.inner.is_empty() { 0 } else { self.width };
+        scores.inner_correlation.extend((0..n_voxels).map(|voxel| {
+            let s = self.inner[voxel / PANEL].map(|row| row[voxel % PANEL]);
+            pearson_from_sums(self.n_inner, s[0], s[1], s[2], s[3], s[4]) as f32
+        }));
     }
 }
 
@@ -127,7 +175,7 @@ mod tests {
             (0..n_panels(width) * n).map(row).collect()
         };
         let (mut sums, mut scores) = (PearsonSums::default(), TestTile::default());
-        sums.begin(width, 1, &mut scores);
+        sums.begin(width, 1, false, &mut scores);
         let arch = pulp::Arch::new();
         sums.add(0, n, &rows(1), &rows(2), &vec![false; width], &mut scores, arch);
         sums.finish(&mut scores);

@@ -236,7 +236,7 @@ impl Engine for CpuEngine<'_> {
         }
         let n_test = problem.test_blocks.len();
         for (sums, scores) in self.test_sums.iter_mut().zip(&mut self.tests) {
-            sums.begin(width, n_test, scores);
+            sums.begin(width, n_test, !problem.inner.is_empty(), scores);
         }
         for (sums, model) in self.band_sums.iter_mut().zip(&problem.models) {
             sums.begin(model.search.as_ref().map_or(0, |search| search.n_bands), width);
@@ -328,6 +328,10 @@ impl Engine for CpuEngine<'_> {
             }
             let (sums, scores) = (&mut self.test_sums[index], &mut self.tests[index]);
             sums.add(block, n_rows, pred, bold, &self.test_bad, scores, self.arch);
+            if let Some(inner) = problem.inner.get(block) {
+                let rows = (&*pred, bold, self.test_bad.as_slice());
+                sums.add_inner(block, n_rows, inner.clone(), rows, scores, self.arch);
+            }
             keep(pred, &mut self.kept_pred[index]);
             if let Some(search) = &model.search {
                 let delays: Vec<i64> = model.delays.iter().map(|&d| space.delays[d]).collect();

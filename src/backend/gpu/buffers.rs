@@ -184,6 +184,10 @@ pub struct Buffers {
     pub totals: Vec<Buffer<f64>>,
     /// Per model `(n_test_blocks, width)`.
     pub block_r: Vec<Buffer<f32>>,
+    /// As `totals`, of inner rows; one element where there are none.
+    pub inner_totals: Vec<Buffer<f64>>,
+    /// As `block_r`, within inner rows; one element where there are none.
+    pub inner_block_r: Vec<Buffer<f32>>,
     /// `(width)`.
     pub r: Buffer<f32>,
 }
@@ -356,11 +360,15 @@ fn take(
     let r = from.values("correlations", &[w])?;
     let (mut inner, mut intercept) = (Vec::new(), Vec::new());
     let (mut totals, mut block_r) = (Vec::new(), Vec::new());
+    let (mut inner_totals, mut inner_block_r) = (Vec::new(), Vec::new());
+    let inner_w = if problem.inner.is_empty() { 0 } else { w };
     for model in &problem.models {
         inner.push(from.values("weights", &[problem.n_fitted(model), w])?);
         intercept.push(from.values("intercepts", &[w])?);
         totals.push(from.values("sums", &[5, w])?);
         block_r.push(from.values("correlations", &[n_test, w])?);
+        inner_totals.push(from.values("sums", &[5, inner_w])?);
+        inner_block_r.push(from.values("correlations", &[n_test, inner_w])?);
     }
     let made = || {
         let [raw_a, raw_b] = raw;
@@ -417,6 +425,8 @@ fn take(
             pearson: pearson?,
             totals: totals.into_iter().collect::<Option<_>>()?,
             block_r: block_r.into_iter().collect::<Option<_>>()?,
+            inner_totals: inner_totals.into_iter().collect::<Option<_>>()?,
+            inner_block_r: inner_block_r.into_iter().collect::<Option<_>>()?,
             r: r?,
         })
     };

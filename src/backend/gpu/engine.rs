@@ -29,6 +29,7 @@ pub struct GpuEngine<'p> {
     pub(super) intercepts: Vec<Vec<f32>>,
     pub(super) tests: Vec<TestTile>,
     pub(super) n_test_rows: usize,
+    pub(super) n_inner_rows: usize,
     pub(super) pred_rows: Vec<f32>,
     /// For the permutation test: `(n_test, width)` rows of BOLD, and of each model's prediction.
     pub(super) kept_bold: Vec<f32>,
@@ -89,6 +90,7 @@ impl<'p> GpuEngine<'p> {
             intercepts: vec![Vec::new(); n_models],
             tests: (0..n_models).map(|_| TestTile::default()).collect(),
             n_test_rows: 0,
+            n_inner_rows: 0,
             pred_rows: Vec::new(),
             kept_bold: Vec::new(),
             kept_pred: vec![Vec::new(); n_models],
@@ -159,7 +161,7 @@ impl Engine for GpuEngine<'_> {
         }
         self.width = width;
         self.is_started = false;
-        self.n_test_rows = 0;
+        (self.n_test_rows, self.n_inner_rows) = (0, 0);
         self.kept_bold.clear();
         self.kept_pred.iter_mut().for_each(Vec::clear);
         let b = self.buffers.as_mut().ok_or_else(not_begun)?;
@@ -179,6 +181,13 @@ impl Engine for GpuEngine<'_> {
             lane.zero(&mut totals.first_mut(5 * width))?;
             test.block_correlation.clear();
             test.block_correlation.resize(n_test * width, f32::NAN);
+            test.block_inner_correlation.clear();
+        }
+        if !problem.inner.is_empty() {
+            for (totals, test) in b.inner_totals.iter_mut().zip(&mut self.tests) {
+                lane.zero(&mut totals.first_mut(5 * width))?;
+                test.block_inner_correlation.resize(n_test * width, f32::NAN);
+            }
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ impl GpuEngine<'_> {
         let (problem, width) = (self.gpu.problem, self.width);
         let n_rows = problem.test_blocks[block];
         self.n_test_rows += n_rows;
+        self.n_inner_rows += problem.inner.get(block).map_or(0, |inner| inner.len());
         if n_rows == 0 || width == 0 {
             return Ok(());
         }
@@ -79,7 +80,24 @@ impl GpuEngine<'_> {
                     &b.part_flags.all(),
                     &mut b.block_r[index].part_mut(block * width..(block + 1) * width),
                     &mut b.totals[index].first_mut(5 * width),
-                    (n_rows, width),
+                    (n_rows, n_rows, width),
+                )?;
+                let Some(inner) = problem.inner.get(block).filter(|inner| !inner.is_empty()) else {
+                    return Ok(());
+                };
+                let cells = inner.start * width..inner.end * width;
+                let pred = b.pred.part(cells.clone());
+                let y = b.y.part(cells);
+                let shape = (inner.len(), width);
+                pearson_sums(lane, &pred, &y, &mut b.pearson.first_mut(all), shape)?;
+                pearson_block(
+                    lane,
+                    &b.pearson.all(),
+                    &b.flags.first(width),
+                    &b.part_flags.all(),
+                    &mut b.inner_block_r[index].part_mut(block * width..(block + 1) * width),
+                    &mut b.inner_totals[index].first_mut(5 * width),
+                    (inner.len(), n_rows, width),
                 )
             })?;
             if keeps || predictions.is_some() {
@@ -119,7 +137,7 @@ impl GpuEngine<'_> {
 
     /// Correlations within every test block and over all rows, on the host.
     pub(super) fn read_scores(&mut self) -> Result<()> {
-        let Self { gpu, lane, buffers, width, tests, n_test_rows, .. } = self;
+        let Self { gpu, lane, buffers, width, tests, n_test_rows, n_inner_rows, .. } = self;
         let (width, problem) = (*width, gpu.problem);
         let b = buffers.as_mut().ok_or_else(not_begun)?;
         for (index, test) in tests.iter_mut().enumerate() {
@@ -133,6 +151,19 @@ impl GpuEngine<'_> {
             let totals = b.totals[index].first(5 * width);
             pearson_total(lane, &totals, &mut b.r.first_mut(width), *n_test_rows as f64, width)?;
             lane.read_vec(&b.r.first(width), width, &mut test.correlation)?;
+            test.inner_correlation.clear();
+            if problem.inner.is_empty() {
+                continue;
+            }
+            for (block, _) in problem.inner.iter().enumerate().filter(|(_, rows)| !rows.is_empty())
+            {
+                let own = block * width..(block + 1) * width;
+                let from = b.inner_block_r[index].part(own.clone());
+                lane.read(&from, &mut test.block_inner_correlation[own])?;
+            }
+            let (totals, n) = (b.inner_totals[index].first(5 * width), *n_inner_rows as f64);
+            pearson_total(lane, &totals, &mut b.r.first_mut(width), n, width)?;
+            lane.read_vec(&b.r.first(width), width, &mut test.inner_correlation)?;
         }
         Ok(())
     }

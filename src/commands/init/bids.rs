@@ -35,10 +35,11 @@ pub fn find_bids(folder: &Path, walked: &Walked, mut not_found: Vec<String>) -> 
     let events = events(&subjects, &walked.files, &stories);
     let start_s = start_time(&sidecars, &mut not_found);
     let first_tr_s = start_s.unwrap_or(tr_s / 2.0);
-    let mut timing = Timing { tr_s, first_tr_s, trim: "0:0", note: String::new() };
+    let (note, by_story) = (String::new(), Vec::new());
+    let mut timing = Timing { tr_s, first_tr_s, trim: "0:0", note, by_story };
     let words = match stimuli(&walked.files, &stories) {
         Some(words) => {
-            timing.of_stimuli(&events, &mut not_found)?;
+            timing.of_stimuli(&events, &stories, &mut not_found)?;
             Words::There(words)
         }
         None => {
@@ -122,8 +123,9 @@ fn subjects(
             best.get(&name).is_none_or(|b| rank(&after, &stories) > rank(&b.after, &b.stories));
         if is_better {
             let mask = mask(files, &parent, &before, &after, &stories);
-            let found =
-                SubjectFiles { before, after, mask, ..SubjectFiles::new(name.clone(), parent) };
+            let confounds = confounds(files, &parent, &before, &after, &stories);
+            let own = SubjectFiles::new(name.clone(), parent);
+            let found = SubjectFiles { before, after, mask, confounds, ..own };
             best.insert(name, SubjectFiles { stories, ..found });
         }
     }
@@ -184,6 +186,25 @@ fn mask(
     };
     let in_files = |path: &PathBuf| files.binary_search(path).is_ok();
     stories.iter().map(beside).find(in_files).or_else(|| files.iter().find(is_it).cloned())
+}
+
+/// Confounds beside images that are not cleaned yet, as fMRIPrep calls them now and did before.
+fn confounds(
+    files: &[PathBuf],
+    parent: &Path,
+    before: &str,
+    after: &str,
+    stories: &BTreeSet<String>,
+) -> Option<String> {
+    if ["_desc-clean", "_desc-denoised"].iter().any(|desc| after.contains(desc)) {
+        return None;
+    }
+    let ends = ["_desc-confounds_timeseries.tsv", "_desc-confounds_regressors.tsv"];
+    let is_there = |end: &&&str| {
+        let of_story = |story: &String| parent.join(format!("{before}{story}{end}"));
+        stories.iter().all(|story| files.binary_search(&of_story(story)).is_ok())
+    };
+    ends.iter().find(is_there).map(|end| format!("{before}{{story}}{end}"))
 }
 
 #[derive(Deserialize)]
@@ -354,11 +375,14 @@ impl Timing {
     fn of_stimuli(
         &mut self,
         events: &BTreeMap<String, PathBuf>,
+        stories: &BTreeSet<String>,
         not_found: &mut Vec<String>,
     ) -> Result<()> {
-        let mut onsets = Vec::new();
-        for path in events.values() {
-            onsets.extend(only_onset(path)?);
+        let (mut onsets, mut by_story) = (Vec::new(), Vec::new());
+        for (story, path) in events {
+            let onset = only_onset(path)?;
+            onsets.extend(onset);
+            by_story.extend(onset.map(|onset| (story.clone(), self.first_tr_s - onset)));
         }
         let first = onsets.first().copied();
         match first {
@@ -368,12 +392,15 @@ impl Timing {
                     format!("the sound starts {first} s after the first volume (events.tsv)");
             }
             Some(_) => {
-                self.note = "set it: the sound starts at another time in each run".into();
-                not_found.push(
-                    "one start of the sound: events.tsv differ between stories; make the words' \
-                     times count from the first volume, or cut the images"
-                        .into(),
-                );
+                self.note = "of runs whose sound starts with the first volume".into();
+                let lacking = stories.len() - by_story.len();
+                if lacking > 0 {
+                    not_found.push(format!(
+                        "when the sound of {lacking} stories starts: the table of first TRs lacks \
+                         them"
+                    ));
+                }
+                self.by_story = by_story;
             }
             None => {
                 self.note = "set it if the sound did not start with the first volume".into();

@@ -11,9 +11,13 @@ use crate::error::{Error, Result};
 use crate::study::read_respdict;
 use crate::warning::named;
 
-/// A subject with less than this share of the stories that the others have is commented out: a
-/// study takes the stories that all its subjects have.
+/// In a study of the stories that all its subjects have, a subject with less than this share of the
+/// stories that the others have is commented out.
 const MIN_SHARE: f64 = 0.9;
+/// Two folds to train on and one story to test: a subject with fewer stories is commented out.
+const MIN_STORIES: usize = 3;
+/// Share of the stories in the test.
+const TEST_SHARE: f64 = 0.2;
 
 /// What the study will be.
 pub struct Plan {
@@ -22,8 +26,12 @@ pub struct Plan {
     words: PathBuf,
     /// Name in the study and whether it is part of it, one a subject found.
     subjects: Vec<(String, bool)>,
-    /// Words and BOLD of every subject of the study.
+    /// Stories with words and BOLD: of every subject, or of some where each has stories of its own.
     pub n_paired: usize,
+    /// Where subjects heard different stories: those of the test.
+    own_test: Option<Vec<String>>,
+    /// As many as the subject with the fewest training stories has, at most 5.
+    n_folds: usize,
     /// Some stories lack words, or BOLD of some subject.
     is_uneven: bool,
     has_tr_times: bool,
@@ -38,6 +46,7 @@ pub struct Plan {
 /// Chooses subjects and pairs stories; `names` are those with words, in `words`, which may have TR
 /// times, and phones beside the words.
 pub fn plan(
+    dataset: Dataset,
     files: Files,
     words: PathBuf,
     names: Vec<String>,
@@ -49,11 +58,32 @@ pub fn plan(
     let mut files = files;
     files.subjects.retain(|subject| n_both(subject) > 0);
     let most = files.subjects.iter().map(n_both).max().unwrap_or(0);
-    let is_in = |s: &SubjectFiles| n_both(s) as f64 >= MIN_SHARE * most as f64;
-    let mut paired = names.clone();
-    for subject in files.subjects.iter().filter(|s| is_in(s)) {
-        paired = paired.intersection(&subject.stories).cloned().collect();
-    }
+    let all_heard: Vec<BTreeSet<String>> = files
+        .subjects
+        .iter()
+        .map(|subject| subject.stories.intersection(&names).cloned().collect())
+        .collect();
+    let is_own = dataset != Dataset::Lab && all_heard.iter().any(|own| *own != all_heard[0]);
+    let is_in = |s: &SubjectFiles| match is_own {
+        true => n_both(s) >= MIN_STORIES,
+        false => n_both(s) as f64 >= MIN_SHARE * most as f64,
+    };
+    let of_study = files.subjects.iter().zip(&all_heard).filter(|(subject, _)| is_in(subject));
+    let heard: Vec<BTreeSet<String>> = of_study.map(|(_, own)| own.clone()).collect();
+    let paired: BTreeSet<String> = match is_own {
+        true => heard.iter().flatten().cloned().collect(),
+        false => names.iter().filter(|n| heard.iter().all(|h| h.contains(*n))).cloned().collect(),
+    };
+    let repeated: BTreeSet<&String> = files.subjects.iter().flat_map(|s| &s.repeated).collect();
+    let own_test = is_own.then(|| test_of_all(&heard, &paired, &repeated));
+    let n_train = match &own_test {
+        None => paired.len().saturating_sub(n_test(paired.len())),
+        Some(test) => {
+            let n_train =
+                |own: &BTreeSet<String>| own.iter().filter(|story| !test.contains(story)).count();
+            heard.iter().map(n_train).min().unwrap_or(0).max(2)
+        }
+    };
     if most == 0 || paired.len() < 3 {
         return Err(Error::Values {
             place: words.display().to_string(),
@@ -62,7 +92,9 @@ pub fn plan(
                 paired.len(),
                 names.len()
             ),
-            hint: "BOLD files are called as the stories are".into(),
+            hint: "BOLD files are called as the stories are; a study of one or two stories needs \
+                   unit = \"block\" in [split]"
+                .into(),
         });
     }
     let mut found = vec![format!("{} stories with words: {}", names.len(), words.display())];
@@ -74,10 +106,14 @@ pub fn plan(
             name.push('b');
         }
         let n = n_both(subject);
-        let note = if is_in(subject) { "" } else { ", commented out: the others have more" };
+        let note = match (is_in(subject), is_own) {
+            (true, _) => "",
+            (false, true) => ", commented out: too few to be split",
+            (false, false) => ", commented out: the others have more",
+        };
         found.push(format!("{name}: BOLD of {n} of them{note}"));
         let without: Vec<String> = names.difference(&subject.stories).cloned().collect();
-        if !without.is_empty() && is_in(subject) {
+        if !without.is_empty() && is_in(subject) && !is_own {
             let n = without.len();
             not_found.push(format!("BOLD of {name} for {n} stories ({})", named(&without)));
         }
@@ -92,7 +128,10 @@ pub fn plan(
         let n = without.len();
         not_found.push(format!("words of {n} stories that have BOLD ({})", named(&without)));
     }
-    let uneven = |s: &SubjectFiles| s.stories != paired;
+    let uneven = |s: &SubjectFiles| match is_own {
+        true => !s.stories.is_subset(&paired),
+        false => s.stories != paired,
+    };
     let is_uneven = names != paired || files.subjects.iter().filter(|s| is_in(s)).any(uneven);
     let mut respdict = None;
     if let Some(path) = files.respdict.clone().filter(|_| !has_tr_times) {
@@ -125,6 +164,8 @@ pub fn plan(
         words,
         subjects,
         n_paired,
+        own_test,
+        n_folds: n_train.min(5),
         is_uneven,
         has_tr_times,
         has_phones,
@@ -132,6 +173,50 @@ pub fn plan(
         found,
         not_found,
     })
+}
+
+impl Plan {
+    /// The table of first TRs beside a study at `out`, and its text: where they differ by story.
+    pub fn first_trs(&self, out: &Path) -> Option<(PathBuf, String)> {
+        let by_story = &self.files.timing.as_ref()?.by_story;
+        let lines = by_story.iter().map(|(story, first)| format!("{story}\t{}\n", first + 0.0));
+        let text = format!("story\tfirst_tr_s\n{}", lines.collect::<String>());
+        (!by_story.is_empty()).then(|| (out.with_extension("first_trs.tsv"), text))
+    }
+}
+
+/// Test stories such that every subject heard one: those that most heard first, of them those that
+/// were heard several times; then more that all heard, up to a fifth of the fewest stories.
+fn test_of_all(
+    heard: &[BTreeSet<String>],
+    stories: &BTreeSet<String>,
+    repeated: &BTreeSet<&String>,
+) -> Vec<String> {
+    let fewest = heard.iter().map(BTreeSet::len).min().unwrap_or(0);
+    let mut test: Vec<String> = Vec::new();
+    loop {
+        let is_left = |own: &&BTreeSet<String>| test.iter().all(|story| !own.contains(story));
+        let left: Vec<&BTreeSet<String>> = heard.iter().filter(is_left).collect();
+        let asked: Vec<&BTreeSet<String>> = match left.is_empty() {
+            true => heard.iter().collect(),
+            false => left.clone(),
+        };
+        let n_heard = |story: &&String| asked.iter().filter(|own| own.contains(*story)).count();
+        let others = stories.iter().filter(|story| !test.contains(story));
+        let best = others.max_by_key(|story| {
+            (n_heard(story), repeated.contains(story), std::cmp::Reverse(*story))
+        });
+        let is_enough = left.is_empty() && test.len() >= n_test(fewest);
+        match best.filter(|story| !is_enough && (!left.is_empty() || n_heard(story) == heard.len()))
+        {
+            Some(story) => test.push(story.clone()),
+            None => return test,
+        }
+    }
+}
+
+fn n_test(n_stories: usize) -> usize {
+    ((n_stories as f64 * TEST_SHARE).round() as usize).max(1)
 }
 
 /// The name in letters, digits, `-`, `_` and `.`.
@@ -145,7 +230,12 @@ fn safe_name(name: &str) -> String {
 }
 
 /// The study's text; paths are relative to `base` where they lie below it.
-pub fn text(dataset: Dataset, plan: &Plan, base: &Path) -> Result<String> {
+pub fn text(
+    dataset: Dataset,
+    plan: &Plan,
+    first_trs: Option<&Path>,
+    base: &Path,
+) -> Result<String> {
     let mut text = String::from(
         "# Made by `voxelcast init`. Every key is in README.md; what is commented out is an example.\n\
          # voxelcast check STUDY.toml   reads every header and compares every count\n\
@@ -176,10 +266,16 @@ pub fn text(dataset: Dataset, plan: &Plan, base: &Path) -> Result<String> {
         if !is_in {
             line(
                 &mut text,
-                format!(
-                    "# {name} has {} stories: with it, all others are left out.",
-                    files.stories.len()
-                ),
+                match plan.own_test {
+                    Some(_) => format!(
+                        "# {name} has {} stories: too few, but for unit = \"block\" in [split].",
+                        files.stories.len()
+                    ),
+                    None => format!(
+                        "# {name} has {} stories: with it, all others are left out.",
+                        files.stories.len()
+                    ),
+                },
             );
         }
         line(&mut text, format!("{hash}[bold.{}]", key(name)));
@@ -187,6 +283,22 @@ pub fn text(dataset: Dataset, plan: &Plan, base: &Path) -> Result<String> {
         if let Some(mask) = &files.mask {
             let mask = quoted(&relative(mask, base)?);
             line(&mut text, format!("{hash}mask = {mask}   # for all stories"));
+        }
+        if dataset == Dataset::Bids {
+            line(&mut text, format!("{hash}zscore = \"story\"   # each voxel within each story"));
+        }
+        if let Some(table) = first_trs {
+            let table = quoted(&relative(table, base)?);
+            line(&mut text, format!("{hash}first_tr_s = {table}   # of each story"));
+        }
+        if let Some(confounds) = &files.confounds {
+            let confounds = quoted(&format!("{}/{confounds}", relative(&files.folder, base)?));
+            line(&mut text, "# detrend = \"cosine:0.01\"   # slow drifts; and head motion:".into());
+            line(&mut text, format!("# confounds = {confounds}"));
+            line(
+                &mut text,
+                "# confound_columns = [\"trans_?\", \"rot_?\", \"a_comp_cor_0[0-4]\"]".into(),
+            );
         }
         if !files.repeated.is_empty() {
             let stories = files.repeated.join(", ");
@@ -198,10 +310,21 @@ pub fn text(dataset: Dataset, plan: &Plan, base: &Path) -> Result<String> {
             );
         }
     }
-    text += SPLIT;
+    match &plan.own_test {
+        None => text += SPLIT,
+        Some(test) => {
+            let test: Vec<String> = test.iter().map(|story| quoted(story)).collect();
+            let _ = write!(
+                text,
+                "\n[split]\nstories = \"own\"          # each subject with all stories that it heard\n\
+                 test = [{}]   # every subject heard one of them at least\nseed = 214\n",
+                test.join(", ")
+            );
+        }
+    }
     line(&mut text, design(dataset, plan.has_tr_times, plan.files.timing.as_ref()));
     spaces(&mut text, plan, base)?;
-    text += &ridge(plan.n_paired);
+    text += &ridge(plan.n_folds);
     Ok(text)
 }
 
@@ -211,10 +334,7 @@ test_fraction = 0.2      # whole stories; or n_test = 19, or test = [\"story\", 
 seed = 214
 ";
 
-/// As many folds as there are training stories for, at most 5.
-fn ridge(n_stories: usize) -> String {
-    let n_test = ((n_stories as f64 * 0.2).round() as usize).max(1);
-    let n_folds = (n_stories - n_test).min(5);
+fn ridge(n_folds: usize) -> String {
     format!(
         "\n[ridge]\n\
          alphas = \"logspace(0,8,17)\"   # weights of the squared norm, one chosen for each voxel\n\

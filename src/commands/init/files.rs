@@ -50,6 +50,8 @@ pub struct Timing {
     pub trim: &'static str,
     /// Behind first_tr_s.
     pub note: String,
+    /// Middle of the first TR by story, where it differs.
+    pub by_story: Vec<(String, f64)>,
 }
 
 /// Files of word vectors.
@@ -80,6 +82,8 @@ pub struct SubjectFiles {
     pub repeated: Vec<String>,
     /// Voxels of images.
     pub mask: Option<PathBuf>,
+    /// Name of a table of confounds, `{story}` in it.
+    pub confounds: Option<String>,
 }
 
 impl SubjectFiles {
@@ -93,6 +97,7 @@ impl SubjectFiles {
             stories: BTreeSet::new(),
             repeated: Vec::new(),
             mask: None,
+            confounds: None,
         }
     }
 

@@ -40,7 +40,7 @@ pub struct InitSummary {
     pub found: Vec<String>,
     /// What is usually there and is not, with what that means.
     pub not_found: Vec<String>,
-    /// Stories with words and BOLD of every subject of the study.
+    /// Stories with words and BOLD: of every subject, or of some where subjects heard different ones.
     pub n_stories: usize,
 }
 
@@ -86,12 +86,22 @@ fn compose_study(
     names.sort();
     let has_tr_times = stories.iter().all(|story| story.tr_times_s.is_some());
     let has_phones = stories.iter().all(has_phones);
-    let plan = compose::plan(files, words, names, (has_tr_times, has_phones))?;
+    let plan = compose::plan(dataset, files, words, names, (has_tr_times, has_phones))?;
+    let first_trs = plan.first_trs(out);
     let base = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let text = compose::text(dataset, &plan, base)?;
+    let table = first_trs.as_ref().map(|(path, _)| path.as_path());
+    let text = compose::text(dataset, &plan, table, base)?;
     // What is written must be a study: a fault here is ours.
     study_file::from_text(&text, base, &out.display().to_string())?;
-    write_new(out, &text)?;
+    if let Some((path, table)) = &first_trs {
+        write_new(path, table)?;
+    }
+    if let Err(error) = write_new(out, &text) {
+        if let Some((path, _)) = &first_trs {
+            let _ = std::fs::remove_file(path);
+        }
+        return Err(error);
+    }
     Ok(InitSummary {
         study: out.to_owned(),
         n_stories: plan.n_paired,

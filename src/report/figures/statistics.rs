@@ -54,7 +54,7 @@ pub fn comparisons(drawn: &Drawn<'_>) -> Option<Group> {
         let panels = [(scale, "difference of mean r")];
         let size = draw_rows(&mut svg, &rows, &panels, &[], false, WIDTH);
         let label = format!("{subject}: {best_folder} minus the others");
-        let note = format!("n = {} test stories", results.run.split.test.len());
+        let note = format!("n = {} test stories", results.run.stories_of(subject).1.len());
         Some(Figure::new(&["comparisons", subject], &label, note, size, svg))
     };
     Group::new(
@@ -242,7 +242,7 @@ pub fn learning(drawn: &Drawn<'_>) -> Option<Group> {
                 }
             });
         }
-        let note = format!("n = {} test stories", results.run.split.test.len());
+        let note = format!("n = {} test stories", results.run.stories_of(subject).1.len());
         Some(Figure::new(&["learning", subject], subject, note, (WIDTH, height), svg))
     };
     Group::new(

@@ -108,7 +108,7 @@ fn name_ends(svg: &mut Svg, spots: &[Spot], frame: &Frame) {
     let mut taken: Vec<[f64; 4]> = Vec::new();
     for spot in ends {
         let (x, y) = frame.at(spot.at.0, spot.at.1);
-        let text = fitted(spot.name.split(':').next().unwrap_or_default(), TEXT, 150.0);
+        let text = fitted(spot.name.split(": ").next().unwrap_or_default(), TEXT, 150.0);
         let width = text_width(&text, TEXT);
         let sides =
             [(x + 9.0, x + 9.0 + width, Anchor::Start), (x - 9.0 - width, x - 9.0, Anchor::End)];

@@ -32,8 +32,9 @@ const MOST_OF_MEANS_TRS: f64 = 100.0;
 pub fn notice(subjects: &mut [Subject], stories: &[Story]) -> Result<Vec<Warning>> {
     let mut warnings = Vec::new();
     for subject in subjects {
-        let Subject { name, files, .. } = subject;
-        for (bold, story) in files.iter_mut().zip(stories) {
+        let Subject { name, files, heard, .. } = subject;
+        let stories: Vec<&Story> = heard.iter().map(|&story| &stories[story]).collect();
+        for (bold, story) in files.iter_mut().zip(&stories) {
             let rows = rows_without_values(bold)?;
             if !rows.is_empty() {
                 bold.leave_out(&rows, (name, &story.name))?;
@@ -45,7 +46,7 @@ pub fn notice(subjects: &mut [Subject], stories: &[Story]) -> Result<Vec<Warning
                 });
             }
         }
-        let own = files.iter().zip(stories).find(|(bold, _)| bold.cleaner().has_own_cosines());
+        let own = files.iter().zip(&stories).find(|(bold, _)| bold.cleaner().has_own_cosines());
         warnings.extend(own.map(|(_, story)| Warning::OwnCosines {
             subject: name.clone(),
             story: story.name.clone(),

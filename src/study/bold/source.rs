@@ -7,18 +7,12 @@ use crate::solve::tiles::BoldSource;
 use crate::study::inputs::Subject;
 use crate::study::split::Split;
 
-/// Blocks are stories: the training stories in their order, then the test stories in theirs.
+/// Blocks are the split's units: those to train on in their order, then those of the test in theirs.
 pub struct SubjectSource<'a> {
     /// Open files.
     pub subject: &'a Subject,
-    /// Which stories.
+    /// Which units.
     pub split: &'a Split,
-}
-
-impl SubjectSource<'_> {
-    fn read(&self, story: usize, voxels: Range<usize>, out: &mut [f32]) -> Result<()> {
-        self.subject.files[story].read(voxels, out)
-    }
 }
 
 impl BoldSource for SubjectSource<'_> {
@@ -27,14 +21,14 @@ impl BoldSource for SubjectSource<'_> {
     }
 
     fn read_train(&self, block: usize, voxels: Range<usize>, out: &mut [f32]) -> Result<()> {
-        self.read(self.split.train[block], voxels, out)
+        self.subject.read(self.split.train[block], voxels, out)
     }
 
     fn read_test(&self, block: usize, voxels: Range<usize>, out: &mut [f32]) -> Result<()> {
-        self.read(self.split.test[block], voxels, out)
+        self.subject.read(self.split.test[block], voxels, out)
     }
 
     fn expect_train(&self, block: usize, voxels: Range<usize>) {
-        self.subject.files[self.split.train[block]].expect(voxels);
+        self.subject.expect(self.split.train[block], voxels);
     }
 }

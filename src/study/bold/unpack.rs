@@ -27,9 +27,10 @@ pub fn unpack(
     let is_packed = |bold: &&mut StoryBold| bold.file.is_packed();
     let mut any = false;
     for subject in subjects {
-        let Subject { name, files, repeats, .. } = subject;
-        let means = files.iter_mut().zip(stories);
-        let more = repeats.iter_mut().zip(stories);
+        let Subject { name, files, repeats, heard, .. } = subject;
+        let stories = || heard.iter().map(|&story| &stories[story]);
+        let means = files.iter_mut().zip(stories());
+        let more = repeats.iter_mut().zip(stories());
         let more = more.flat_map(|(files, story)| files.iter_mut().map(move |file| (file, story)));
         let packed: Vec<_> = means.chain(more).filter(|(bold, _)| is_packed(bold)).collect();
         any |= !packed.is_empty();

@@ -22,6 +22,7 @@ use crate::study::features::word_space;
 use crate::study::fingerprint::hash_inputs;
 use crate::study::fit::{Mode, SubjectFitter};
 use crate::study::models::ModelPlan;
+use crate::study::units::stories_of;
 use crate::study_file::Study;
 
 /// What a shard's run has to say.
@@ -173,10 +174,11 @@ fn subjects_of(voxels: &[Range<usize>]) -> Range<usize> {
 /// # Errors
 /// Those of language models.
 pub fn make_features(opened: &OpenStudy<'_>) -> Result<()> {
-    let OpenStudy { study, inputs, split, .. } = opened;
+    let OpenStudy { study, inputs, splits, .. } = opened;
+    let train = stories_of(&inputs.units, &splits.all.train);
     let language = opened.language()?;
     for space in study.spaces.iter().filter(|space| space.kind.is_language()) {
-        word_space(&space.kind, &study.folder, &inputs.stories, &split.train, &language.work())?;
+        word_space(&space.kind, &study.folder, &inputs.stories, &train, &language.work())?;
     }
     Ok(())
 }

@@ -23,10 +23,11 @@ use crate::scoring::overlap::{jaccard, top5};
 use crate::scoring::significance::fdr_threshold;
 use crate::stats::mean;
 use crate::study::alignment::Checked;
-use crate::study::inputs::Inputs;
+use crate::study::inputs::{Inputs, Subject};
 use crate::study::plan::StudyPlan;
-use crate::study::split::Split;
+use crate::study::split::{Split, Splits};
 use crate::study::stability::ExtraSplits;
+use crate::study::unit_words::words_of;
 use crate::study_file::Study;
 
 /// Writes significance.csv, comparisons.csv, overlap.csv, noise_ceiling.csv, cv_curve.csv, story_properties.csv,
@@ -38,13 +39,13 @@ pub fn write_tables(
     out: &Path,
     study: &Study,
     inputs: &Inputs,
-    split: &Split,
+    splits: &Splits,
     plan: &StudyPlan,
     (others, checked): (&ExtraSplits, Option<&Checked>),
 ) -> Result<()> {
     let (mut significance, mut comparisons, mut overlap) = (Vec::new(), Vec::new(), Vec::new());
     let (mut curve, mut ceilings) = (Vec::new(), Vec::new());
-    for subject in &inputs.subjects {
+    for (index, subject) in inputs.subjects.iter().enumerate() {
         let models = read_models(out, &subject.name, plan)?;
         for model in &models {
             if study.statistics.permutations > 0 {
@@ -54,8 +55,9 @@ pub fn write_tables(
         }
         comparisons.extend(comparison_rows(study, &subject.name, &models));
         overlap.extend(overlap_of_spaces(&subject.name, &models));
-        ceilings.extend(write_ceiling(out, inputs, subject, split, &models)?);
+        ceilings.extend(write_ceiling(out, inputs, subject, splits.of(index), &models)?);
     }
+    let split = &splits.all;
     overlap.extend(write_other_tables(out, study, inputs, split, plan, others)?);
     let file = |name| RunFolder::at(out).file(name);
     tables::write(&file(SIGNIFICANCE), &significance)?;
@@ -100,7 +102,10 @@ fn comparison_rows(study: &Study, subject: &str, models: &[ScoredModel<'_>]) -> 
     let statistics = &study.statistics;
     let row = |(a, b): (&ScoredModel<'_>, &ScoredModel<'_>)| {
         let differences = story_differences(&a.story_r, &b.story_r);
-        let found = story_bootstrap(&differences, statistics.resamples, statistics.seed);
+        let bootstrap = |of: &[f64]| story_bootstrap(of, statistics.resamples, statistics.seed);
+        let found = bootstrap(&differences);
+        let inner = a.inner.as_ref().zip(b.inner.as_ref());
+        let inner = inner.map(|(a, b)| bootstrap(&story_differences(&a.story_r, &b.story_r)));
         Comparison {
             subject: subject.to_owned(),
             space_a: a.plan.folder(),
@@ -110,6 +115,9 @@ fn comparison_rows(study: &Study, subject: &str, models: &[ScoredModel<'_>]) -> 
             ci_high: found.high,
             n_stories: differences.iter().filter(|d| !d.is_nan()).count(),
             resamples: statistics.resamples,
+            inner_diff_mean: inner.as_ref().map(|found| found.mean),
+            inner_ci_low: inner.as_ref().map(|found| found.low),
+            inner_ci_high: inner.as_ref().map(|found| found.high),
         }
     };
     pairs(models).map(row).collect()
@@ -153,19 +161,22 @@ fn cv_curve(study: &Study, subject: &str, model: &ScoredModel<'_>) -> Result<Vec
     Ok(study.alphas.values().iter().zip(scores.rows()).map(row).collect())
 }
 
-/// Length and speech of every story. The word rate is over the time from the first to the last
+/// Length and speech of every story or block, as the first subject that has it heard it. The word rate is over the time from the first to the last
 /// word; NaN for fewer than 2 words.
 fn story_properties(study: &Study, inputs: &Inputs, split: &Split) -> Vec<StoryProperties> {
-    let n_trs = inputs.subjects.first().map_or(Vec::new(), |subject| subject.n_trs());
-    let row = |(index, n_trs): (usize, usize)| {
-        let story = &inputs.stories[index];
-        let n_words = story.words.len();
-        let span_s = match (story.mid_s.first(), story.mid_s.last()) {
-            (Some(first), Some(last)) if last > first => last - first,
+    let of_subjects: Vec<Vec<usize>> = inputs.subjects.iter().map(Subject::n_trs).collect();
+    let row = |index: usize| {
+        let unit = &inputs.units[index];
+        let n_trs = of_subjects.iter().map(|n_trs| n_trs[index]).find(|&n| n > 0).unwrap_or(0);
+        let mid_s = &inputs.stories[unit.story].mid_s;
+        let words = words_of(study, inputs, index);
+        let n_words = words.len();
+        let span_s = match (words.first(), words.last()) {
+            (Some(&first), Some(&last)) if mid_s[last] > mid_s[first] => mid_s[last] - mid_s[first],
             _ => f64::NAN,
         };
         StoryProperties {
-            story: story.name.clone(),
+            story: unit.name.clone(),
             n_trs: n_trs as u64,
             seconds: n_trs as f64 * study.tr_s,
             n_words: n_words as u64,
@@ -173,7 +184,7 @@ fn story_properties(study: &Study, inputs: &Inputs, split: &Split) -> Vec<StoryP
             role: if split.test.contains(&index) { "test" } else { "train" }.into(),
         }
     };
-    n_trs.into_iter().enumerate().map(row).collect()
+    (0..inputs.units.len()).map(row).collect()
 }
 
 fn alignment_rows(inputs: &Inputs, checked: Option<&Checked>) -> Vec<AlignmentPoint> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
-use super::scores::read_scores;
+use super::scores::TestScores;
 use crate::error::Result;
 use crate::io::npy;
 use crate::report::rows::{BandScores, PartitionScores};
@@ -77,7 +77,7 @@ fn partition_rows(subject: &str, models: &[(&ModelPlan, PathBuf)]) -> Result<Vec
     order.sort_by_key(|(bits, _)| *bits);
     for (_, (_, folder)) in &order {
         r2.push(npy::read_matrix_f64(&folder.join(TEST_R2))?.row(0).to_vec());
-        let r = read_scores(folder)?.0;
+        let r = TestScores::read(folder)?.r;
         signed.push(r.iter().map(|&r| f64::from(r) * f64::from(r).abs()).collect::<Vec<f64>>());
     }
     let (r2_parts, signed_parts) = (all_parts(&r2), all_parts(&signed));

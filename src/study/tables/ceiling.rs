@@ -1,5 +1,6 @@
 //! The noise ceiling of subjects that heard a test story several times.
 
+use std::ops::Range;
 use std::path::Path;
 
 use super::scores::ScoredModel;
@@ -32,7 +33,8 @@ pub fn write_ceiling(
     models: &[ScoredModel<'_>],
 ) -> Result<Vec<NoiseCeiling>> {
     let path = RunFolder::at(out).subject(&Name::new(&subject.name)?).join(NOISE_CEILING);
-    let has_repeats = |slot: &usize| subject.repeats[split.test[*slot]].len() > 1;
+    let repeats_of = |slot: usize| &subject.repeats[subject.place(split.test[slot]).file];
+    let has_repeats = |slot: &usize| repeats_of(*slot).len() > 1;
     let slots: Vec<usize> = (0..split.test.len()).filter(has_repeats).collect();
     if slots.is_empty() {
         write_or_remove(&path, None)?;
@@ -45,22 +47,23 @@ pub fn write_ceiling(
     for first in (0..subject.n_voxels).step_by(WIDTH) {
         let voxels = first..(first + WIDTH).min(subject.n_voxels);
         let power = |&slot: &usize| -> Result<Power> {
-            let story = split.test[slot];
+            let unit = split.test[slot];
+            let place = subject.place(unit);
             let read = |file: &StoryBold| -> Result<Vec<f32>> {
-                let mut rows = vec![0f32; file.n_rows() * voxels.len()];
-                file.read(voxels.clone(), &mut rows)?;
+                let n_rows: usize = file.used_in(&place.rows).iter().map(Range::len).sum();
+                let mut rows = vec![0f32; n_rows * voxels.len()];
+                file.read_in(&place.rows, voxels.clone(), &mut rows)?;
                 Ok(rows)
             };
-            let repeats = subject.repeats[story].iter().map(read).collect::<Result<Vec<_>>>()?;
-            let scored = read(&subject.files[story])?;
-            check_mean(&repeats, &scored, voxels.len(), &inputs.stories[story].name)?;
+            let repeats = repeats_of(slot).iter().map(read).collect::<Result<Vec<_>>>()?;
+            let scored = read(&subject.files[place.file])?;
+            check_mean(&repeats, &scored, voxels.len(), &inputs.units[unit].name)?;
             Ok(Power::of(&repeats, voxels.len()))
         };
         ceiling.extend(noise_ceiling(&slots.iter().map(power).collect::<Result<Vec<_>>>()?));
     }
     npy::write(&path, &[ceiling.len()], &ceiling)?;
-    let n_repeats: Vec<f64> =
-        slots.iter().map(|&slot| subject.repeats[split.test[slot]].len() as f64).collect();
+    let n_repeats: Vec<f64> = slots.iter().map(|&slot| repeats_of(slot).len() as f64).collect();
     let mut rows = Vec::new();
     for model in models {
         // r within the stories that were repeated, their mean.

@@ -4,8 +4,8 @@ use crate::error::Result;
 use crate::io::input::read_small_text;
 use crate::io::output::write_bytes;
 use crate::report::record::{
-    AlignmentInfo, AlignmentVerdict, InputHash, ModelInfo, RepeatedSplit, RunInfo, SCHEMA,
-    SpaceInfo, SplitNames, SubjectVoxels, finite,
+    AlignmentInfo, AlignmentVerdict, ByName, InputHash, ModelInfo, RepeatedSplit, RunInfo, SCHEMA,
+    SpaceInfo, SplitNames, SubjectSplit, SubjectVoxels, finite,
 };
 use crate::reporter::Reporter;
 use crate::resources::peak_bytes;
@@ -15,8 +15,10 @@ use crate::ridge::conditioning::Conditioning;
 use crate::solve::tiles::StageSeconds;
 use crate::study::alignment::Checked;
 use crate::study::context::StudyContext;
+use crate::study::inputs::Subject;
 use crate::study::plan::StudyPlan;
 use crate::study::shards::FinishedShards;
+use crate::study::split::Split;
 use crate::study::word_space::WordSpace;
 use crate::study::words::words_json;
 use crate::study_file::{COPIED, Study, main_settings};
@@ -56,13 +58,33 @@ pub struct Known<'a> {
 /// run.json.
 pub fn record(known: Known<'_>) -> RunInfo {
     let Known { context, plan, shards, .. } = known;
-    let StudyContext { study, options, inputs, split, extra, words, .. } = context;
+    let StudyContext { study, options, inputs, splits, extra, words, .. } = context;
+    let split = &splits.all;
     let named = |list: &[usize]| -> Vec<String> {
-        list.iter().map(|&story| inputs.stories[story].name.clone()).collect()
+        list.iter().map(|&unit| inputs.units[unit].name.clone()).collect()
     };
-    let fold = |k: usize| {
-        let own = split.train.iter().zip(&split.fold_of_train).filter(|(_, fold)| **fold == k);
-        named(&own.map(|(&story, _)| story).collect::<Vec<_>>())
+    let folds = |split: &Split| -> Vec<Vec<String>> {
+        let fold = |k: usize| {
+            let own = split.train.iter().zip(&split.fold_of_train).filter(|(_, fold)| **fold == k);
+            named(&own.map(|(&unit, _)| unit).collect::<Vec<_>>())
+        };
+        (0..split.n_folds).map(fold).collect()
+    };
+    let own_split = |(index, subject): (usize, &Subject)| {
+        let (split, n_trs) = (splits.of(index), subject.n_trs());
+        let count = |units: &[usize]| units.iter().map(|&unit| n_trs[unit]).sum();
+        let own = SubjectSplit {
+            train: named(&split.train),
+            test: named(&split.test),
+            folds: folds(split),
+            n_train_trs: count(&split.train),
+            n_test_trs: count(&split.test),
+        };
+        (subject.name.clone(), own)
+    };
+    let subject_splits = match study.units.own || splits.differ() {
+        true => inputs.subjects.iter().enumerate().map(own_split).collect(),
+        false => ByName::default(),
     };
     let repeated = extra.splits[..extra.n_random].iter().zip(1..).map(|(other, i)| {
         let (train, test) = (named(&other.train), named(&other.test));
@@ -89,7 +111,8 @@ pub fn record(known: Known<'_>) -> RunInfo {
         threads: options.resources.n_threads,
         seed: study.seed,
         split: SplitNames { train: named(&split.train), test: named(&split.test) },
-        folds: (0..split.n_folds).map(fold).collect(),
+        folds: folds(split),
+        subject_splits,
         stability: repeated.collect(),
         solver: plan.models.iter().map(|m| (m.folder(), m.solver.clone())).collect(),
         warnings: known.warnings.iter().map(ToString::to_string).collect(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::scores::read_scores;
+use super::scores::TestScores;
 use crate::error::Result;
 use crate::io::npy;
 use crate::report::rows::{Learning, Overlap, SplitScores};
@@ -55,7 +55,7 @@ pub fn write_other_tables(
             }
             if others.splits.len() > others.n_random {
                 let mut scores = read_rows(&folder.join(LEARNING_CORRELATION))?;
-                scores.push(read_scores(&folder)?.0);
+                scores.push(TestScores::read(&folder)?.r);
                 tables.add_curve(name, model, (others, own), &n_trs, &scores);
             }
         }
@@ -111,7 +111,7 @@ impl Tables {
             });
             tops.push(top5(all));
             for (&story, r) in split.test.iter().zip(&mut rows) {
-                let story = Some(inputs.stories[story].name.clone());
+                let story = Some(inputs.units[story].name.clone());
                 self.stories.push(SplitScores { story, ..row(r) });
             }
         }

@@ -9,7 +9,8 @@ use crate::io::npy::{NpyColumnsWriter, NpyFile};
 use crate::io::safetensors::ColumnsReader;
 use crate::results::mark::ModelFound;
 use crate::results::names::{
-    CV_SCORES, LEARNING_CORRELATION, SCALARS, STABILITY_CORRELATION, STORY_CORRELATION, WEIGHTS,
+    CV_SCORES, LEARNING_CORRELATION, SCALARS, STABILITY_CORRELATION, STORY_CORRELATION,
+    STORY_INNER_CORRELATION, WEIGHTS,
 };
 
 /// Voxels that are copied at a time.
@@ -28,6 +29,7 @@ impl SubjectWriter {
             copy(&from.join(CV_SCORES), &model.cv_scores, &voxels)?;
             copy(&from.join(STORY_CORRELATION), &model.story_correlation, &voxels)?;
             let repeated = [
+                (STORY_INNER_CORRELATION, &model.story_inner),
                 (STABILITY_CORRELATION, &model.stability),
                 (LEARNING_CORRELATION, &model.learning),
             ];

@@ -49,7 +49,8 @@ impl Bench {
     /// The writer, and what was noted when it was opened.
     fn open(&self) -> (SubjectWriter, Vec<String>) {
         let conditioning = Conditioning { condition: 1.0, score_errors: vec![] };
-        let route = RouteTaken { route: Route::Gram, solver: "gram".into(), conditioning };
+        let route =
+            RouteTaken { route: Route::Gram, solver: "gram".into(), conditioning, position: None };
         let job = ModelJob {
             plan: &self.plan,
             fingerprint: self.fingerprint.into(),
@@ -62,6 +63,7 @@ impl Bench {
             n_voxels: N_VOXELS,
             is_part: false,
             n_test_stories: N_STORIES,
+            has_inner: false,
             alphas: &ALPHAS,
             weights: true,
             statistics: &STATISTICS,

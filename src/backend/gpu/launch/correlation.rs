@@ -31,9 +31,9 @@ pub fn pearson_sums(
     unsafe { lane.launch(kernel, &mut args, grid) }
 }
 
-/// r within the block into `block_r` `(width)`; its sums are added to `totals` `(5, width)`. A voxel
-/// that is dead by its `flags`, or not finite by this block's `part_flags` `(n_chunks, width)`, gets
-/// NaN in both.
+/// r over `n_rows` rows of a block into `block_r` `(width)`; their sums are added to `totals`
+/// `(5, width)`. A voxel that is dead by its `flags`, or not finite by the `part_flags` `(n_chunks,
+/// width)` of all the block's rows, gets NaN in both.
 /// # Errors
 /// `Error::Shape`, `Error::Device`.
 #[allow(clippy::too_many_arguments)]
@@ -44,18 +44,18 @@ pub fn pearson_block(
     part_flags: &Part<'_, u8>,
     block_r: &mut PartMut<'_, f32>,
     totals: &mut PartMut<'_, f64>,
-    (n_rows, width): (usize, usize),
+    (n_rows, n_block_rows, width): (usize, usize, usize),
 ) -> Result<()> {
     let kernel = "pearson_block_f32";
-    let chunks = n_chunks(n_rows);
+    let (chunks, flag_chunks) = (n_chunks(n_rows), n_chunks(n_block_rows));
     holds(kernel, "part", part.len(), &[chunks, 5, width])?;
     holds(kernel, "flags", flags.len(), &[width])?;
-    holds(kernel, "part_flags", part_flags.len(), &[chunks, width])?;
+    holds(kernel, "part_flags", part_flags.len(), &[flag_chunks, width])?;
     holds(kernel, "block_r", block_r.len(), &[width])?;
     holds(kernel, "totals", totals.len(), &[5, width])?;
     let mut args = lane.builder(kernel);
     args.arg(part).arg(flags).arg(part_flags).arg(block_r).arg(totals);
-    args.arg(&chunks).arg(&chunks).arg(&n_rows).arg(&width);
+    args.arg(&chunks).arg(&flag_chunks).arg(&n_rows).arg(&width);
     // SAFETY: correlation.cu: (part, flags, part_flags, block_r, totals, n_chunks, n_flag_chunks,
     // n_rows, width); x covers width; outputs are borrowed alone.
     unsafe { lane.launch(kernel, &mut args, Grid::over(width)?) }

@@ -381,7 +381,7 @@ fn correlations_within_blocks_and_over_all() {
                 &up(&lane, &part_flags).all(),
                 &mut block_r.first_mut(width),
                 &mut totals.first_mut(5 * width),
-                (n_rows, width),
+                (n_rows, n_rows, width),
             )
             .unwrap();
             n_total += n_rows;

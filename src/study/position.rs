@@ -1,0 +1,58 @@
+//! Whether a model knows where in its story a TR lies: its own ridge, with exp(−t/5) in place of a
+//! voxel's BOLD, t the TRs since the first one kept. BOLD has a transient there, so such a model
+//! predicts it without any meaning (Feghhi et al. 2024, arXiv 2406.01538).
+
+use super::inputs::Subject;
+use super::models::ModelPlan;
+use super::split::Split;
+use crate::backend::cpu::CpuEngine;
+use crate::backend::{Engine, Problem};
+use crate::error::Result;
+use crate::results::mark::ModelFound;
+use crate::warning::Warning;
+
+/// TRs in which the transient falls to 1/e.
+const TAU_TRS: f64 = 5.0;
+/// A space is doubted above that r.
+const DOUBTFUL: f64 = 0.3;
+
+/// r on the test stories, one a model; none where it is not defined.
+/// # Errors
+/// Those of the engine.
+pub fn position_scores(
+    problem: &Problem,
+    subject: &Subject,
+    split: &Split,
+) -> Result<Vec<Option<f64>>> {
+    let transient = |&unit: &usize| -> Vec<f32> {
+        let start = subject.place(unit).rows.start;
+        let used = subject.used(unit).into_iter().flatten();
+        used.map(|tr| (-((tr - start) as f64) / TAU_TRS).exp() as f32).collect()
+    };
+    let mut engine = CpuEngine::new(problem);
+    engine.begin(1)?;
+    for (block, unit) in split.train.iter().enumerate() {
+        engine.add_train(block, &transient(unit))?;
+    }
+    engine.solve()?;
+    for (block, unit) in split.test.iter().enumerate() {
+        engine.add_test(block, &transient(unit), None)?;
+    }
+    let (_, tests) = engine.results()?;
+    let r = |r: f32| Some(f64::from(r)).filter(|r| r.is_finite());
+    Ok(tests.iter().map(|test| r(test.correlation[0])).collect())
+}
+
+/// The spaces whose TR rows tell where in a story they lie: by the model without delays, where there
+/// is one.
+pub fn doubts(models: &[ModelPlan], found: &[ModelFound]) -> Option<Warning> {
+    let mut spaces: Vec<(String, f64)> = Vec::new();
+    for (model, found) in models.iter().zip(found) {
+        let has_plain = models.iter().any(|other| other.space == model.space && !other.is_lagged());
+        let is_meant = !model.is_part() && (!has_plain || !model.is_lagged());
+        if let Some(r) = found.route.position.filter(|&r| is_meant && r > DOUBTFUL) {
+            spaces.push((model.name.clone(), r));
+        }
+    }
+    (!spaces.is_empty()).then_some(Warning::Position { spaces })
+}
