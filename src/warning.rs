@@ -51,6 +51,16 @@ pub enum Warning {
         /// Each with its r.
         spaces: Vec<(String, f64)>,
     },
+    /// Spaces that know no word and come near the best one.
+    #[error(
+        "position: a space that knows no word reaches 80 % of the best one (mean r: {}): read the \
+         lead of others in the inner columns",
+        named(rivals)
+    )]
+    PositionRivals {
+        /// Each subject's means.
+        rivals: Vec<String>,
+    },
     /// Voxels that cannot be fitted.
     #[error(
         "{place}: {n_constant} constant and {n_not_finite} NaN or infinite voxels of {n_voxels} \

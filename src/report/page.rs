@@ -12,7 +12,7 @@ use super::figures::standalone::{DARK, LIGHT, STYLE, declarations};
 use super::figures::svg::coord;
 use super::figures::{Drawn, Figure, Group};
 use super::sections::{Section, sections};
-use super::tables::{Table, split};
+use super::tables::{Table, split, stories_words};
 use crate::error::{Error, Result};
 
 const TEMPLATE: &str = include_str!("page/report.html");
@@ -81,6 +81,7 @@ pub fn page(results: &Results) -> Result<String> {
             notes => Value::from(Serde(notes(&[&results.run.warnings[..], &results.run.notes].concat()))),
             sections => sections.iter().map(shown).collect::<Result<Vec<_>>>()?,
             split => Value::from(Serde(split(&drawn))),
+            words => stories_words(&drawn).map(|words| Value::from(Serde(words))),
             settings => Value::from(Serde(settings(results))),
             version => results.run.version.as_str(),
             commit => results.run.commit.as_str(),

@@ -349,6 +349,52 @@ pub fn split(drawn: &Drawn<'_>) -> Table {
     }
 }
 
+/// Each story's words against its scan.
+pub fn stories_words(drawn: &Drawn<'_>) -> Option<Table> {
+    let stories = drawn.results.run.words["stories"].as_array()?;
+    let n = |value: &serde_json::Value| counted(value.as_u64().unwrap_or(0) as usize);
+    let seconds =
+        |span: &serde_json::Value, at: usize| decimals(span[at].as_f64().unwrap_or(f64::NAN), 1);
+    let row = |story: &serde_json::Value| {
+        let marks = story["marks"].as_object();
+        let n_marks: u64 = marks.into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum();
+        let (spoken, scan) = (&story["words_s"], &story["scan_s"]);
+        vec![
+            words(story["name"].as_str().unwrap_or_default()),
+            n(&story["n_words"]),
+            counted(n_marks as usize),
+            n(&story["n_untimed"]),
+            seconds(spoken, 0),
+            seconds(spoken, 1),
+            seconds(scan, 0),
+            seconds(scan, 1),
+            words(story["tier"].as_str().unwrap_or_default()),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = stories.iter().take(MOST_ROWS).map(row).collect();
+    (!rows.is_empty()).then(|| Table {
+        id: "words-table".into(),
+        title: "Words and scan".into(),
+        note: "When each story's words begin and end, against the first and the last TR that is \
+               kept, in seconds; marks that were dropped, and words without times."
+            .into(),
+        file: "words.csv".into(),
+        columns: vec![
+            text("story", "story"),
+            number("n_words", "words"),
+            number("n_marks", "marks"),
+            number("n_untimed", "untimed"),
+            number("first_word_s", "first word"),
+            number("last_word_s", "last word"),
+            number("first_tr_s", "first TR"),
+            number("last_tr_s", "last TR"),
+            text("tier", "tier"),
+        ],
+        rows,
+        is_open: false,
+    })
+}
+
 /// All differences between models.
 pub fn comparisons(results: &Results) -> Option<Table> {
     let rows: Vec<Vec<Cell>> = results

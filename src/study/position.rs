@@ -8,13 +8,18 @@ use super::split::Split;
 use crate::backend::cpu::CpuEngine;
 use crate::backend::{Engine, Problem};
 use crate::error::Result;
+use crate::report::ScoreRow;
 use crate::results::mark::ModelFound;
+use crate::study_file::{SpaceKind, Study};
 use crate::warning::Warning;
 
 /// TRs in which the transient falls to 1/e.
 const TAU_TRS: f64 = 5.0;
 /// A space is doubted above that r.
 const DOUBTFUL: f64 = 0.3;
+
+/// A space of positions is near the best one from that share of its mean r on.
+const NEAR: f64 = 0.8;
 
 /// r on the test stories, one a model; none where it is not defined.
 /// # Errors
@@ -41,6 +46,27 @@ pub fn position_scores(
     let (_, tests) = engine.results()?;
     let r = |r: f32| Some(f64::from(r)).filter(|r| r.is_finite());
     Ok(tests.iter().map(|test| r(test.correlation[0])).collect())
+}
+
+/// Spaces of positions alone that come near the best space.
+pub fn rivals(study: &Study, summary: &[ScoreRow]) -> Option<Warning> {
+    let is_position = |name: &str| {
+        study.spaces.iter().any(|s| s.name == name && matches!(s.kind, SpaceKind::Position))
+    };
+    let best = |row: &ScoreRow| {
+        let own = summary.iter().filter(|other| other.subject == row.subject);
+        own.filter(|other| !is_position(&other.space))
+            .map(|other| other.scores.mean)
+            .fold(0.0, f64::max)
+    };
+    let is_near = |row: &&ScoreRow| {
+        is_position(&row.space) && row.scores.mean > 0.0 && row.scores.mean >= NEAR * best(row)
+    };
+    let rivals = summary.iter().filter(is_near);
+    let all: Vec<String> = rivals
+        .map(|row| format!("{} {:.3} against {:.3}", row.subject, row.scores.mean, best(row)))
+        .collect();
+    (!all.is_empty()).then_some(Warning::PositionRivals { rivals: all })
 }
 
 /// The spaces whose TR rows tell where in a story they lie: by the model without delays, where there

@@ -11,6 +11,7 @@ use super::fit::{Mode, SubjectFitter};
 use super::inputs::Inputs;
 use super::language::publish_model;
 use super::plan::StudyPlan;
+use super::position;
 use super::shards::{FinishedShards, ShardId, ShardPlan, planned, verify};
 use super::tables::analysis::write_tables;
 use super::tables::bands::write_band_tables;
@@ -167,6 +168,9 @@ fn run_or_merge(
     // Parts of a partition are no spaces of the study: they have a table of their own.
     let reported = plan.part(&plan.models.iter().map(|model| !model.is_part()).collect::<Vec<_>>());
     let (summary, stories) = read_tables(&options.out, inputs, splits, &reported)?;
+    let rivals = position::rivals(study, &summary);
+    rivals.iter().for_each(|warning| reporter.warn(warning));
+    warnings.extend(rivals);
     let more = (extra, checked.as_ref());
     write_tables(&options.out, study, inputs, splits, &reported, more)?;
     write_band_tables(&options.out, &plan)?;
