@@ -22,7 +22,7 @@ pub fn bench(criterion: &mut Criterion) {
     let mut sums = PearsonSums::default();
     let mut score = || {
         let mut scores = TestTile::default();
-        sums.begin(v, 1, &mut scores);
+        sums.begin(v, 1, false, &mut scores);
         sums.add(0, bold.nrows(), &pred_panels, &bold_panels, &bad, &mut scores, arch);
         sums.finish(&mut scores);
         scores.correlation
