@@ -88,18 +88,13 @@ fn compose_study(
     let has_phones = stories.iter().all(has_phones);
     let plan = compose::plan(dataset, files, words, names, (has_tr_times, has_phones))?;
     let first_trs = plan.first_trs(out);
-    let base = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let table = first_trs.as_ref().map(|(path, _)| path.as_path());
-    let text = compose::text(dataset, &plan, table, base)?;
-    // What is written must be a study: a fault here is ours.
-    study_file::from_text(&text, base, &out.display().to_string())?;
     if let Some((path, table)) = &first_trs {
         write_new(path, table)?;
     }
-    if let Err(error) = write_new(out, &text) {
-        if let Some((path, _)) = &first_trs {
-            let _ = std::fs::remove_file(path);
-        }
+    let table = first_trs.as_ref().map(|(path, _)| path.as_path());
+    if let Err(error) = write_study(dataset, &plan, table, out) {
+        // Nothing is left of what failed; it did not exist before.
+        let _ = table.map(std::fs::remove_file);
         return Err(error);
     }
     Ok(InitSummary {
@@ -108,6 +103,19 @@ fn compose_study(
         found: plan.found,
         not_found: plan.not_found,
     })
+}
+
+fn write_study(
+    dataset: Dataset,
+    plan: &compose::Plan,
+    first_trs: Option<&Path>,
+    out: &Path,
+) -> Result<()> {
+    let base = out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let text = compose::text(dataset, plan, first_trs, base)?;
+    // What is written must be a study: a fault here is ours.
+    study_file::from_text(&text, base, &out.display().to_string())?;
+    write_new(out, &text)
 }
 
 /// Writes a file that is not there yet, whole or not at all; never replaces one that comes in
