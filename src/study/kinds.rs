@@ -256,7 +256,7 @@ fn column_names(path: &Path, n_columns: usize) -> Result<Vec<String>> {
 /// Opens what spaces read of files that were made elsewhere, of tables and of TextGrids, and compares
 /// all counts; hands back notes.
 /// # Errors
-/// As [`file_space`], [`column_space`] and [`phone_space`]; `Error::Shape` for rows of TRs.
+/// As [`file_space`], [`column_space`], and those of phones; `Error::Shape` for rows of TRs.
 pub fn check_spaces(study: &Study, inputs: &Inputs, train: &[usize]) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     let stories = &inputs.stories;

@@ -156,7 +156,7 @@ fn spec(
 /// Designs with their delays written out: the delayed columns, delay after delay, then those that
 /// are `undelayed` (ranges of columns), once.
 ///
-/// `crosses`: features run on from one story into the next, as [`stack`] does it.
+/// `crosses`: features run on from one story into the next, in the order of the designs.
 /// # Errors
 /// Those of delays.
 pub fn written_delays(
