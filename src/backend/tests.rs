@@ -274,7 +274,11 @@ fn compare(case: &Case, a: &Found, b: &Found, bound: f64) -> Apart {
             apart.test = apart.test.max(off(inner.0[at], inner.1[at]));
         }
         let inner = (&a.test.inner_correlation, &b.test.inner_correlation);
-        apart.test = apart.test.max(off(inner.0[v], inner.1[v]));
+        assert_eq!(inner.0.len(), inner.1.len(), "{case:?}");
+        // Without test blocks there are no inner rows.
+        if let (Some(&a), Some(&b)) = (inner.0.get(v), inner.1.get(v)) {
+            apart.test = apart.test.max(off(a, b));
+        }
         let column = |found: &Found| -> Vec<f64> {
             let coef = &found.model.coef;
             (0..coef.len() / w).map(|i| f64::from(coef[i * w + v])).collect()
