@@ -4,7 +4,7 @@ use criterion::{Criterion, Throughput};
 use ndarray::Array2;
 use pulp::Arch;
 use voxelcast::backend::TestTile;
-use voxelcast::backend::cpu::correlation::PearsonSums;
+use voxelcast::backend::cpu::correlation::{PearsonSums, PredictedBlock};
 
 use crate::data::{assert_near, problem, shared_id, to_panels};
 
@@ -23,7 +23,9 @@ pub fn bench(criterion: &mut Criterion) {
     let mut score = || {
         let mut scores = TestTile::default();
         sums.begin(v, 1, false, &mut scores);
-        sums.add(0, bold.nrows(), &pred_panels, &bold_panels, &bad, &mut scores, arch);
+        let (n_rows, pred, bold) = (bold.nrows(), &pred_panels[..], &bold_panels[..]);
+        let block = PredictedBlock { block: 0, n_rows, pred, bold, bad: &bad };
+        sums.add(block, None, &mut scores, arch);
         sums.finish(&mut scores);
         scores.correlation
     };

@@ -154,6 +154,25 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Without models, test rows and permutations.
+    pub fn new(
+        n_folds: usize,
+        blocks: Vec<Block>,
+        spaces: Vec<Space>,
+        settings: PathSettings,
+    ) -> Self {
+        Self {
+            n_folds,
+            blocks,
+            test_blocks: Vec::new(),
+            inner: Vec::new(),
+            spaces,
+            models: Vec::new(),
+            settings,
+            permutations: None,
+        }
+    }
+
     /// Rows of each fold.
     pub fn fold_rows(&self) -> Vec<usize> {
         let mut rows = vec![0; self.n_folds];

@@ -166,13 +166,17 @@ pub fn performance(drawn: &Drawn<'_>) -> Table {
             }
         }
     }
+    let mut note = "r between predicted and measured BOLD over all test TRs, summed up over voxels. \
+                    “Top 1\u{a0}% from” is the 99th percentile, “mean of top 1\u{a0}%” the mean of the \
+                    voxels above it."
+        .to_owned();
+    if has_inner {
+        note += " “Inner\u{a0}r” is the mean r without the TRs near the edges of the test stories.";
+    }
     Table {
         id: "performance-table".into(),
         title: "Performance".into(),
-        note: "r between predicted and measured BOLD over all test TRs, summed up over voxels. “Top \
-               1\u{a0}% from” is the 99th percentile, “mean of top 1\u{a0}%” the mean of the voxels above it. \
-               “Inner\u{a0}r” is the mean r without the TRs near the edges of the test stories."
-            .into(),
+        note,
         file: "performance.csv".into(),
         columns,
         rows,

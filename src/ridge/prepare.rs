@@ -114,17 +114,8 @@ pub fn prepare(
             *space = Space { delays: vec![], ..Space::default() };
         }
     }
-    let permutations = None;
-    let problem = Problem {
-        n_folds,
-        blocks,
-        test_blocks,
-        inner: Vec::new(),
-        spaces,
-        models,
-        settings,
-        permutations,
-    };
+    let problem =
+        Problem { test_blocks, models, ..Problem::new(n_folds, blocks, spaces, settings) };
     Ok((problem, Prepared { conditioning }))
 }
 
@@ -156,18 +147,8 @@ pub fn prepare_moments(
         search: None,
         wants_coef,
     };
-    let (n_folds, models, spaces) = (folds.len(), vec![model], vec![space]);
-    let (test_blocks, permutations) = (Vec::new(), None);
-    let problem = Problem {
-        n_folds,
-        blocks,
-        test_blocks,
-        inner: Vec::new(),
-        spaces,
-        models,
-        settings,
-        permutations,
-    };
+    let models = vec![model];
+    let problem = Problem { models, ..Problem::new(folds.len(), blocks, vec![space], settings) };
     Ok((problem, worst))
 }
 

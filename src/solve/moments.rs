@@ -101,16 +101,8 @@ pub fn sum_moments(
     let (blocks, runs) = blocks_by_fold(&parts.fold_of_row, n_parts);
     let design = ridge_design(x, None, &runs, Route::Gram, true)?;
     let of_parts = fold_moments(&design.space, &blocks, n_parts, Par::rayon(0));
-    let problem = Problem {
-        n_folds: n_parts,
-        blocks,
-        test_blocks: Vec::new(),
-        inner: Vec::new(),
-        spaces: vec![design.space],
-        models: Vec::new(),
-        settings: PathSettings::new(vec![1.0]),
-        permutations: None,
-    };
+    let settings = PathSettings::new(vec![1.0]);
+    let problem = Problem::new(n_parts, blocks, vec![design.space], settings);
     let found = Mutex::new(Moments {
         x_shift: design.shift.into(),
         x_sums: Array2::from_shape_fn((n_parts, p), |(k, i)| of_parts[k].sums[i]),

@@ -1,13 +1,14 @@
 //! Stories: timed words, from the tables, grids, transcripts and pickles that people bring.
 //!
-//! `read` finds the files and puts a story together, by rules of which each has its file:
-//! `columns` (which column of a table means what), `units` (of its times), `tiers` (which tier of a
+//! `read` finds the files and puts a story together, `entries` reads one file, by rules of which each
+//! has its file: `columns` (which column of a table means what), `units` (of its times), `tiers` (which tier of a
 //! TextGrid holds the words), `marks` (what is no word), `untimed` (words without times), `restarts`
 //! (sections on top of each other), `numbers` (further columns of tables), `phones` (of TextGrids),
 //! `spelling` (the forms under which a word is looked up), `span`
 //! (words against the scan). `rules` is what a study or a command line sets of them.
 
 mod columns;
+mod entries;
 mod error;
 mod marks;
 mod numbers;

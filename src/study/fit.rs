@@ -273,7 +273,11 @@ impl<'a> SubjectFitter<'a> {
         let doubt = plan.ill_conditioned(study, &conditioning).filter(|_| !self.reported_doubt);
         doubt.iter().for_each(|doubt| session.reporter.warn(doubt));
         self.reported_doubt |= doubt.is_some();
-        let position = position_scores(&problem, subject, split)?;
+        // Warned of by the first subject.
+        let position = match index {
+            0 => position_scores(&mut problem, &plan.models, subject, split)?,
+            _ => vec![None; plan.models.len()],
+        };
         clock.step("prepare");
         let mut other = None;
         if !extra.splits.is_empty() {

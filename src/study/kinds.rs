@@ -21,7 +21,7 @@ use crate::io::row_file::RowFile;
 use crate::io::word_vectors;
 use crate::matrix::Rows;
 use crate::stimuli::spelling::Form;
-use crate::stimuli::{Story, read_numbers, read_phones};
+use crate::stimuli::{Phones, Story, read_numbers, read_phones};
 use crate::study_file::{FileRows, FileSpace, PhoneColumns, PhoneSpace, SpaceKind, Study};
 use crate::warning::{Warning, named};
 
@@ -89,8 +89,7 @@ pub fn column_space(columns: &[String], stories: &[Story]) -> Result<WordSpace> 
 /// # Errors
 /// As `read_phones`; `Error::Values` where the training stories have none.
 pub fn phone_space(space: &PhoneSpace, stories: &[Story], train: &[usize]) -> Result<WordSpace> {
-    let read = |story: &Story| read_phones(story, space.tier.as_deref());
-    let all = stories.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let all = phones_of(space, stories)?;
     let vocabulary = phones::vocabulary(train.iter().map(|&story| all[story].labels.as_slice()));
     if vocabulary.is_empty() {
         return Err(Error::Values {
@@ -110,16 +109,14 @@ pub fn known_phones(
     vocabulary: Vec<String>,
     stories: &[Story],
 ) -> Result<WordSpace> {
-    let read = |story: &Story| read_phones(story, space.tier.as_deref());
-    let all = stories.iter().map(read).collect::<Result<Vec<_>>>()?;
-    Ok(phone_space_of(space.what, vocabulary, all))
+    Ok(phone_space_of(space.what, vocabulary, phones_of(space, stories)?))
 }
 
-fn phone_space_of(
-    what: PhoneColumns,
-    vocabulary: Vec<String>,
-    all: Vec<crate::stimuli::Phones>,
-) -> WordSpace {
+fn phones_of(space: &PhoneSpace, stories: &[Story]) -> Result<Vec<Phones>> {
+    stories.iter().map(|story| read_phones(story, space.tier.as_deref())).collect()
+}
+
+fn phone_space_of(what: PhoneColumns, vocabulary: Vec<String>, all: Vec<Phones>) -> WordSpace {
     let rows = |labels: &[String]| match what {
         PhoneColumns::Rate => word_rate(labels.len()),
         PhoneColumns::Identity => phones::identity(labels, &vocabulary),
@@ -165,8 +162,8 @@ pub fn file_space(
         }
         if let FileRows::Times(times) = &space.rows {
             let path = folder.join(times.replace("{story}", &story.name));
-            let times = read_rows(&path, file.dataset.as_deref(), &opened, &std::env::temp_dir())
-                .map_err(in_story)?;
+            let times =
+                read_rows(&path, file.dataset.as_deref(), &opened, scratch).map_err(in_story)?;
             if times.len() != file.n_rows {
                 return Err(in_story(Error::Shape {
                     what: format!("rows of {}", file.path.display()),

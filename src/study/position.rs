@@ -17,22 +17,48 @@ use crate::warning::Warning;
 const TAU_TRS: f64 = 5.0;
 /// A space is doubted above that r.
 const DOUBTFUL: f64 = 0.3;
-
 /// A space of positions is near the best one from that share of its mean r on.
 const NEAR: f64 = 0.8;
 
-/// r on the test stories, one a model; none where it is not defined.
+/// r on the test stories, one a model; none for models that no warning is about, and where it is
+/// not defined.
 /// # Errors
 /// Those of the engine.
 pub fn position_scores(
+    problem: &mut Problem,
+    models: &[ModelPlan],
+    subject: &Subject,
+    split: &Split,
+) -> Result<Vec<Option<f64>>> {
+    // The others, and the permutation test, are left alone meanwhile.
+    let permutations = problem.permutations.take();
+    let all = std::mem::take(&mut problem.models);
+    let meant: Vec<bool> = models.iter().map(|model| is_meant(models, model)).collect();
+    let (own, others): (Vec<_>, Vec<_>) =
+        all.into_iter().zip(&meant).partition(|(_, is_meant)| **is_meant);
+    problem.models = own.into_iter().map(|(model, _)| model).collect();
+    let found = if problem.models.is_empty() {
+        Ok(Vec::new())
+    } else {
+        transient_scores(problem, subject, split)
+    };
+    let mut own = std::mem::take(&mut problem.models).into_iter();
+    let mut others = others.into_iter().map(|(model, _)| model);
+    let next = |&is_meant: &bool| if is_meant { own.next() } else { others.next() };
+    problem.models = meant.iter().filter_map(next).collect();
+    problem.permutations = permutations;
+    let mut found = found?.into_iter();
+    Ok(meant.iter().map(|&is_meant| is_meant.then(|| found.next()).flatten().flatten()).collect())
+}
+
+fn transient_scores(
     problem: &Problem,
     subject: &Subject,
     split: &Split,
 ) -> Result<Vec<Option<f64>>> {
     let transient = |&unit: &usize| -> Vec<f32> {
-        let start = subject.place(unit).rows.start;
         let used = subject.used(unit).into_iter().flatten();
-        used.map(|tr| (-((tr - start) as f64) / TAU_TRS).exp() as f32).collect()
+        used.map(|tr| (-(tr as f64) / TAU_TRS).exp() as f32).collect()
     };
     let mut engine = CpuEngine::new(problem);
     engine.begin(1)?;
@@ -69,14 +95,17 @@ pub fn rivals(study: &Study, summary: &[ScoreRow]) -> Option<Warning> {
     (!all.is_empty()).then_some(Warning::PositionRivals { rivals: all })
 }
 
-/// The spaces whose TR rows tell where in a story they lie: by the model without delays, where there
-/// is one.
+/// Whether a model speaks for its space: the one without delays, where there is one.
+fn is_meant(models: &[ModelPlan], model: &ModelPlan) -> bool {
+    let has_plain = models.iter().any(|other| other.space == model.space && !other.is_lagged());
+    !model.is_part() && (!has_plain || !model.is_lagged())
+}
+
+/// The spaces whose TR rows tell where in a story they lie.
 pub fn doubts(models: &[ModelPlan], found: &[ModelFound]) -> Option<Warning> {
     let mut spaces: Vec<(String, f64)> = Vec::new();
     for (model, found) in models.iter().zip(found) {
-        let has_plain = models.iter().any(|other| other.space == model.space && !other.is_lagged());
-        let is_meant = !model.is_part() && (!has_plain || !model.is_lagged());
-        if let Some(r) = found.route.position.filter(|&r| is_meant && r > DOUBTFUL) {
+        if let Some(r) = found.route.position.filter(|&r| r > DOUBTFUL && is_meant(models, model)) {
             spaces.push((model.name.clone(), r));
         }
     }

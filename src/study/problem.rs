@@ -98,10 +98,9 @@ pub fn load_spaces(
         }
         if writes_delays(study, std::slice::from_ref(subject)) || study.is_partly_delayed(index) {
             for model in models() {
-                let undelayed = &model.undelayed;
                 let delayed = |units: &[usize]| match study.delays_cross_stories {
-                    true => stacked_units(&designs, units, subject, &model.delays, undelayed),
-                    false => delayed_units(&designs, units, subject, &model.delays, undelayed),
+                    true => stacked_units(&designs, units, subject, model),
+                    false => delayed_units(&designs, units, subject, model),
                 };
                 let space = Space {
                     delays: vec![0],
@@ -201,15 +200,14 @@ fn delayed_units(
     designs: &[StoryDesign],
     units: &[usize],
     subject: &Subject,
-    delays: &[i64],
-    undelayed: &[Range<usize>],
+    model: &ModelPlan,
 ) -> Result<Vec<StoryDesign>> {
     let mut made: Vec<Option<StoryDesign>> = units.iter().map(|_| None).collect();
     for (file, design) in designs.iter().enumerate() {
         let is_of_file = |at: &usize| subject.place(units[*at]).file == file;
         let own: Vec<usize> = (0..units.len()).filter(is_of_file).collect();
         let Some((last, others)) = own.split_last() else { continue };
-        for delayed in written_delays(&[design], delays, undelayed, false)? {
+        for delayed in written_delays(&[design], &model.delays, &model.undelayed, false)? {
             for &at in others {
                 made[at] = Some(delayed.rows(&subject.used(units[at])));
             }
@@ -224,12 +222,12 @@ fn stacked_units(
     designs: &[StoryDesign],
     units: &[usize],
     subject: &Subject,
-    delays: &[i64],
-    undelayed: &[Range<usize>],
+    model: &ModelPlan,
 ) -> Result<Vec<StoryDesign>> {
     let stories: Vec<&StoryDesign> =
         units.iter().map(|&unit| &designs[subject.place(unit).file]).collect();
-    let stacked = written_delays(&stories, delays, undelayed, true)?.into_iter().zip(units);
+    let stacked = written_delays(&stories, &model.delays, &model.undelayed, true)?;
+    let stacked = stacked.into_iter().zip(units);
     Ok(stacked.map(|(x, &unit)| x.take_rows(&subject.used(unit))).collect())
 }
 

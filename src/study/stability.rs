@@ -370,16 +370,7 @@ fn slot_problem(
     let blocks = slots.iter().enumerate().map(fold).collect();
     let split = Split { train: slots, test: vec![], fold_of_train: vec![], n_folds };
     let (spaces, _) = load_spaces(study, designs, (subject, &split), plan, None)?;
-    Ok(Problem {
-        n_folds,
-        blocks,
-        test_blocks: vec![],
-        inner: vec![],
-        spaces,
-        models: vec![],
-        settings: path_settings(study),
-        permutations: None,
-    })
+    Ok(Problem::new(n_folds, blocks, spaces, path_settings(study)))
 }
 
 /// Bytes of a prepared fit: matrices of its models, and designs.

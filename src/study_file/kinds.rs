@@ -132,13 +132,14 @@ fn file(section: &Section<'_>) -> Result<FileSpace> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
 
     use super::*;
     use crate::study_file::from_text;
 
-    fn kind(lines: &str) -> Result<SpaceKind> {
+    /// The kind of the one space of a study.
+    pub fn kind(lines: &str) -> Result<SpaceKind> {
         let text =
             format!("[stories]\npath='w.tsv'\n[bold.s]\npath='{{story}}.npy'\n[[space]]\n{lines}");
         from_text(&text, Path::new("."), "S.toml").map(|study| study.spaces[0].kind.clone())

@@ -67,18 +67,10 @@ fn reading(section: &Section<'_>) -> Result<ContextSettings> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use crate::error::Result;
     use crate::features::contextual::{Context, ContextSettings};
     use crate::stimuli::spelling::Punctuation;
-    use crate::study_file::{Epoch, LanguageSpace, ModelSource, SpaceKind, from_text};
-
-    fn kind(lines: &str) -> Result<SpaceKind> {
-        let text =
-            format!("[stories]\npath='w.tsv'\n[bold.s]\npath='{{story}}.npy'\n[[space]]\n{lines}");
-        from_text(&text, Path::new("."), "S.toml").map(|study| study.spaces[0].kind.clone())
-    }
+    use crate::study_file::kinds::tests::kind;
+    use crate::study_file::{Epoch, LanguageSpace, ModelSource, SpaceKind};
 
     #[test]
     fn every_key_of_a_language_space_reaches_its_setting() {

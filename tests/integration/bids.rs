@@ -54,6 +54,15 @@ fn write_events(bench: &StudyBench, root: &Path, header: &str, line: impl Fn(usi
     }
 }
 
+/// One table of words a story.
+fn write_stimuli(bench: &StudyBench, root: &Path) {
+    std::fs::create_dir_all(root.join("stimuli")).expect("made");
+    for (index, story) in bench.stories.iter().enumerate() {
+        let table = format!("onset\tduration\tword\n{}", words_of(bench, index));
+        std::fs::write(root.join(format!("stimuli/{}.tsv", story.name)), table).expect("written");
+    }
+}
+
 fn words_of(bench: &StudyBench, index: usize) -> String {
     let (story, mut lines) = (&bench.stories[index], String::new());
     for (i, word) in story.words.iter().enumerate() {
@@ -113,11 +122,7 @@ fn subjects_of_a_derivative_keep_the_stories_that_others_did_not_hear() {
     let bench = StudyBench::new(44, 40, 30);
     let root = bench.file("bids");
     write_derivative(&bench, &root);
-    std::fs::create_dir_all(root.join("stimuli")).expect("made");
-    for (index, story) in bench.stories.iter().enumerate() {
-        let table = format!("onset\tduration\tword\n{}", words_of(&bench, index));
-        std::fs::write(root.join(format!("stimuli/{}.tsv", story.name)), table).expect("written");
-    }
+    write_stimuli(&bench, &root);
     for (subject, story) in [("sub-01", "story3"), ("sub-02", "story0")] {
         let func = root.join("derivatives/fmriprep").join(subject).join("func");
         let image = func.join(format!("{subject}_task-{story}{END}.nii"));
@@ -168,10 +173,8 @@ fn sounds_that_start_at_different_times_make_a_table_of_first_trs() {
     let bench = StudyBench::new(45, 40, 30);
     let root = bench.file("bids");
     write_derivative(&bench, &root);
-    std::fs::create_dir_all(root.join("stimuli")).expect("made");
-    for (index, story) in bench.stories.iter().enumerate() {
-        let table = format!("onset\tduration\tword\n{}", words_of(&bench, index));
-        std::fs::write(root.join(format!("stimuli/{}.tsv", story.name)), table).expect("written");
+    write_stimuli(&bench, &root);
+    for story in &bench.stories {
         let func = root.join("derivatives/fmriprep/sub-01/func");
         let confounds = format!("sub-01_task-{}_desc-confounds_timeseries.tsv", story.name);
         std::fs::write(func.join(confounds), "trans_x\n0\n").expect("written");

@@ -57,6 +57,7 @@ mod bold_files;
 mod brain;
 mod changed_inputs;
 mod cleaning;
+mod damage;
 mod datasets;
 mod devices;
 mod docs;

@@ -10,95 +10,65 @@ use crate::stats::pearson_from_sums;
 /// Σp, Σp², Σy, Σy², Σpy of a panel.
 type Sums = [[f64; PANEL]; 5];
 
-/// Running sums of one model on one tile: per test block, and over all of them.
+/// Sums over the rows of all test blocks.
+#[derive(Debug, Default, Clone)]
+struct Total {
+    n_rows: f64,
+    panels: Vec<Sums>,
+}
+
+/// Running sums of one model on one tile: per test block, and over all of them; of all rows and,
+/// where they are told apart, of inner rows.
 #[derive(Debug, Default, Clone)]
 pub struct PearsonSums {
     width: usize,
-    n_total: f64,
-    total: Vec<Sums>,
-    n_inner: f64,
-    inner: Vec<Sums>,
+    all: Total,
+    inner: Option<Total>,
 }
 
-impl PearsonSums {
-    /// Empty sums for a tile, and scores that are not there yet; `has_inner`: of inner rows too.
-    pub fn begin(&mut self, width: usize, n_blocks: usize, has_inner: bool, scores: &mut TestTile) {
-        self.width = width;
-        (self.n_total, self.n_inner) = (0.0, 0.0);
-        self.total.clear();
-        self.total.resize(n_panels(width), [[0.0; PANEL]; 5]);
-        self.inner.clear();
-        scores.block_correlation.clear();
-        scores.block_correlation.resize(n_blocks * width, f32::NAN);
-        scores.block_inner_correlation.clear();
-        if has_inner {
-            self.inner.resize(n_panels(width), [[0.0; PANEL]; 5]);
-            scores.block_inner_correlation.resize(n_blocks * width, f32::NAN);
-        }
+/// One block of rows, panel by panel, both near zero mean; voxels with `bad` set get NaN.
+#[derive(Clone, Copy)]
+pub struct PredictedBlock<'a> {
+    /// Index among the test blocks.
+    pub block: usize,
+    /// Rows of the block.
+    pub n_rows: usize,
+    /// Predicted BOLD.
+    pub pred: &'a [PanelRow],
+    /// Measured BOLD.
+    pub bold: &'a [PanelRow],
+    /// Voxels that cannot be scored.
+    pub bad: &'a [bool],
+}
+
+impl Total {
+    fn empty(width: usize) -> Self {
+        Self { n_rows: 0.0, panels: vec![[[0.0; PANEL]; 5]; n_panels(width)] }
     }
 
-    /// Adds one block of `n` rows, and puts r within it into `scores`.
-    ///
-    /// `pred`, `bold`: panel by panel, both near zero mean. Sums in f64. A voxel with `bad` set
-    /// gets NaN in this block and in the total.
-    #[allow(clippy::too_many_arguments)]
-    pub fn add(
+    /// Adds some rows of a block, in f64; r within them, `(width)`, into `found`.
+    fn add(
         &mut self,
-        block: usize,
-        n: usize,
-        pred: &[PanelRow],
-        bold: &[PanelRow],
-        bad: &[bool],
-        scores: &mut TestTile,
-        arch: pulp::Arch,
-    ) {
-        self.n_total += n as f64;
-        let scores = &mut scores.block_correlation;
-        self.add_rows(block, n, 0..n, (pred, bold, bad), scores, arch);
-    }
-
-    /// Adds the inner rows of a block, and puts r within them into `scores`; as [`add`](Self::add).
-    #[allow(clippy::too_many_arguments)]
-    pub fn add_inner(
-        &mut self,
-        block: usize,
-        n: usize,
-        inner: Range<usize>,
-        (pred, bold, bad): (&[PanelRow], &[PanelRow], &[bool]),
-        scores: &mut TestTile,
-        arch: pulp::Arch,
-    ) {
-        self.n_inner += inner.len() as f64;
-        std::mem::swap(&mut self.total, &mut self.inner);
-        let scores = &mut scores.block_inner_correlation;
-        self.add_rows(block, n, inner, (pred, bold, bad), scores, arch);
-        std::mem::swap(&mut self.total, &mut self.inner);
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn add_rows(
-        &mut self,
-        block: usize,
-        n: usize,
+        predicted: PredictedBlock<'_>,
         rows: Range<usize>,
-        (pred, bold, bad): (&[PanelRow], &[PanelRow], &[bool]),
-        scores: &mut [f32],
+        found: &mut [f32],
         arch: pulp::Arch,
     ) {
-        if n == 0 || rows.is_empty() {
+        let PredictedBlock { n_rows: n, pred, bold, bad, .. } = predicted;
+        let n_rows = rows.len() as f64;
+        self.n_rows += n_rows;
+        if rows.is_empty() {
             return;
         }
-        let blocks = &mut scores[block * self.width..(block + 1) * self.width];
-        let panels = pred.chunks_exact(n).zip(bold.chunks_exact(n)).zip(&mut self.total);
-        let n_rows = rows.len() as f64;
+        let panels = pred.chunks_exact(n).zip(bold.chunks_exact(n)).zip(&mut self.panels);
         for (((pred, bold), total), start) in panels.zip((0..).step_by(PANEL)) {
             let sums = sums_of_rows(arch, &pred[rows.clone()], &bold[rows.clone()]);
-            let live = PANEL.min(self.width - start);
+            let live = PANEL.min(found.len() - start);
             for v in 0..live {
                 let s = sums.map(|row| row[v]);
                 let r = pearson_from_sums(n_rows, s[0], s[1], s[2], s[3], s[4]);
                 let is_bad = bad[start + v];
-                blocks[start + v] = if is_bad { f32::NAN } else { r as f32 };
+                found[start + v] = if is_bad { f32::NAN } else { r as f32 };
                 for (total, s) in total.iter_mut().zip(s) {
                     total[v] += if is_bad { f64::NAN } else { s };
                 }
@@ -106,14 +76,57 @@ impl PearsonSums {
         }
     }
 
+    /// Σp, Σp², Σy, Σy², Σpy of a voxel.
+    fn sums(&self, voxel: usize) -> [f64; 5] {
+        self.panels[voxel / PANEL].map(|row| row[voxel % PANEL])
+    }
+
+    fn r_of_voxels(&self, width: usize) -> Vec<f32> {
+        let r = |voxel| {
+            let s = self.sums(voxel);
+            pearson_from_sums(self.n_rows, s[0], s[1], s[2], s[3], s[4]) as f32
+        };
+        (0..width).map(r).collect()
+    }
+}
+
+impl PearsonSums {
+    /// Empty sums for a tile, and scores that are not there yet; `has_inner`: of inner rows too.
+    pub fn begin(&mut self, width: usize, n_blocks: usize, has_inner: bool, scores: &mut TestTile) {
+        let inner = has_inner.then(|| Total::empty(width));
+        *self = Self { width, all: Total::empty(width), inner };
+        scores.block_correlation.clear();
+        scores.block_correlation.resize(n_blocks * width, f32::NAN);
+        scores.block_inner_correlation.clear();
+        if has_inner {
+            scores.block_inner_correlation.resize(n_blocks * width, f32::NAN);
+        }
+    }
+
+    /// Adds a block, and puts r within it, and within its `inner` rows, into `scores`.
+    pub fn add(
+        &mut self,
+        predicted: PredictedBlock<'_>,
+        inner: Option<Range<usize>>,
+        scores: &mut TestTile,
+        arch: pulp::Arch,
+    ) {
+        let own = predicted.block * self.width..(predicted.block + 1) * self.width;
+        let found = &mut scores.block_correlation[own.clone()];
+        self.all.add(predicted, 0..predicted.n_rows, found, arch);
+        if let (Some(total), Some(rows)) = (&mut self.inner, inner) {
+            total.add(predicted, rows, &mut scores.block_inner_correlation[own], arch);
+        }
+    }
+
     /// Rows that were added.
     pub fn n_rows(&self) -> f64 {
-        self.n_total
+        self.all.n_rows
     }
 
     /// Σp, Σp², Σy, Σy², Σpy of a voxel over all rows.
     pub fn sums(&self, voxel: usize) -> [f64; 5] {
-        self.total[voxel / PANEL].map(|row| row[voxel % PANEL])
+        self.all.sums(voxel)
     }
 
     /// R² over all rows, into `scores`. `offsets`: `(width)` what is to be added to a prediction.
@@ -122,26 +135,18 @@ impl PearsonSums {
     pub fn finish_r2(&self, offsets: impl Iterator<Item = f64>, scores: &mut TestTile) {
         scores.r2.clear();
         scores.r2.extend(offsets.take(self.width).enumerate().map(|(v, offset)| {
-            let ([p, pp, y, yy, py], n) = (self.sums(v), self.n_total);
+            let ([p, pp, y, yy, py], n) = (self.sums(v), self.n_rows());
             let residual = yy + pp - 2.0 * py + offset * (2.0 * (p - y) + n * offset);
             let r2 = 1.0 - residual / (yy - y * y / n);
             if scores.correlation[v].is_nan() { f32::NAN } else { r2 as f32 }
         }));
     }
 
-    /// r over all rows, into `scores`.
+    /// r over all rows, and over all inner rows, into `scores`.
     pub fn finish(&self, scores: &mut TestTile) {
-        scores.correlation.clear();
-        scores.correlation.extend((0..self.width).map(|v| {
-            let s = self.sums(v);
-            pearson_from_sums(self.n_total, s[0], s[1], s[2], s[3], s[4]) as f32
-        }));
-        scores.inner_correlation.clear();
-        let n_voxels = if self.inner.is_empty() { 0 } else { self.width };
-        scores.inner_correlation.extend((0..n_voxels).map(|voxel| {
-            let s = self.inner[voxel / PANEL].map(|row| row[voxel % PANEL]);
-            pearson_from_sums(self.n_inner, s[0], s[1], s[2], s[3], s[4]) as f32
-        }));
+        scores.correlation = self.all.r_of_voxels(self.width);
+        let inner = self.inner.as_ref();
+        scores.inner_correlation = inner.map_or(Vec::new(), |inner| inner.r_of_voxels(self.width));
     }
 }
 
@@ -177,7 +182,9 @@ mod tests {
         let (mut sums, mut scores) = (PearsonSums::default(), TestTile::default());
         sums.begin(width, 1, false, &mut scores);
         let arch = pulp::Arch::new();
-        sums.add(0, n, &rows(1), &rows(2), &vec![false; width], &mut scores, arch);
+        let (pred, bold, bad) = (rows(1), rows(2), vec![false; width]);
+        let block = PredictedBlock { block: 0, n_rows: n, pred: &pred, bold: &bold, bad: &bad };
+        sums.add(block, None, &mut scores, arch);
         sums.finish(&mut scores);
         let offset = |v: usize| v as f64 / 16.0;
         sums.finish_r2((0..width).map(offset), &mut scores);

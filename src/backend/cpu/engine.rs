@@ -5,7 +5,7 @@ use std::time::Instant;
 use pulp::Arch;
 
 use super::bands::of_band;
-use super::correlation::PearsonSums;
+use super::correlation::{PearsonSums, PredictedBlock};
 use super::path::sized;
 use super::permutation::{PermuteScratch, center, n_at_least};
 use super::predict::{PredictScratch, predict};
@@ -327,11 +327,8 @@ impl Engine for CpuEngine<'_> {
                 predict(design, &delays, weights, pred, &mut self.predict, self.arch);
             }
             let (sums, scores) = (&mut self.test_sums[index], &mut self.tests[index]);
-            sums.add(block, n_rows, pred, bold, &self.test_bad, scores, self.arch);
-            if let Some(inner) = problem.inner.get(block) {
-                let rows = (&*pred, bold, self.test_bad.as_slice());
-                sums.add_inner(block, n_rows, inner.clone(), rows, scores, self.arch);
-            }
+            let predicted = PredictedBlock { block, n_rows, pred, bold, bad: &self.test_bad };
+            sums.add(predicted, problem.inner.get(block).cloned(), scores, self.arch);
             keep(pred, &mut self.kept_pred[index]);
             if let Some(search) = &model.search {
                 let delays: Vec<i64> = model.delays.iter().map(|&d| space.delays[d]).collect();

@@ -69,36 +69,32 @@ impl GpuEngine<'_> {
                     };
                     lane.gemm(gemm, &x, &inner, pred)?;
                 }
-                let pred = b.pred.first(n_rows * width);
-                let y = b.y.first(n_rows * width);
-                let all = b.pearson.len();
-                pearson_sums(lane, &pred, &y, &mut b.pearson.first_mut(all), (n_rows, width))?;
-                pearson_block(
-                    lane,
-                    &b.pearson.all(),
-                    &b.flags.first(width),
-                    &b.part_flags.all(),
-                    &mut b.block_r[index].part_mut(block * width..(block + 1) * width),
-                    &mut b.totals[index].first_mut(5 * width),
-                    (n_rows, n_rows, width),
-                )?;
-                let Some(inner) = problem.inner.get(block).filter(|inner| !inner.is_empty()) else {
-                    return Ok(());
-                };
-                let cells = inner.start * width..inner.end * width;
-                let pred = b.pred.part(cells.clone());
-                let y = b.y.part(cells);
-                let shape = (inner.len(), width);
-                pearson_sums(lane, &pred, &y, &mut b.pearson.first_mut(all), shape)?;
-                pearson_block(
-                    lane,
-                    &b.pearson.all(),
-                    &b.flags.first(width),
-                    &b.part_flags.all(),
-                    &mut b.inner_block_r[index].part_mut(block * width..(block + 1) * width),
-                    &mut b.inner_totals[index].first_mut(5 * width),
-                    (inner.len(), n_rows, width),
-                )
+                let own = block * width..(block + 1) * width;
+                let all = 0..n_rows;
+                let inner = problem.inner.get(block).filter(|inner| !inner.is_empty());
+                let scores = [
+                    Some((&all, &mut b.block_r[index], &mut b.totals[index])),
+                    inner.map(|rows| {
+                        (rows, &mut b.inner_block_r[index], &mut b.inner_totals[index])
+                    }),
+                ];
+                let n_sums = b.pearson.len();
+                for (rows, block_r, totals) in scores.into_iter().flatten() {
+                    let cells = rows.start * width..rows.end * width;
+                    let (pred, y) = (b.pred.part(cells.clone()), b.y.part(cells));
+                    let sums = &mut b.pearson.first_mut(n_sums);
+                    pearson_sums(lane, &pred, &y, sums, (rows.len(), width))?;
+                    pearson_block(
+                        lane,
+                        &b.pearson.all(),
+                        &b.flags.first(width),
+                        &b.part_flags.all(),
+                        &mut block_r.part_mut(own.clone()),
+                        &mut totals.first_mut(5 * width),
+                        (rows.len(), n_rows, width),
+                    )?;
+                }
+                Ok(())
             })?;
             if keeps || predictions.is_some() {
                 lane.read_vec(&b.pred.first(n_rows * width), n_rows * width, pred_rows)?;

@@ -8,15 +8,16 @@ mod decode;
 mod error;
 mod header;
 mod read;
+mod start;
 mod write;
 
 pub(in crate::io) use decode::{decode, f16_to_f32};
 pub use error::NpyError;
 pub use header::{Dtype, Kind};
-pub(in crate::io) use read::start_of_stream;
 pub use read::{
     NpyFile, read_array_f64, read_labels, read_matrix_f32, read_matrix_f64, read_vector_f64,
 };
+pub(in crate::io) use start::start_of_stream;
 pub use write::{Element, NpyColumnsWriter, write};
 #[doc(inline)]
 pub use write::{header, header_of};

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::header::MAGIC;
 use super::*;
 
 /// A `.npy` file of any version with this dictionary and these data.
