@@ -325,6 +325,8 @@ impl<'a> SubjectFitter<'a> {
             known.zip(hashes).zip(searches)
         {
             let (solver, conditioning) = (plan.solver.clone(), conditioning.clone());
+            // Also where the first subject's problem is another's, so that shards say the same.
+            let position = position.filter(|_| index == 0);
             jobs.push(ModelJob {
                 plan,
                 fingerprint: fingerprint.clone(),
