@@ -10,30 +10,45 @@ use crate::scoring::Summary;
 /// Floats in tables have the shortest digits that give the number back, without an exponent and
 /// without `.0`: what `{}` prints.
 mod digits {
+    use std::fmt::Display;
+
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(value)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-        f64::deserialize(from)
+    pub fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        T::deserialize(from)
     }
 }
 
 /// As `digits`, of a column that a table may lack: together with `skip_serializing_if`.
 mod optional_digits {
+    use std::fmt::Display;
+
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub fn serialize<S: Serializer>(value: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<T: Display, S: Serializer>(
+        value: &Option<T>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         match value {
             Some(value) => to.collect_str(value),
             None => to.serialize_none(),
         }
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
-        Option::<f64>::deserialize(from)
+    pub fn deserialize<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
+    where
+        T: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        Option::<T>::deserialize(from)
     }
 }
 
@@ -350,4 +365,28 @@ pub struct SweepEpoch {
     pub train_loss: Option<f64>,
     pub val_loss: Option<f64>,
     pub best_val_loss: Option<f64>,
+}
+
+/// A row of columns.csv: what a CIFTI file calls a column of its BOLD.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ColumnName {
+    pub subject: String,
+    /// From 0: the index into arrays per voxel.
+    pub column: usize,
+    pub name: String,
+}
+
+/// A row of parcels.csv: one per parcel and model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ParcelScore {
+    pub subject: String,
+    pub space: String,
+    pub lagged: bool,
+    pub parcel: String,
+    #[serde(with = "digits")]
+    pub r: f32,
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_r: Option<f32>,
 }

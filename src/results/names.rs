@@ -57,6 +57,10 @@ files! {
     BANDS = "bands.csv";
     /// Unique and shared variance.
     PARTITION = "partition.csv";
+    /// What CIFTI files call their columns.
+    COLUMNS = "columns.csv";
+    /// r of every parcel, where BOLD is parcels.
+    PARCELS = "parcels.csv";
     /// What the demo knows of the truth.
     RECOVERY = "recovery.json";
     /// What a folder of predictions holds.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::bold::pattern::{Bindings, found_paths};
 use crate::design::clean::Cleaner;
 use crate::design::trim::Trim;
 use crate::error::{Error, Result};
@@ -20,6 +21,31 @@ pub struct CleaningRules<'a> {
     pub folder: &'a Path,
     /// Repetition time, for cosines.
     pub tr_s: f64,
+    /// What `{session}` stands for in the path of the story's BOLD.
+    pub session: Option<&'a str>,
+}
+
+impl CleaningRules<'_> {
+    /// A table of a story: the pattern's placeholders filled in. A session that the BOLD's own path
+    /// does not say is looked for on disk.
+    fn table(&self, pattern: &str, subject: &str, story: &str) -> Result<PathBuf> {
+        let pattern = pattern.replace("{subject}", subject);
+        let mut bound = Bindings::of(story, None);
+        bound.session = self.session.map(str::to_owned);
+        let path = self.folder.join(bound.fill(&pattern));
+        if !path.to_string_lossy().contains("{session}") {
+            return Ok(path);
+        }
+        let mut found = found_paths(&self.folder.join(pattern), &bound);
+        match found.len() {
+            1 => Ok(found.remove(0).0),
+            n => Err(Error::Values {
+                place: format!("story {story:?}"),
+                problem: format!("expected one session with {}, got {n}", path.display()),
+                hint: "write the session in place of {session}".into(),
+            }),
+        }
+    }
 }
 
 /// The file of one story, which of its rows are used, and what is taken off them.
@@ -55,15 +81,13 @@ impl StoryBold {
         (subject, story): (&str, &str),
         rules: CleaningRules<'_>,
     ) -> Result<Self> {
-        let CleaningRules { cleaning, folder, tr_s } = rules;
+        let CleaningRules { cleaning, tr_s, .. } = rules;
         let n_rows = file.n_rows();
         let trim = cleaning.trim.unwrap_or(Trim::NONE);
         let trimmed = trim.kept(n_rows).map_err(|error| error.in_story(story))?;
-        let path = |pattern: &str| {
-            folder.join(pattern.replace("{story}", story).replace("{subject}", subject))
-        };
+        let path = |pattern: &str| rules.table(pattern, subject, story);
         let table = match &cleaning.confounds {
-            Some(pattern) => Some(read_table(&path(pattern), &file, story)?),
+            Some(pattern) => Some(read_table(&path(pattern)?, &file, story)?),
             None => None,
         };
         let confounds = match &table {
@@ -75,7 +99,7 @@ impl StoryBold {
                 table.values(Some(std::slice::from_ref(name)), trimmed.clone())?
             }
             (Some(Censor::File(pattern)), _) => {
-                read_marks(&path(pattern), &file, story, trimmed.clone())?
+                read_marks(&path(pattern)?, &file, story, trimmed.clone())?
             }
             _ => Vec::new(),
         };
@@ -83,7 +107,8 @@ impl StoryBold {
             Some(Censor::File(pattern)) => Some(pattern),
             _ => None,
         };
-        let tables = cleaning.confounds.iter().chain(censor).map(|pattern| path(pattern)).collect();
+        let tables = cleaning.confounds.iter().chain(censor).map(|pattern| path(pattern));
+        let tables = tables.collect::<Result<Vec<_>>>()?;
         let is_used = |row: usize| marks.iter().all(|(_, marks)| marks[row] == 0.0);
         let mut made = Self {
             used: ranges((0..trimmed.len()).filter(|&row| is_used(row))),

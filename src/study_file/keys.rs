@@ -142,7 +142,7 @@ const BEFORE_SPACES: &[Key] = &[
         "confounds",
         "none",
         "path with {story}",
-        "table of confounds (.tsv, .csv), one row per row of the BOLD file; regressed out together with detrend, as nilearn.signal.clean does",
+        "table of confounds (.tsv, .csv), one row per row of the BOLD file, {session} as in path; regressed out together with detrend, as nilearn.signal.clean does",
     ),
     key(
         "bold",

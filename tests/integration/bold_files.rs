@@ -73,8 +73,14 @@ fn every_form_holds_the_values_that_its_writer_wrote() {
         assert_same(&values(open, folder.path()), &matrix(wanted), name);
     }
     assert!(n_in_place > 25 && n_packed > 12, "{n_in_place} {n_packed}");
-    let parcels = MatrixFile::open(&golden("a.ptseries.nii"), &Which::default()).expect("parcels");
-    assert_eq!(parcels.column_names()[13], "parcel 13");
+    let names = |name: &str| {
+        let open = MatrixFile::open(&golden(name), &Which::default()).expect("CIFTI");
+        let found = open.column_names().expect("whole").expect("it says them");
+        (found.are_parcels, found.names.len(), found.names[13].clone())
+    };
+    assert_eq!(names("a.ptseries.nii"), (true, 14, "parcel 13".into()));
+    assert_eq!(names("a.dtseries.nii"), (false, 14, "CORTEX_RIGHT 5".into()));
+    assert_eq!(names("packed.dtseries.nii.gz").2, "CORTEX_RIGHT 5");
 }
 
 #[test]
@@ -262,7 +268,7 @@ impl GoldenStudy {
 const NPY: &str = "path = \"STUDY/npy/{story}.npy\"";
 
 /// Every form of the golden study: what `[bold.ann]` says, and whether it is unpacked.
-const FORMS: [(&str, bool); 17] = [
+const FORMS: [(&str, bool); 18] = [
     ("path = \"STUDY/half/{story}.npy\"", false),
     ("path = \"STUDY/turned/{story}.npy\"\ntranspose = true", false),
     ("path = \"STUDY/hemi/{story}_{hemi}.npy\"", false),
@@ -270,6 +276,7 @@ const FORMS: [(&str, bool); 17] = [
     ("path = \"STUDY/repeats/{story}.npy\"", false),
     ("path = \"STUDY/surface/{story}_hemi-{hemi}.func.gii\"", true),
     ("path = \"STUDY/grayordinates/{story}.dtseries.nii\"", false),
+    ("path = \"STUDY/parcels/{story}.ptseries.nii\"", false),
     ("path = \"STUDY/images/{story}.nii\"\nmask = \"STUDY/images/mask.nii.gz\"", true),
     ("path = \"STUDY/subject.hdf\"\ndataset = \"{story}\"", false),
     ("path = \"STUDY/subject.hdf\"\ndataset = \"/{story}\"", false),
@@ -293,10 +300,34 @@ fn a_study_in_any_form_gives_the_bits_of_the_study_on_npy() {
         assert_eq!(outcome.stderr.contains("unpacking"), is_unpacked, "{bold}: {outcome:#?}");
         let is_repeated = bold.contains("repeats/");
         assert_eq!(out.join("models/ann/noise_ceiling.npy").exists(), is_repeated, "{bold}");
+        check_names(&out, bold);
         // The same run again: nothing to do.
         let path = study.write(bold, "");
         let again = voxelcast(&["run", text(&path), "--out", text(&out), "--threads", "1"]);
         assert!(again.stderr.contains("finished before"), "{again:#?}");
+    }
+}
+
+/// Tables with the names of columns, where a form has them.
+fn check_names(out: &Path, bold: &str) {
+    let table = |name: &str| fs::read_to_string(out.join(name)).ok();
+    let (columns, parcels) = (table("columns.csv"), table("parcels.csv"));
+    let is_parcels = bold.contains("parcels/");
+    let fourth = if is_parcels { "ann,4,area 4" } else { "ann,4,CORTEX_LEFT 4" };
+    match is_parcels || bold.contains("grayordinates/") {
+        true => assert_eq!(columns.expect("written").lines().nth(5), Some(fourth)),
+        false => assert_eq!(columns, None, "{bold}"),
+    }
+    assert_eq!(parcels.is_some(), is_parcels, "{bold}");
+    let Some(parcels) = parcels else { return };
+    let r = out.join("models/ann/word_rate-lagged/test_correlation.npy");
+    let r = npy::read_vector_f64(&r).expect("it is there").mapv(|r| r as f32);
+    let lines: Vec<&str> = parcels.lines().collect();
+    assert_eq!(lines[0], "subject,space,lagged,parcel,r");
+    assert_eq!(lines.len(), 1 + 2 * r.len());
+    for (voxel, r) in r.iter().enumerate() {
+        let wanted = format!("ann,word_rate,true,area {voxel},{r}");
+        assert!(lines.contains(&wanted.as_str()), "{wanted}: {parcels}");
     }
 }
 

@@ -222,6 +222,31 @@ fn every_key_of_cleaning_changes_the_results_and_is_in_the_fingerprint() {
     let plain = run(&[]);
     let all = run(&CLEANED);
     assert_ne!(all, plain);
+    // The same tables in a folder a session, which BOLD's own path may say.
+    let mut sessions = CLEANED;
+    sessions[2] = "bold.s1.confounds = \"sessions/{session}/{story}.tsv\"";
+    for (index, story) in bench.stories.iter().enumerate() {
+        for (kind, from) in [("tsv", "confounds"), ("npy", "s1")] {
+            let folder = bench.file(&format!("sessions/ses-{}", index / 2));
+            std::fs::create_dir_all(&folder).expect("made");
+            let name = format!("{}.{kind}", story.name);
+            std::fs::copy(bench.file(from).join(&name), folder.join(&name)).expect("copied");
+        }
+    }
+    assert!(run(&sessions).1 == all.1);
+    let extra = bench.file("sessions/ses-9");
+    std::fs::create_dir_all(&extra).expect("made");
+    std::fs::write(extra.join("story0.tsv"), "trans_x\n0\n").expect("written");
+    let lines = [&base[..], &sessions[1..]].concat();
+    bench.check(&lines).refused(3, &["story0", "expected one session", "got 2"]);
+    let study = bench.settings(&[&base[..], &sessions].concat());
+    let toml = std::fs::read_to_string(&study).expect("written");
+    let toml = toml.replace("\"s1/{story}.npy\"", "\"sessions/{session}/{story}.npy\"");
+    std::fs::write(&study, toml).expect("written");
+    let out = bench.out();
+    let outcome = voxelcast(&["run", text(&study), "--out", text(&out)]);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    assert!(arrays(&out) == all.1);
     let without = |at: &[usize]| -> Vec<&str> {
         (0..CLEANED.len()).filter(|i| !at.contains(i)).map(|i| CLEANED[i]).collect()
     };

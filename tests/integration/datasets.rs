@@ -308,6 +308,20 @@ fn init_on_a_tree_like_ds003020_gives_a_study_that_runs() {
     let checked = voxelcast(&["check", text(&more)]);
     assert_eq!(checked.code, 0, "{checked:#?}");
 
+    // Data that were not fetched: that subject goes without the story.
+    let of_one = root.join("preprocessed_data/UTS02/story3.hf5");
+    std::fs::remove_file(&of_one).expect("removed");
+    std::os::unix::fs::symlink(".git/annex/objects/a", &of_one).expect("linked");
+    let links = bench.file("my dätaset/LINKS.toml");
+    let made = init(&bench.file("my dätaset"), "ds003020", &links);
+    assert!(made.stdout.contains("1 files are links"), "{made:#?}");
+    assert!(!made.stdout.contains("a subject in"), "vectors are no subject: {made:#?}");
+    let checked = voxelcast(&["check", text(&links)]);
+    assert_eq!(checked.code, 0, "{checked:#?}");
+    let of_subject = |line: &&str| line.starts_with("UTS02");
+    let line = checked.stdout.lines().find(of_subject).expect("a line a subject");
+    assert_eq!(line.split_whitespace().nth(1), Some("5"), "{line}");
+
     let again = init(&bench.file("my dätaset"), "ds003020", &study);
     again.refused(2, &["STUDY.toml", "not overwritten"]);
     assert_eq!(std::fs::read_to_string(&study).expect("there"), written);
@@ -319,9 +333,19 @@ fn init_on_a_tree_like_the_labs_gives_a_study_that_runs() {
     std::fs::remove_file(bench.file("s1/story0.npy")).expect("removed");
     std::fs::copy(bench.file("s2/story1.npy"), bench.file("s2/unheard.npy")).expect("copied");
     std::fs::rename(bench.file("vectors.txt"), bench.file("glove.6d.txt")).expect("renamed");
+    // What students leave lying about; words by another name.
+    std::fs::rename(bench.file("words.tsv"), bench.file("all_words_v2.tsv")).expect("renamed");
+    std::fs::create_dir_all(bench.file("results/embeddings/glove")).expect("made");
+    for story in ["story0", "story1"] {
+        let rows = bench.file(&format!("results/embeddings/glove/{story}.npy"));
+        std::fs::copy(bench.file("s2/story1.npy"), rows).expect("copied");
+    }
+    std::fs::write(bench.file("s1/._story1.npy"), "Mac OS X").expect("written");
+    std::fs::write(bench.file("scores.csv"), "voxel,r\n1,0.2\n").expect("written");
     let study = bench.file("STUDY.toml");
     let made = init(&bench.file("."), "lab", &study);
     assert_eq!(made.code, 0, "{made:#?}");
+    assert!(made.stdout.contains("not found: a subject in glove:"), "{made:#?}");
     assert!(made.stdout.contains("not found: BOLD of s1 for 1 stories (story0)"), "{made:#?}");
     let unheard = "not found: words of 1 stories that have BOLD (unheard)";
     assert!(made.stdout.contains(unheard), "{made:#?}");
@@ -365,6 +389,10 @@ fn init_says_what_is_missing() {
     }
     init(&root, "lab", &out).refused(3, &["3 pickles and no raw_text.pkl"]);
     let words = "story\tonset\toffset\tword\na\t1\t2\thello\nb\t1\t2\thello\n";
+    for name in ["old_words.csv", "new_words.csv"] {
+        std::fs::write(root.join(name), words.replace('\t', ",")).expect("written");
+    }
+    init(&root, "lab", &out).refused(3, &["2 tables of words", "new_words.csv", "words.tsv"]);
     std::fs::write(root.join("words.tsv"), words).expect("written");
     init(&root, "lab", &out).refused(3, &["no folder of .npy files", "subject2/"]);
     std::fs::create_dir(root.join("s1")).expect("made");

@@ -49,7 +49,15 @@ pub fn find_bids(folder: &Path, walked: &Walked, mut not_found: Vec<String>) -> 
         }
     };
     let vectors = Vectors::find(&walked.files, &mut not_found);
-    Ok(Files { words, respdict: None, subjects, timing: Some(timing), vectors, not_found })
+    Ok(Files {
+        words,
+        respdict: None,
+        subjects,
+        timing: Some(timing),
+        vectors,
+        not_found,
+        has_links: walked.n_dangling > 0,
+    })
 }
 
 fn no_words(folder: &Path, stories: &BTreeSet<String>) -> Error {

@@ -132,7 +132,9 @@ pub fn plan(
         true => !s.stories.is_subset(&paired),
         false => s.stories != paired,
     };
-    let is_uneven = names != paired || files.subjects.iter().filter(|s| is_in(s)).any(uneven);
+    let is_uneven = files.has_links
+        || names != paired
+        || files.subjects.iter().filter(|s| is_in(s)).any(uneven);
     let mut respdict = None;
     if let Some(path) = files.respdict.clone().filter(|_| !has_tr_times) {
         let counts = read_respdict(&path)?;

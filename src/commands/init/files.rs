@@ -28,6 +28,8 @@ pub struct Files {
     pub vectors: Vectors,
     /// Sentences about what is not there.
     pub not_found: Vec<String>,
+    /// Whether some data are links that were not fetched.
+    pub has_links: bool,
 }
 
 /// Words as they are, or to be written beside STUDY.toml.

@@ -1,6 +1,7 @@
 //! Walks a folder: words, BOLD by subject, counts, vectors.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use super::Dataset;
@@ -13,6 +14,9 @@ use crate::io::matrix_file::{MatrixFile, Which, is_hdf5};
 
 /// Measurements of a repeated story, in ds003020's HDF5 files.
 pub const REPEATS: &str = "individual_repeats";
+
+/// Longest header of a table.
+const MAX_HEADER: u64 = 1 << 16;
 
 /// Looks for everything a study of this kind of dataset needs.
 /// # Errors
@@ -32,6 +36,7 @@ pub fn find_files(dataset: Dataset, folder: &Path, named: &[String]) -> Result<F
         Dataset::Ds003020 => textgrids(&walked.files),
         Dataset::Lab => lab_words(folder, &walked.files)?,
     };
+    let has_links = walked.n_dangling > 0;
     let links: Option<String> = not_found.first().cloned();
     let missing = |what: &str, hint: &str| {
         let links = links.as_ref().map_or(String::new(), |links| format!(" ({links})"));
@@ -44,18 +49,21 @@ pub fn find_files(dataset: Dataset, folder: &Path, named: &[String]) -> Result<F
     let words = words.ok_or_else(|| match dataset {
         Dataset::Ds003020 => missing("TextGrids", "they are in derivative/TextGrids"),
         Dataset::Lab | Dataset::Bids => missing(
-            "raw_text.pkl and no words.tsv",
+            "raw_text.pkl, no words.tsv and no one table of words and onsets",
             "give the folder that holds it and the subjects' folders",
         ),
     })?;
     let mut subjects = subjects(dataset, &walked.files);
     let others = keep_subjects(&mut subjects, named);
     if subjects.is_empty() && !others.is_empty() {
+        let names: Vec<String> = others.into_iter().map(|other| other.0).collect();
         return Err(missing(
-            &format!("folder that is called as a subject (there are {})", named_of(&others)),
+            &format!("folder that is called as a subject (there are {})", named_of(&names)),
             "subjects are called sub-*, subject*, S1, UTS*; name others: --subject NAME",
         ));
     }
+    // A mask or word vectors among other files make no subject.
+    let others: Vec<String> = others.into_iter().filter(|(_, n)| *n > 1).map(|o| o.0).collect();
     if !others.is_empty() {
         not_found.push(format!(
             "a subject in {}: subjects are called sub-*, subject*, S1, UTS*, and the files of one have \
@@ -82,7 +90,7 @@ pub fn find_files(dataset: Dataset, folder: &Path, named: &[String]) -> Result<F
     }
     let vectors = Vectors::find(&walked.files, &mut not_found);
     let words = Words::There(words);
-    Ok(Files { words, respdict, subjects, timing: None, vectors, not_found })
+    Ok(Files { words, respdict, subjects, timing: None, vectors, not_found, has_links })
 }
 
 /// The folder with most TextGrids.
@@ -94,7 +102,7 @@ fn textgrids(files: &[PathBuf]) -> Option<PathBuf> {
     n_of_folder.into_iter().max_by_key(|&(_, n)| n).map(|(folder, _)| folder.to_owned())
 }
 
-/// raw_text.pkl, else a table of words, else the only pickle.
+/// raw_text.pkl, else words.tsv, else the only table of words and onsets, else the only pickle.
 fn lab_words(folder: &Path, files: &[PathBuf]) -> Result<Option<PathBuf>> {
     let named = |wanted: &[&str]| {
         let is_it = |path: &&PathBuf| wanted.contains(&file_name(path).to_lowercase().as_str());
@@ -105,6 +113,23 @@ fn lab_words(folder: &Path, files: &[PathBuf]) -> Result<Option<PathBuf>> {
     }
     if let Some(path) = named(&["words.tsv", "words.tsv.gz", "words.csv", "words.csv.gz"]) {
         return Ok(Some(path));
+    }
+    let tables: Vec<&PathBuf> = files.iter().filter(|path| is_word_table(path)).collect();
+    match tables[..] {
+        [] => {}
+        [only] => return Ok(Some(only.clone())),
+        [first, second, ..] => {
+            return Err(Error::Values {
+                place: folder.display().to_string(),
+                problem: format!(
+                    "found {} tables of words, among them {} and {}",
+                    tables.len(),
+                    first.display(),
+                    second.display()
+                ),
+                hint: "name the one with all words words.tsv".into(),
+            });
+        }
     }
     let is_pickle = |path: &&PathBuf| matches!(input::extension(path).as_str(), "pkl" | "pickle");
     let pickles: Vec<&PathBuf> = files.iter().filter(is_pickle).collect();
@@ -117,6 +142,23 @@ fn lab_words(folder: &Path, files: &[PathBuf]) -> Result<Option<PathBuf>> {
             hint: "name the one with the words raw_text.pkl".into(),
         }),
     }
+}
+
+/// Whether a table's header names stories, words and onsets.
+fn is_word_table(path: &Path) -> bool {
+    if !matches!(input::extension(path).as_str(), "tsv" | "csv") {
+        return false;
+    }
+    let mut line = Vec::new();
+    let start = input::open(path).map(|reader| reader.take(MAX_HEADER));
+    if start.is_err() || start.is_ok_and(|mut s| s.read_until(b'\n', &mut line).is_err()) {
+        return false;
+    }
+    let line = String::from_utf8_lossy(&line).to_lowercase();
+    let names = line.split([',', ';', '\t']).map(|name| name.trim_matches(['"', ' ', '\r', '\n']));
+    let names: Vec<&str> = names.map(|name| name.trim_start_matches('\u{feff}')).collect();
+    let has = |wanted: &[&str]| names.iter().any(|name| wanted.contains(name));
+    has(&["story"]) && has(&["word", "text", "label", "token"]) && has(&["onset", "start", "begin"])
 }
 
 /// Folders with a file a story: HDF5 for ds003020, `.npy` for the lab.
@@ -146,8 +188,8 @@ fn subjects(dataset: Dataset, files: &[PathBuf]) -> Vec<SubjectFiles> {
 }
 
 /// Keeps folders that are subjects by their names, or that are `named`, and whose files have as many
-/// columns each. Hands back the others' names.
-fn keep_subjects(subjects: &mut Vec<SubjectFiles>, named: &[String]) -> Vec<String> {
+/// columns each. Hands back the others' names and how many files they have.
+fn keep_subjects(subjects: &mut Vec<SubjectFiles>, named: &[String]) -> Vec<(String, usize)> {
     let mut others = Vec::new();
     subjects.retain(|subject| {
         let is_named = named.contains(&subject.name);
@@ -156,12 +198,12 @@ fn keep_subjects(subjects: &mut Vec<SubjectFiles>, named: &[String]) -> Vec<Stri
             false => is_named,
         };
         if !is_one {
-            others.push(subject.name.clone());
+            others.push((subject.name.clone(), subject.stories.len()));
         }
         is_one
     });
     others.sort();
-    others.dedup();
+    others.dedup_by(|a, b| a.0 == b.0);
     others
 }
 

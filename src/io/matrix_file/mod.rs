@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::hdf5;
-use super::nifti::Mask;
+use super::nifti::{ColumnNames, Mask};
 use super::npy::NpyFile;
 use crate::error::{Error, Result};
 
@@ -114,9 +114,14 @@ impl MatrixFile {
         self.parts.iter().find_map(Part::tr_s)
     }
 
-    /// Names of the columns, where the file has them: parcels of CIFTI.
-    pub fn column_names(&self) -> Vec<String> {
-        self.parts.iter().flat_map(|part| part.column_names().iter().cloned()).collect()
+    /// Names of the columns, where the file has them: parcels and grayordinates of CIFTI.
+    /// # Errors
+    /// As [`MatrixFile::open`]: they are read again.
+    pub fn column_names(&self) -> Result<Option<ColumnNames>> {
+        match self.parts.as_slice() {
+            [part] => part.column_names(),
+            _ => Ok(None),
+        }
     }
 
     /// Measurements of a matrix that was measured several times.

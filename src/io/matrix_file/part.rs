@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::io::gifti::GiftiFile;
-use crate::io::nifti::{CiftiFile, MaskedBold};
+use crate::io::nifti::{CiftiFile, ColumnNames, MaskedBold};
 use crate::io::npy::{Dtype, Kind, NpyFile, decode};
 use crate::io::pickle::PickledArray;
 use crate::io::sparse::SparseFile;
@@ -25,7 +25,7 @@ pub(super) struct Part {
     /// Rows and columns change places, as they were saved.
     is_turned: bool,
     tr_s: Option<f64>,
-    column_names: Vec<String>,
+    is_cifti: bool,
 }
 
 #[derive(Debug)]
@@ -87,10 +87,10 @@ impl Part {
         is_turned: bool,
         may_repeat: bool,
     ) -> Result<Part> {
-        let (tr_s, column_names) = match &source {
-            Source::Nifti(file) => (file.tr_s(), Vec::new()),
-            Source::Cifti(file) => (file.tr_s(), file.parcels().to_vec()),
-            _ => (None, Vec::new()),
+        let (tr_s, is_cifti) = match &source {
+            Source::Nifti(file) => (file.tr_s(), false),
+            Source::Cifti(file) => (file.tr_s(), true),
+            _ => (None, false),
         };
         let in_place = match &source {
             Source::Cifti(file) => file.in_place()?,
@@ -98,7 +98,7 @@ impl Part {
             _ => None,
         };
         let source = in_place.map_or(source, Source::Tiles);
-        let mut part = Part { source, is_column_major, is_turned, tr_s, column_names };
+        let mut part = Part { source, is_column_major, is_turned, tr_s, is_cifti };
         part.check_axes(may_repeat)?;
         if let Source::Tiles(file) = part.source {
             part.source = settled(file, is_column_major, is_turned)?;
@@ -167,8 +167,11 @@ impl Part {
         self.tr_s
     }
 
-    pub(super) fn column_names(&self) -> &[String] {
-        &self.column_names
+    pub(super) fn column_names(&self) -> Result<Option<ColumnNames>> {
+        match self.is_cifti && !self.is_turned {
+            true => CiftiFile::column_names(self.path()),
+            false => Ok(None),
+        }
     }
 
     pub(super) fn n_repeats(&self) -> Option<usize> {
@@ -191,7 +194,7 @@ impl Part {
                 is_column_major: false,
                 is_turned: false,
                 tr_s: self.tr_s,
-                column_names: Vec::new(),
+                is_cifti: false,
             })
         };
         slabs.iter().map(part).collect()

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{BufRead, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+use super::columns::{ColumnNames, read_names};
 use super::error::NiftiError;
 use super::header::{Header, Kind as Stored};
 use super::read::{Fault, read_header};
@@ -41,8 +42,6 @@ struct Axes {
     tr_s: Option<f64>,
     /// Columns that the other axis has.
     n_columns: Option<usize>,
-    /// Names of parcels, in the order of the columns.
-    parcels: Vec<String>,
 }
 
 const SCALARS: &str = "these are maps of scalars, no time series";
@@ -53,17 +52,11 @@ impl CiftiFile {
     /// # Errors
     /// `Error::Read`; `Error::Nifti` for everything wrong inside.
     pub fn open(path: &Path) -> Result<CiftiFile> {
-        let read_error = |source| Error::Read { path: path.to_owned(), source };
-        let nifti_error = |source| Error::Nifti { path: path.to_owned(), source };
         let mut start = [0; 2];
         let is_gzip = input::open_file(path).and_then(|mut f| f.read_exact(&mut start)).is_ok()
             && start == [0x1f, 0x8b];
-        let mut reader = input::open(path)?;
-        let header = read_header(&mut reader).map_err(|fault| match fault {
-            Fault::Io(source) => read_error(source),
-            Fault::Nifti(source) => nifti_error(source),
-        })?;
-        let refuse = |problem: String| nifti_error(NiftiError::Cifti { problem });
+        let (header, xml) = read_start(path)?;
+        let refuse = |problem: String| refused(path, problem);
         match header.intent {
             // 3000, "unknown", is what nibabel writes where nobody named the intent: the XML decides.
             3000 | 3002 | 3004 => {}
@@ -78,7 +71,7 @@ impl CiftiFile {
                 header.shape
             )));
         };
-        let axes = match extension(&mut reader, &header).map_err(read_error)? {
+        let axes = match xml {
             Some(xml) => read_axes(&xml).map_err(refuse)?,
             None => Axes::default(),
         };
@@ -122,9 +115,15 @@ impl CiftiFile {
         self.axes.tr_s
     }
 
-    /// Names of the parcels, in the order of the columns; none of grayordinates.
-    pub fn parcels(&self) -> &[String] {
-        &self.axes.parcels
+    /// What the columns of a file are called, if it says that of all of them.
+    /// # Errors
+    /// As [`CiftiFile::open`].
+    pub fn column_names(path: &Path) -> Result<Option<ColumnNames>> {
+        let n_columns = CiftiFile::open(path)?.sides().1;
+        let Some(xml) = read_start(path)?.1 else { return Ok(None) };
+        let found = read_names(without_padding(&xml))
+            .map_err(|error| refused(path, format!("its XML is damaged ({error})")))?;
+        Ok(Some(found).filter(|found| found.names.len() == n_columns))
     }
 
     /// The values where they lie, if they can be read there.
@@ -202,6 +201,28 @@ impl CiftiFile {
     }
 }
 
+fn refused(path: &Path, problem: String) -> Error {
+    Error::Nifti { path: path.to_owned(), source: NiftiError::Cifti { problem } }
+}
+
+/// A file's header, and its XML where it has some.
+fn read_start(path: &Path) -> Result<(Header, Option<Vec<u8>>)> {
+    let read_error = |source| Error::Read { path: path.to_owned(), source };
+    let mut reader = input::open(path)?;
+    let header = read_header(&mut reader).map_err(|fault| match fault {
+        Fault::Io(source) => read_error(source),
+        Fault::Nifti(source) => Error::Nifti { path: path.to_owned(), source },
+    })?;
+    let xml = extension(&mut reader, &header).map_err(read_error)?;
+    Ok((header, xml))
+}
+
+/// Extensions are filled up with zeros.
+fn without_padding(xml: &[u8]) -> &[u8] {
+    let end = xml.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    &xml[..end]
+}
+
 /// The XML among the extensions that stand between byte 540 and the data.
 fn extension(reader: &mut dyn BufRead, header: &Header) -> std::io::Result<Option<Vec<u8>>> {
     let mut left = header.data_start.saturating_sub(540 + 4);
@@ -235,8 +256,7 @@ fn extension(reader: &mut dyn BufRead, header: &Header) -> std::io::Result<Optio
 
 /// The two axes out of the XML.
 fn read_axes(xml: &[u8]) -> std::result::Result<Axes, String> {
-    let end = xml.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-    let mut xml = Xml::new(&xml[..end]);
+    let mut xml = Xml::new(without_padding(xml));
     let mut axes = Axes::default();
     // Of the map that is open: whether it is the one of columns.
     let mut is_columns = false;
@@ -250,7 +270,6 @@ fn read_axes(xml: &[u8]) -> std::result::Result<Axes, String> {
                 is_columns = kind != "CIFTI_INDEX_TYPE_SERIES";
                 if is_columns {
                     axes.n_columns = None;
-                    axes.parcels.clear();
                     if kind.ends_with("SCALARS") {
                         return Err(SCALARS.into());
                     }
@@ -279,8 +298,7 @@ fn read_axes(xml: &[u8]) -> std::result::Result<Axes, String> {
                 axes.n_columns = Some(axes.n_columns.unwrap_or(0).saturating_add(n));
             }
             "Parcel" if is_columns => {
-                axes.parcels.push(get("Name").to_owned());
-                axes.n_columns = Some(axes.parcels.len());
+                axes.n_columns = Some(axes.n_columns.unwrap_or(0).saturating_add(1));
             }
             _ => {}
         }

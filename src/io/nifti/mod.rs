@@ -7,6 +7,7 @@
 //! nibabel and of nilearn's `NiftiMasker`; files hold x fastest.
 
 mod cifti;
+mod columns;
 mod error;
 mod grid;
 mod header;
@@ -15,6 +16,7 @@ mod read;
 mod write;
 
 pub use cifti::CiftiFile;
+pub use columns::ColumnNames;
 pub use error::NiftiError;
 pub use grid::Grid;
 pub use mask::{Mask, MaskedBold};

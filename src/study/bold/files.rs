@@ -149,6 +149,14 @@ impl<'a> BoldFinder<'a> {
         }
     }
 
+    /// What `{session}` stands for in a story's path or dataset.
+    /// # Errors
+    /// As [`BoldFinder::has`].
+    pub fn session(&self, story: &str) -> Result<Option<String>> {
+        let place = self.places(story)?.into_iter().next();
+        Ok(place.and_then(|place| place.bound.session))
+    }
+
     /// Whether there is BOLD of a story; with `is_fetched` a link whose data are not there is none.
     /// # Errors
     /// As [`BoldFinder::open`], for several sessions and for files whose arrays cannot be listed.

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::ceiling::write_ceiling;
+use super::parcels::named_rows;
 use super::scores::{ScoredModel, read_models};
 use super::stability::write_other_tables;
 use crate::error::Result;
@@ -14,8 +15,8 @@ use crate::report::rows::{
     AlignmentPoint, Comparison, CvPoint, Overlap, Significance, StoryProperties,
 };
 use crate::results::names::{
-    ALIGNMENT, BEST_ALPHA, CEILINGS, COMPARISONS, CV_CURVE, CV_SCORES, OVERLAP, P_VALUES,
-    SIGNIFICANCE, STORY_PROPERTIES,
+    ALIGNMENT, BEST_ALPHA, CEILINGS, COLUMNS, COMPARISONS, CV_CURVE, CV_SCORES, OVERLAP, P_VALUES,
+    PARCELS, SIGNIFICANCE, STORY_PROPERTIES,
 };
 use crate::results::{RunFolder, tables};
 use crate::scoring::bootstrap::{story_bootstrap, story_differences};
@@ -30,8 +31,8 @@ use crate::study::stability::ExtraSplits;
 use crate::study::unit_words::words_of;
 use crate::study_file::Study;
 
-/// Writes significance.csv, comparisons.csv, overlap.csv, noise_ceiling.csv, cv_curve.csv, story_properties.csv,
-/// alignment.csv and the tables of the other fits; a table that does not apply is not there.
+/// Writes significance.csv, comparisons.csv, overlap.csv, noise_ceiling.csv, cv_curve.csv,
+/// story_properties.csv, alignment.csv, columns.csv, parcels.csv and the tables of the other fits; a table that does not apply is not there.
 ///
 /// # Errors
 /// Those of the files.
@@ -45,6 +46,7 @@ pub fn write_tables(
 ) -> Result<()> {
     let (mut significance, mut comparisons, mut overlap) = (Vec::new(), Vec::new(), Vec::new());
     let (mut curve, mut ceilings) = (Vec::new(), Vec::new());
+    let (mut columns, mut parcels) = (Vec::new(), Vec::new());
     for (index, subject) in inputs.subjects.iter().enumerate() {
         let models = read_models(out, &subject.name, plan)?;
         for model in &models {
@@ -55,6 +57,9 @@ pub fn write_tables(
         }
         comparisons.extend(comparison_rows(study, &subject.name, &models));
         overlap.extend(overlap_of_spaces(&subject.name, &models));
+        let (names, scores) = named_rows(subject, &models)?;
+        columns.extend(names);
+        parcels.extend(scores);
         ceilings.extend(write_ceiling(out, inputs, subject, splits.of(index), &models)?);
     }
     let split = &splits.all;
@@ -65,6 +70,8 @@ pub fn write_tables(
     tables::write(&file(OVERLAP), &overlap)?;
     tables::write(&file(CEILINGS), &ceilings)?;
     tables::write(&file(CV_CURVE), &curve)?;
+    tables::write(&file(COLUMNS), &columns)?;
+    tables::write(&file(PARCELS), &parcels)?;
     tables::write(&file(STORY_PROPERTIES), &story_properties(study, inputs, split))?;
     tables::write(&file(ALIGNMENT), &alignment_rows(inputs, checked))
 }

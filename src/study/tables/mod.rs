@@ -3,6 +3,7 @@
 pub mod analysis;
 pub mod bands;
 pub mod ceiling;
+mod parcels;
 pub mod run_json;
 pub mod scores;
 pub mod stability;

@@ -237,7 +237,7 @@ for name, n in lengths.items():
         lines.append(f"{name}\t{at:.2f}\t{at + 0.3:.2f}\t{word}")
         at += 0.4 + rng.random() * 2
 for folder in ["npy", "half", "turned", "hemi", "sessions/ses-1", "sessions/ses-2", "repeats",
-               "surface", "grayordinates", "images"]:
+               "surface", "grayordinates", "parcels", "images"]:
     (STUDY / folder).mkdir(parents=True, exist_ok=True)
 (STUDY / "words.tsv").write_text("\n".join(lines) + "\n")
 mask = np.zeros((3, 2, 2), bool)
@@ -260,6 +260,8 @@ for index, (name, x) in enumerate(bold.items()):
     axis = cifti2.SeriesAxis(0, 2.0, len(x))
     gray = cifti2.BrainModelAxis.from_surface(np.arange(N), N, "CortexLeft")
     cifti2.Cifti2Image(x, (axis, gray)).to_filename(STUDY / f"grayordinates/{name}.dtseries.nii")
+    named = cifti2.ParcelsAxis.from_brain_models([(f"area {i}", gray[i : i + 1]) for i in range(N)])
+    cifti2.Cifti2Image(x, (axis, named)).to_filename(STUDY / f"parcels/{name}.ptseries.nii")
     volume = np.zeros(mask.shape + (len(x),), "f4")
     volume[mask] = x.T
     image = nib.Nifti1Image(volume[..., None, :], np.eye(4))
