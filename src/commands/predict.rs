@@ -15,23 +15,30 @@ use crate::design::trim::Trim;
 use crate::design::zscore::{ZScore, ZScoreMode};
 use crate::error::{Error, Result};
 use crate::features::bow::Vocabulary;
+use crate::features::contextual::{Context, ContextSettings};
 use crate::features::static_vectors::VectorFormat;
 use crate::io::npy::NpyColumnsWriter;
 use crate::io::safetensors::ColumnsReader;
 use crate::matrix::StoryDesign;
 use crate::reporter::Reporter;
-use crate::results::names::{MODEL, TEST_CORRELATION, WEIGHTS, model_folder};
+use crate::results::lock::Locking;
+use crate::results::names::{CACHE, MODEL, TEST_CORRELATION, WEIGHTS, model_folder};
 use crate::results::predictions::{self, PredictedModel, Predictions, SCHEMA, story_file};
-use crate::results::saved::{self, SavedFeatures, SavedModel, SavedPart};
+use crate::results::saved::{self, SavedFeatures, SavedLanguage, SavedModel, SavedPart};
 use crate::results::{RunFolder, record};
 use crate::stimuli::spelling::Punctuation;
 use crate::stimuli::{StoriesRead, Story, StorySpan, WordRules, check_spans, read, warn_of_spans};
+use crate::study::language::{LanguageWork, model_hash};
 use crate::study::{
     BoldFinder, BoldFlags, FeatureTrs, RESPDICT_EXTRA, Timing, WordSpace, column_space,
     eng1000_space, file_space, known_phones, length_space, position_space, rate_space,
-    read_respdict, side_by_side, standardised, vector_space, vocabulary_space, written_delays,
+    read_respdict, side_by_side, standardised, vector_space, vocabulary_space, word_space,
+    written_delays,
 };
-use crate::study_file::{BoldCleaning, FileRows, FileSpace, PhoneColumns, PhoneSpace, WordTime};
+use crate::study_file::{
+    BoldCleaning, FileRows, FileSpace, LanguageSpace, ModelSource, PhoneColumns, PhoneSpace,
+    SpaceKind, WordTime,
+};
 use crate::warning::Warning;
 
 /// Where the number of TRs comes from, for stories that do not bring TR times.
@@ -140,7 +147,7 @@ pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Re
         for part in &model.parts {
             let key = serde_json::to_string(&part.features).unwrap_or_default();
             if let Entry::Vacant(slot) = known.entry(key) {
-                slot.insert(features(job, (folder, part), &stories, reporter)?);
+                slot.insert(features(job, (folder, part), &stories, (reporter, cancel))?);
             }
         }
         let spaces: Vec<&WordSpace> = model
@@ -165,6 +172,8 @@ pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Re
     }
     reporter.finish();
     predictions::write(&job.out, &found)?;
+    // Words' vectors of language models, kept for a command that is stopped.
+    let _ = fs::remove_dir_all(job.out.join(CACHE));
     Ok(found)
 }
 
@@ -323,7 +332,7 @@ fn features(
     job: &PredictJob,
     (folder, part): (&Path, &SavedPart),
     stories: &[Story],
-    reporter: &dyn Reporter,
+    (reporter, cancel): (&dyn Reporter, &AtomicBool),
 ) -> Result<WordSpace> {
     let named = job.vectors.iter().find(|(name, _)| name.as_deref() == Some(part.name.as_str()));
     let vectors = |saved: &saved::SavedVectors| -> Result<PathBuf> {
@@ -381,13 +390,22 @@ fn features(
             };
             file_space(&space, Path::new(""), stories, &std::env::temp_dir())?
         }
-        SavedFeatures::NotYet { name } => {
-            return Err(Error::Usage {
-                place: format!("space {:?}", part.name),
-                problem: format!("a space of kind {name} cannot predict on new stories yet"),
-                hint: "choose others with --space".into(),
-            });
+        SavedFeatures::Bert(saved) | SavedFeatures::Encoder(saved) => {
+            let path = named.map_or_else(|| folder.join(&saved.path), |(_, path)| path.clone());
+            let kind = SpaceKind::Bert(language(part, saved, path)?);
+            let work = LanguageWork {
+                cache: &job.out.join(CACHE),
+                device: &crate::nn::Device::Cpu,
+                encoder: None,
+                is_plan: false,
+                locking: Locking::On,
+                reporter,
+                cancel,
+            };
+            let made = word_space(&kind, Path::new(""), stories, &[], &work)?;
+            made.ok_or_else(|| not_yet(part, kind.label()))?
         }
+        SavedFeatures::NotYet { name } => return Err(not_yet(part, name)),
     };
     space.notes.iter().for_each(|note| reporter.note(&format!("note: {note}")));
     match space.n_features == part.n_features {
@@ -399,6 +417,42 @@ fn features(
             hint: "model.json is damaged, or the vectors are others: run the study again".into(),
         }),
     }
+}
+
+fn not_yet(part: &SavedPart, kind: &str) -> Error {
+    Error::Usage {
+        place: format!("space {:?}", part.name),
+        problem: format!("a space of kind {kind} cannot predict on new stories"),
+        hint: "run the study again with this version, or choose others with --space".into(),
+    }
+}
+
+/// A saved language model, as a study would name it.
+fn language(part: &SavedPart, saved: &SavedLanguage, path: PathBuf) -> Result<LanguageSpace> {
+    let is_there = path.is_dir();
+    let problem = match is_there && model_hash(&path)?.to_hex().as_str() == saved.blake3 {
+        true => None,
+        false if is_there => Some("holds another model than the study's"),
+        false => Some("is not there any more"),
+    };
+    if let Some(problem) = problem {
+        return Err(Error::Values {
+            place: format!("space {:?}", part.name),
+            problem: format!("the folder of its language model, {}, {problem}", path.display()),
+            hint: format!("say where it is: --vectors {}=FOLDER", part.name),
+        });
+    }
+    let strips = |&strips: &bool| if strips { Punctuation::Strip } else { Punctuation::Keep };
+    Ok(LanguageSpace {
+        model: ModelSource::Folder(path),
+        reading: ContextSettings {
+            layer: Some(saved.layer),
+            context: if saved.sees_ahead { Context::Both } else { Context::Past },
+            window: Some(saved.window),
+            stride: saved.stride,
+        },
+        punctuation: saved.strips_punctuation.as_ref().map(strips),
+    })
 }
 
 /// Designs of every story as the model was fitted on; delayed where delays cross stories.

@@ -132,11 +132,35 @@ pub enum SavedFeatures {
         #[serde(default)]
         names: Vec<String>,
     },
-    /// A kind that cannot predict on new stories yet.
+    /// Hidden states of a pretrained language model.
+    Bert(SavedLanguage),
+    /// Those of an encoder that was trained here.
+    Encoder(SavedLanguage),
+    /// A combination, which has no rows of its own; and what older versions could not predict with.
     NotYet {
         /// As in STUDY.toml.
         name: String,
     },
+}
+
+/// A language model: not copied, but known again; and how it is read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SavedLanguage {
+    /// Its checkpoint folder, from the model's folder.
+    pub path: PathBuf,
+    /// blake3, hexadecimal, of the files that word vectors depend on.
+    pub blake3: String,
+    /// Hidden state.
+    pub layer: usize,
+    /// Whether a word is read with what comes after it.
+    pub sees_ahead: bool,
+    /// Pieces of a window.
+    pub window: usize,
+    /// Pieces between the beginnings of windows, where words see ahead.
+    pub stride: Option<usize>,
+    /// Whether punctuation at the ends of words is taken off; none: words are read as the model's
+    /// tokenizer does.
+    pub strips_punctuation: Option<bool>,
 }
 
 /// A file of word vectors: not copied, but known again.

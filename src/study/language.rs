@@ -36,7 +36,7 @@ use crate::stimuli::Story;
 use crate::study_file::{Epoch, ModelSource, SpaceKind, Study};
 
 #[cfg(not(feature = "language"))]
-pub use absent::{check_models, language_device, model_folder, stored_vectors};
+pub use absent::{check_models, language_device, model_folder, model_hash, stored_vectors};
 
 /// What language models need of the command that uses them.
 pub struct LanguageWork<'a> {
@@ -246,8 +246,10 @@ fn compute_missing(
 }
 
 /// blake3 over everything of a checkpoint that word vectors depend on.
+/// # Errors
+/// `Error::Read`.
 #[cfg(feature = "language")]
-fn model_hash(folder: &Path) -> Result<blake3::Hash> {
+pub fn model_hash(folder: &Path) -> Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
     for name in MODEL_FILES {
         let path = folder.join(name);
@@ -327,6 +329,12 @@ mod absent {
         _: &[usize],
         _: &LanguageWork<'_>,
     ) -> Result<PathBuf> {
+        refuse()
+    }
+
+    /// # Errors
+    /// `Error::Usage`.
+    pub fn model_hash(_: &Path) -> Result<blake3::Hash> {
         refuse()
     }
 

@@ -5,14 +5,20 @@ use std::path::Path;
 use super::context::StudyContext;
 use super::features::scaling;
 use super::inputs::Subject;
+use super::language::model_hash;
 use super::models::ModelPlan;
 use super::word_space::WordSpace;
 use crate::design::zscore::ZScore;
 use crate::error::Result;
-use crate::results::saved::{SCHEMA, SavedFeatures, SavedModel, SavedPart, SavedVectors, relative};
+use crate::features::contextual::{Context, ContextSettings};
+use crate::results::saved::{
+    SCHEMA, SavedFeatures, SavedLanguage, SavedModel, SavedPart, SavedVectors, relative,
+};
 use crate::results::{Name, RunFolder};
 use crate::stimuli::spelling::Punctuation;
-use crate::study_file::{FileRows, FileSpace, FirstTr, PhoneColumns, PhoneSpace, SpaceKind, Study};
+use crate::study_file::{
+    FileRows, FileSpace, FirstTr, ModelSource, PhoneColumns, PhoneSpace, SpaceKind, Study,
+};
 
 /// model.json of one subject's model.
 /// # Errors
@@ -34,7 +40,7 @@ pub fn saved_model(
         Ok(Some(SavedPart {
             name: Name::new(&study.spaces[index].name)?,
             n_features: space.n_features,
-            features: features(study, &study.spaces[index].kind, space, &folder)?,
+            features: features(study, index, space, (&folder, &options.out))?,
             scaling: match scaling(study, &inputs.stories, space, split, trs)? {
                 ZScore::Train(scaling) => Some(scaling),
                 ZScore::Story | ZScore::None => None,
@@ -75,11 +81,12 @@ pub fn saved_model(
 /// `commands::predict::features`.
 fn features(
     study: &Study,
-    kind: &SpaceKind,
+    index: usize,
     space: &WordSpace,
-    folder: &Path,
+    (folder, out): (&Path, &Path),
 ) -> Result<SavedFeatures> {
-    Ok(match kind {
+    let own = &study.spaces[index];
+    Ok(match &own.kind {
         SpaceKind::Bow(settings) => SavedFeatures::Bow {
             lowercase: settings.lowercase,
             strips_punctuation: settings.punctuation == Punctuation::Strip,
@@ -116,6 +123,29 @@ fn features(
                 names: space.names.clone().unwrap_or_default(),
             }
         }
-        other => SavedFeatures::NotYet { name: other.label().into() },
+        SpaceKind::Bert(language) | SpaceKind::Encoder(language) => {
+            let path = match &language.model {
+                ModelSource::Folder(path) => study.path(path),
+                // It was put there before anything was fitted.
+                _ => RunFolder::at(out).encoder(&Name::new(&own.name)?),
+            };
+            let reading = space.reading.map(|reading| reading.settings());
+            let ContextSettings { layer, context, window, stride } =
+                reading.unwrap_or_else(|| language.reading.clone());
+            let saved = SavedLanguage {
+                path: relative(&path, folder),
+                blake3: model_hash(&path)?.to_hex().to_string(),
+                layer: layer.unwrap_or_default(),
+                sees_ahead: context == Context::Both,
+                window: window.unwrap_or_default(),
+                stride,
+                strips_punctuation: language.punctuation.map(|how| how == Punctuation::Strip),
+            };
+            match own.kind {
+                SpaceKind::Bert(_) => SavedFeatures::Bert(saved),
+                _ => SavedFeatures::Encoder(saved),
+            }
+        }
+        SpaceKind::Combine(_) => SavedFeatures::NotYet { name: own.kind.label().into() },
     })
 }

@@ -330,3 +330,62 @@ fn check_opens_the_language_models_of_a_study() {
     let tokenizer = [&ENCODERS[..], &["encoder.tokenizer = \"none.json\""]].concat();
     bench.check(&tokenizer).refused(3, &["none.json"]);
 }
+
+#[test]
+fn new_stories_are_predicted_from_an_encoder_and_from_a_checkpoint() {
+    let bench = StudyBench::new(76, 40, 4);
+    let model = bench.file("checkpoint");
+    let copy = |to: &Path| {
+        std::fs::create_dir_all(to).expect("made");
+        for entry in std::fs::read_dir(bert()).expect("there") {
+            let entry = entry.expect("readable");
+            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
+        }
+    };
+    copy(&model);
+    let spaces = format!(
+        "spaces = {}[[space]]\nname = \"pretrained\"\nkind = \"bert\"\nmodel = {:?}\nlayer = 1\n\
+         context = \"past\"\nwindow = 8\n",
+        ENCODERS[0].trim_start_matches("spaces = "),
+        text(&model)
+    );
+    let lines = [&[spaces.as_str(), "output.weights = true"][..], &ENCODERS[1..]].concat();
+    let (outcome, out) = bench.run(&lines, &[]);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    // Results are one tree: it may lie elsewhere later.
+    let moved = bench.file("moved/results");
+    std::fs::create_dir_all(moved.parent().expect("a parent")).expect("made");
+    std::fs::rename(&out, &moved).expect("moved");
+    let words = bench.file("words.tsv");
+    let predict = |flags: &[&str]| {
+        let to = bench.out();
+        let args = ["predict", "--model", text(&moved), "--stories", text(&words)];
+        let args = [&args[..], &["--story", "story5", "--out", text(&to)], flags].concat();
+        (voxelcast(&args), to)
+    };
+    // The checkpoint was named relative to the models, which moved.
+    let named = format!("pretrained={}", text(&model));
+    let (outcome, to) = predict(&["--vectors", &named]);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    assert!(!to.join(".cache").exists());
+    let pattern = bench.file("{subject}/{story}.npy");
+    let scored = bench.out();
+    let args = ["score", "--predictions", text(&to), "--bold", text(&pattern)];
+    let outcome = voxelcast(&[&args[..], &["--out", text(&scored)]].concat());
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    for model in ["encoder", "encoder-lagged", "untrained-lagged", "pretrained-lagged"] {
+        let r = |out: &Path, below: &str| {
+            read_vector(&out.join(below).join("s1").join(model).join("test_correlation.npy"), 4)
+        };
+        let (found, wanted) = (r(&scored, ""), r(&moved, "models"));
+        for (found, wanted) in found.iter().zip(&wanted) {
+            // Predictions are written as f32, as r is.
+            assert!((found - wanted).abs() <= 1e-5, "{model}: {found} {wanted}");
+        }
+    }
+    let (outcome, _) = predict(&[]);
+    outcome.refused(3, &["\"pretrained\"", "not there any more", "--vectors pretrained=FOLDER"]);
+    std::fs::write(model.join("vocab.txt"), "[PAD]\n").expect("written");
+    let (outcome, _) = predict(&["--space", "pretrained", "--vectors", &named]);
+    outcome.refused(3, &["\"pretrained\"", "another model"]);
+}

@@ -338,7 +338,7 @@ fn what_cannot_be_predicted_says_why() {
     let later =
         saved.replace("\"kind\": \"glove\"", "\"kind\": \"not_yet\", \"name\": \"encoder\"");
     std::fs::write(model.join("model.json"), later).expect("written");
-    predict(&bench, &model, &[]).0.refused(2, &["encoder", "cannot predict on new stories yet"]);
+    predict(&bench, &model, &[]).0.refused(2, &["encoder", "cannot predict on new stories"]);
 }
 
 #[test]
