@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use voxelcast::io::matrix_file::{MatrixFile, OpenedFiles, Which, array_names};
-use voxelcast::io::nifti::{self, Mask, MaskedBold, NiftiFile};
+use voxelcast::io::nifti::{self, CiftiFile, Mask, MaskedBold, NiftiFile};
 use voxelcast::io::npy::{self, NpyFile};
 
 use super::{answer, bounded, file, folder};
@@ -111,7 +111,11 @@ pub fn gifti(data: &[u8]) -> bool {
 
 /// Time series of grayordinates or parcels.
 pub fn cifti(data: &[u8]) -> bool {
-    matrix("input.dtseries.nii", data, "data", 64)
+    let is_read = matrix("input.dtseries.nii", data, "data", 64);
+    // A name takes a String, a number in the file two bytes.
+    let path = file("input.dtseries.nii", data);
+    bounded(data.len(), 300 * 1100, || answer(CiftiFile::column_names(&path)));
+    is_read
 }
 
 /// Dictionaries of arrays by pickle and `numpy.save`.

@@ -150,7 +150,9 @@ impl Arena {
                     continue;
                 }
                 let about = entry.metadata().expect("readable");
-                found.push((path.clone(), about.len()));
+                // A folder's length is the file system's business: tmpfs counts entries, `out` too.
+                let n_bytes = if about.is_dir() { 0 } else { about.len() };
+                found.push((path.clone(), n_bytes));
                 if about.is_dir() {
                     folders.push(path);
                 }

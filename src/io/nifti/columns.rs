@@ -16,6 +16,8 @@ pub struct ColumnNames {
 
 /// What every structure's name begins with.
 const STRUCTURE: &str = "CIFTI_STRUCTURE_";
+/// Characters of a structure's name that are kept, once a column.
+const MAX_STRUCTURE: usize = 60;
 
 /// Out of the XML; the caller compares their number with that of the columns.
 /// # Errors
@@ -47,7 +49,7 @@ pub fn read_names(xml: impl BufRead) -> Result<ColumnNames, XmlError> {
                         let structure = get("BrainStructure");
                         let structure = structure.strip_prefix(STRUCTURE).unwrap_or(structure);
                         let (first, n) = (number("IndexOffset"), number("IndexCount"));
-                        open = Some((structure.to_owned(), first, n));
+                        open = Some((structure.chars().take(MAX_STRUCTURE).collect(), first, n));
                     }
                     _ => {}
                 }
