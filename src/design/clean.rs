@@ -147,23 +147,17 @@ impl Cleaner {
         let mut rows = vec![[0f64; LANES]; self.n_rows];
         let mut parts = vec![[0f64; LANES]; self.n_columns];
         for first in (0..width).step_by(LANES) {
-            let n = LANES.min(width - first);
-            let tile = || bold.chunks_exact(width).map(|row| &row[first..first + n]);
-            for (row, from) in rows.iter_mut().zip(tile()) {
-                *row = std::array::from_fn(|v| from.get(v).map_or(0.0, |&y| f64::from(y)));
-            }
+            load(arch, &mut rows, bold, width, first);
             let means = center(arch, &mut rows);
             if self.n_columns > 0 {
                 project(arch, &mut rows, &self.basis, &mut parts);
             }
             if self.zscore || self.takes_mean {
-                scale(&mut rows, &means, self.zscore);
+                scale(arch, &mut rows, &means, self.zscore);
             } else {
                 rows.iter_mut().for_each(|row| (0..LANES).for_each(|v| row[v] += means[v]));
             }
-            for (to, row) in bold.chunks_exact_mut(width).zip(&rows) {
-                to[first..first + n].iter_mut().zip(row).for_each(|(to, &y)| *to = y as f32);
-            }
+            store(arch, &rows, bold, width, first);
         }
     }
 }
@@ -266,13 +260,20 @@ vectorized! {
 vectorized! {
     /// rows − Q Qᵀ rows, for `basis` Q `(n_rows, n_columns)`.
     fn project<'a>(rows: &'a mut [Lanes], basis: &'a [f64], parts: &'a mut [Lanes]) {
-        parts.fill([0.0; LANES]);
-        for (row, basis) in rows.iter().zip(basis.chunks_exact(parts.len())) {
-            for (part, q) in parts.iter_mut().zip(basis) {
+        let n_columns = parts.len();
+        // Two columns at a time, whose sums stay in registers.
+        for (first, pair) in parts.chunks_mut(2).enumerate() {
+            let (mut a, mut b) = ([0f64; LANES], [0f64; LANES]);
+            let (at, last) = (2 * first, pair.len() - 1);
+            for (row, basis) in rows.iter().zip(basis.chunks_exact(n_columns)) {
+                let (q, r) = (basis[at], basis[at + last]);
                 for v in 0..LANES {
-                    part[v] += q * row[v];
+                    a[v] += q * row[v];
+                    b[v] += r * row[v];
                 }
             }
+            pair[last] = b;
+            pair[0] = a;
         }
         for (row, basis) in rows.iter_mut().zip(basis.chunks_exact(parts.len())) {
             let mut sum = [0f64; LANES];
@@ -288,28 +289,77 @@ vectorized! {
     }
 }
 
-/// Mean 0, and with `zscore` population sd 1; all 0 where nothing but rounding varies.
-fn scale(rows: &mut [Lanes], means_before: &Lanes, zscore: bool) {
-    let n = rows.len().max(1) as f64;
-    let mut means = [0f64; LANES];
-    rows.iter().for_each(|row| (0..LANES).for_each(|v| means[v] += row[v] / n));
-    let mut squares = [0f64; LANES];
-    for row in rows.iter_mut() {
-        for v in 0..LANES {
-            row[v] -= means[v];
-            squares[v] += row[v] * row[v];
+vectorized! {
+    /// Some voxels of BOLD of `width`, from `first` on; zeros where it has no more.
+    fn load<'a>(rows: &'a mut [Lanes], bold: &'a [f32], width: usize, first: usize) {
+        for (row, from) in rows.iter_mut().zip(bold.chunks_exact(width)) {
+            match from[first..].first_chunk::<LANES>() {
+                Some(from) => {
+                    for v in 0..LANES {
+                        row[v] = f64::from(from[v]);
+                    }
+                }
+                None => {
+                    *row = [0.0; LANES];
+                    row.iter_mut().zip(&from[first..]).for_each(|(row, &y)| *row = f64::from(y));
+                }
+            }
         }
     }
-    let factors: Lanes = std::array::from_fn(|v| {
-        let sd = (squares[v] / n).sqrt();
-        let rounding = 64.0 * f64::EPSILON * means_before[v].abs().max(f64::MIN_POSITIVE);
-        match sd <= rounding {
-            true => 0.0,
-            false if zscore => 1.0 / sd,
-            false => 1.0,
+}
+
+vectorized! {
+    /// The way back.
+    fn store<'a>(rows: &'a [Lanes], bold: &'a mut [f32], width: usize, first: usize) {
+        for (row, to) in rows.iter().zip(bold.chunks_exact_mut(width)) {
+            match to[first..].first_chunk_mut::<LANES>() {
+                Some(to) => {
+                    for v in 0..LANES {
+                        to[v] = row[v] as f32;
+                    }
+                }
+                None => to[first..].iter_mut().zip(row).for_each(|(to, &y)| *to = y as f32),
+            }
         }
-    });
-    rows.iter_mut().for_each(|row| (0..LANES).for_each(|v| row[v] *= factors[v]));
+    }
+}
+
+vectorized! {
+    /// Mean 0, and with `zscore` population sd 1; all 0 where nothing but rounding varies.
+    fn scale<'a>(rows: &'a mut [Lanes], means_before: &'a Lanes, zscore: bool) {
+        let n = rows.len().max(1) as f64;
+        let mut means = [0f64; LANES];
+        for row in rows.iter() {
+            for v in 0..LANES {
+                means[v] += row[v];
+            }
+        }
+        for mean in &mut means {
+            *mean /= n;
+        }
+        let mut squares = [0f64; LANES];
+        for row in rows.iter_mut() {
+            for v in 0..LANES {
+                row[v] -= means[v];
+                squares[v] += row[v] * row[v];
+            }
+        }
+        let mut factors = [0f64; LANES];
+        for v in 0..LANES {
+            let sd = (squares[v] / n).sqrt();
+            let rounding = 64.0 * f64::EPSILON * means_before[v].abs().max(f64::MIN_POSITIVE);
+            factors[v] = match sd <= rounding {
+                true => 0.0,
+                false if zscore => 1.0 / sd,
+                false => 1.0,
+            };
+        }
+        for row in rows.iter_mut() {
+            for v in 0..LANES {
+                row[v] *= factors[v];
+            }
+        }
+    }
 }
 
 #[cfg(test)]
