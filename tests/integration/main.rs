@@ -18,6 +18,7 @@
 //! | `golden` | values of other programs (himalaya, scikit-learn, NumPy, gensim) |
 //! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
 //! | `units` | subjects with stories of their own, blocks of TRs in place of stories |
+//! | `inner` | scores without the edges of the test stories, everywhere a score stands |
 //! | `failing_reads` | which tiles are kept when a read of BOLD fails |
 //! | `faults` | kills, signals, full disks, files cut short, two runs at once, memory, odd names |
 //! | `shards` | a study in shards: bytes of one machine, lost and damaged shards, refusals |
@@ -71,6 +72,7 @@ mod fuzz_smoke;
 mod golden;
 mod hostile;
 mod hostile_results;
+mod inner;
 mod kinds;
 mod kinds_files;
 #[cfg(feature = "language")]

@@ -55,7 +55,8 @@ pub fn write_tables(
         }
         comparisons.extend(comparison_rows(study, &subject.name, &models));
         overlap.extend(overlap_of_spaces(&subject.name, &models));
-        ceilings.extend(write_ceiling(out, inputs, subject, splits.of(index), &models)?);
+        let own = (subject, splits.of(index));
+        ceilings.extend(write_ceiling(out, inputs, own, &models, plan.inner)?);
     }
     let split = &splits.all;
     overlap.extend(write_other_tables(out, study, inputs, split, plan, others)?);
