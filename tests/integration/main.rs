@@ -8,6 +8,7 @@
 //! | `ridge_refusals` | what `voxelcast ridge` refuses: exit code, message, nothing written |
 //! | `solvers` | gram, svd and dual against each other and the oracle; when gram is not trusted |
 //! | `banded` | bands with an alpha each: against himalaya and ordinary ridge; partitions |
+//! | `beyond` | what each space predicts beyond another one |
 //! | `brain` | masks and flat maps: pictures in the report, NIfTI files, refusals |
 //! | `bench_command` | `voxelcast bench`: what it prints, its flags |
 //! | `bids` | `init` on a BIDS derivative |
@@ -53,6 +54,7 @@ mod banded;
 mod bench_command;
 #[cfg(feature = "language")]
 mod bert_family;
+mod beyond;
 mod bids;
 mod bold_files;
 mod brain;

@@ -2,6 +2,7 @@
 
 pub mod analysis;
 pub mod bands;
+pub mod beyond;
 pub mod ceiling;
 pub mod run_json;
 pub mod scores;
