@@ -325,8 +325,8 @@ fn another_order_inside_the_stories_is_said_in_the_first_sentence() {
     };
     let first = headline(Some([0.0625, 0.1]));
     assert!(first.starts_with("position (lagged) predicts best in both subjects"), "{first}");
-    let sentence = "Without the TRs near the edges of the test stories glove (lagged) in s1 (0.100 \
-                    against 0.062) predicts best.";
+    let sentence = "Without the TRs near the edges of the test stories glove (lagged) \
+                    predicts best: 0.100 against 0.062 in s1.";
     assert!(first.ends_with(sentence), "{first}");
     for same in [Some([0.2, 0.1]), Some([0.1, 0.1002]), None] {
         assert!(!headline(same).contains("edges"), "{same:?}");

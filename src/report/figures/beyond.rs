@@ -32,7 +32,7 @@ pub fn beyond(drawn: &Drawn<'_>) -> Option<Group> {
         let rows: Vec<Row> = own.iter().map(|scores| row(drawn, scores)).collect();
         let n = own.first()?.n_voxels_used;
         let mut svg = Svg::default();
-        let panels = [(scale.clone(), "mean of r·|r| over voxels")];
+        let panels = [(scale, "mean of r·|r| over voxels")];
         let size = draw(&mut svg, &rows, &panels, &entries, true, WIDTH);
         let note = format!("n = {} voxels", count(n));
         Some(Figure::new(&["beyond", subject], subject, note, size, svg))
@@ -45,8 +45,8 @@ pub fn beyond(drawn: &Drawn<'_>) -> Option<Group> {
         "beyond-figure",
         &format!("What each space adds to {base}"),
         &format!(
-            "Ring: variance that the space predicts by itself; dot: what the space and {base} \
-             together predict more than {base} alone{more}."
+            "Ring: variance that the space predicts by itself; dot: what it adds when {base} is \
+             known already{more}."
         ),
         results.subjects().iter().filter_map(figure).collect(),
     )
