@@ -122,19 +122,25 @@ fn order_inside(results: &Results, found: &[&ScoreRow]) -> Option<String> {
         let ahead = all.filter(|row| inner(row) - inner(best) >= LEVEL);
         ahead.max_by(|a, b| inner(a).total_cmp(&inner(b)))
     };
-    let sentence = |best: &&ScoreRow| {
+    let pair = |best: &&ScoreRow| {
         let row = other(best)?;
-        let (label, led) = (results.model_label(&row.space, row.lagged), short(inner(best)));
-        Some(format!("{label} in {} ({} against {led})", row.subject, short(inner(row))))
+        let numbers = format!("{} against {}", short(inner(row)), short(inner(best)));
+        let label = results.model_label(&row.space, row.lagged);
+        Some((label, format!("{numbers} in {}", row.subject)))
     };
-    let all: Vec<String> = found.iter().take(4).filter_map(sentence).collect();
-    let is_other = !all.is_empty();
-    is_other.then(|| {
-        format!(
-            " Without the TRs near the edges of the test stories {} predicts best.",
-            listed(&all)
-        )
-    })
+    let all: Vec<(String, String)> = found.iter().take(4).filter_map(pair).collect();
+    let (first, _) = all.first()?;
+    let sentence = match all.iter().all(|(label, _)| label == first) {
+        true => {
+            let numbers: Vec<String> = all.iter().map(|(_, numbers)| numbers.clone()).collect();
+            format!("{first} predicts best: {}", listed(&numbers))
+        }
+        false => {
+            let each = |(label, numbers): &(String, String)| format!("{label} leads, {numbers}");
+            all.iter().map(each).collect::<Vec<_>>().join("; ")
+        }
+    };
+    Some(format!(" Without the TRs near the edges of the test stories {sentence}."))
 }
 
 /// `, 0.002 and 0.003 ahead of bow`.

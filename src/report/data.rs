@@ -6,7 +6,7 @@ pub use super::record::{
     SubjectVoxels,
 };
 pub use super::rows::{
-    Comparison, CvPoint, Learning, NoiseCeiling, Overlap, Significance, SplitScores,
+    BeyondScores, Comparison, CvPoint, Learning, NoiseCeiling, Overlap, Significance, SplitScores,
     StoryProperties, SweepEpoch, TrainStep,
 };
 use crate::ridge::edges::AlphaEdges;
@@ -38,6 +38,8 @@ pub struct Results {
     pub learning: Vec<Learning>,
     /// noise_ceiling.csv.
     pub noise_ceiling: Vec<NoiseCeiling>,
+    /// beyond.csv.
+    pub beyond: Vec<BeyondScores>,
     /// story_properties.csv.
     pub properties: Vec<StoryProperties>,
     /// cv_curve.csv.

@@ -173,7 +173,7 @@ pub struct Comparison {
 }
 
 /// A row of stability.csv: one per model and repeated split; with its story, of
-/// stability_stories.csv, which has no columns after the scores.
+/// stability_stories.csv, which has no seed and no numbers of stories.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct SplitScores {
@@ -203,6 +203,11 @@ pub struct SplitScores {
     pub n_train_stories: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_test_stories: Option<usize>,
+    /// As `mean`, without the edges of the test stories.
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_mean: Option<f64>,
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_median: Option<f64>,
 }
 
 /// A row of overlap.csv. `kind` is `spaces`, and a and b are folders, or `splits`, and a and b are
@@ -243,6 +248,11 @@ pub struct Learning {
     pub top1_mean: f64,
     #[serde(with = "digits", default)]
     pub top5_mean: f64,
+    /// As `mean`, without the edges of the test stories.
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_mean: Option<f64>,
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_median: Option<f64>,
 }
 
 /// A row of noise_ceiling.csv.
@@ -269,6 +279,17 @@ pub struct NoiseCeiling {
     pub normalised_median: f64,
     #[serde(with = "digits", default)]
     pub min_ceiling: f64,
+    /// As `n_voxels_used`, and below as the others, without the edges of the test stories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inner_n_voxels_used: Option<u64>,
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_ceiling_mean: Option<f64>,
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_r_mean: Option<f64>,
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_normalised_mean: Option<f64>,
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_normalised_median: Option<f64>,
 }
 
 /// A row of story_properties.csv.
@@ -340,6 +361,36 @@ pub struct PartitionScores {
     pub mean_model_signed_r2: f64,
     #[serde(with = "digits")]
     pub mean_part_signed_r2: f64,
+}
+
+/// A row of beyond.csv: one per space that goes beyond the base. Means over voxels of r·|r|, r over
+/// all test TRs: of the space alone, of the base alone, of both together; and of what the last is
+/// more than the base.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct BeyondScores {
+    pub subject: String,
+    pub space: String,
+    pub lagged: bool,
+    pub base: String,
+    pub n_voxels_used: usize,
+    #[serde(with = "digits")]
+    pub mean_signed_r2: f64,
+    #[serde(with = "digits")]
+    pub mean_base_signed_r2: f64,
+    #[serde(with = "digits")]
+    pub mean_union_signed_r2: f64,
+    #[serde(with = "digits")]
+    pub mean_beyond_signed_r2: f64,
+    /// As the ones above, without the edges of the test stories.
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_mean_signed_r2: Option<f64>,
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_mean_base_signed_r2: Option<f64>,
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_mean_union_signed_r2: Option<f64>,
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_mean_beyond_signed_r2: Option<f64>,
 }
 
 /// A row of train_log.csv; a loss that was not taken at this step is missing.

@@ -2,8 +2,8 @@
 
 use super::data::Results;
 use super::figures::{
-    Drawn, Figure, Group, alignment, alphas, brain, encoder, number_twins, performance, statistics,
-    stories, voxels,
+    Drawn, Figure, Group, alignment, alphas, beyond, brain, encoder, number_twins, performance,
+    statistics, stories, voxels,
 };
 use super::tables::{self, Table};
 
@@ -39,7 +39,7 @@ pub fn sections(results: &Results) -> Vec<Section> {
         section(
             "spaces",
             "Spaces",
-            vec![performance::overview(drawn)],
+            vec![beyond::beyond(drawn), performance::overview(drawn)],
             vec![tables::performance(drawn)],
         ),
         section(

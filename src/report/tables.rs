@@ -446,6 +446,8 @@ pub fn stability(drawn: &Drawn<'_>) -> Option<Table> {
         number("split", "split"),
     ];
     columns.extend(score_columns().into_iter().take(6));
+    let has_inner = results.stability.iter().any(|s| s.inner_mean.is_some());
+    columns.extend(has_inner.then(|| number("inner_mean", "inner\u{a0}r")));
     let rows = results
         .stability
         .iter()
@@ -458,6 +460,7 @@ pub fn stability(drawn: &Drawn<'_>) -> Option<Table> {
             ];
             let scores = [s.mean, s.median, s.top1, s.top5, s.top1_mean, s.top5_mean];
             cells.extend(scores.map(|v| scored(v, None)));
+            cells.extend(has_inner.then(|| scored(s.inner_mean.unwrap_or(f64::NAN), None)));
             cells
         })
         .collect();
@@ -475,6 +478,7 @@ pub fn stability(drawn: &Drawn<'_>) -> Option<Table> {
 /// Noise ceilings.
 pub fn noise_ceiling(drawn: &Drawn<'_>) -> Option<Table> {
     let results = drawn.results;
+    let has_inner = results.noise_ceiling.iter().any(|c| c.inner_normalised_mean.is_some());
     let rows: Vec<Vec<Cell>> = results
         .noise_ceiling
         .iter()
@@ -489,29 +493,37 @@ pub fn noise_ceiling(drawn: &Drawn<'_>) -> Option<Table> {
             ];
             let scores = [c.ceiling_mean, c.r_mean, c.normalised_mean, c.normalised_median];
             cells.extend(scores.map(|v| scored(v, None)));
+            let inner = c.inner_normalised_mean.unwrap_or(f64::NAN);
+            cells.extend(has_inner.then(|| scored(inner, None)));
             cells
         })
         .collect();
+    let mut columns = vec![
+        text("subject", "subject"),
+        text("space", "space"),
+        text("lagged", "delays"),
+        number("n_stories", "stories"),
+        number("n_repeats", "repeats"),
+        number("n_voxels_used", "voxels"),
+        number("ceiling_mean", "ceiling, mean"),
+        number("r_mean", "r, mean"),
+        number("normalised_mean", "r ÷ ceiling, mean"),
+        number("normalised_median", "median"),
+    ];
+    columns.extend(has_inner.then(|| number("inner_normalised_mean", "inner r ÷ ceiling")));
+    let mut note =
+        "From repeats of test stories: the largest r that any model could have, and the \
+                    share of it that was reached."
+            .to_owned();
+    if has_inner {
+        note += " “Inner” is both without the TRs near the edges of the test stories.";
+    }
     (!rows.is_empty()).then(|| Table {
         id: "noise-ceiling".into(),
         title: "Noise ceiling".into(),
-        note:
-            "From repeats of test stories: the largest r that any model could have, and the share \
-               of it that was reached."
-                .into(),
+        note,
         file: "noise-ceiling.csv".into(),
-        columns: vec![
-            text("subject", "subject"),
-            text("space", "space"),
-            text("lagged", "delays"),
-            number("n_stories", "stories"),
-            number("n_repeats", "repeats"),
-            number("n_voxels_used", "voxels"),
-            number("ceiling_mean", "ceiling, mean"),
-            number("r_mean", "r, mean"),
-            number("normalised_mean", "r ÷ ceiling, mean"),
-            number("normalised_median", "median"),
-        ],
+        columns,
         rows,
         is_open: true,
     })

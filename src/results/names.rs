@@ -61,6 +61,8 @@ files! {
     COLUMNS = "columns.csv";
     /// r of every parcel, where BOLD is parcels.
     PARCELS = "parcels.csv";
+    /// What each space explains beyond the one of `[partition] beyond`.
+    BEYOND = "beyond.csv";
     /// What the demo knows of the truth.
     RECOVERY = "recovery.json";
     /// What a folder of predictions holds.
@@ -99,10 +101,16 @@ files! {
     SIGNIFICANT = "significant.npy";
     /// r over the noise ceiling.
     NORMALISED = "normalised_correlation.npy";
+    /// As `NORMALISED`, without the TRs at the edges of the test stories.
+    INNER_NORMALISED = "inner_normalised_correlation.npy";
     /// r of every repeated split: over all its test TRs, then within each of its test stories.
     STABILITY_CORRELATION = "stability_correlation.npy";
+    /// As `STABILITY_CORRELATION`, without the TRs at the edges of the test stories.
+    STABILITY_INNER_CORRELATION = "stability_inner_correlation.npy";
     /// r at every point of the learning curve.
     LEARNING_CORRELATION = "learning_correlation.npy";
+    /// As `LEARNING_CORRELATION`, without the TRs at the edges of the test stories.
+    LEARNING_INNER_CORRELATION = "learning_inner_correlation.npy";
     /// `(n_bands, n_voxels)` weight of each band's ‖w‖².
     BAND_ALPHAS = "band_alphas.npy";
     /// `(n_bands, n_voxels)` parts of the test correlation.
@@ -115,6 +123,10 @@ files! {
     PARTITION_R2 = "partition_r2.npy";
     /// The same of r·|r|.
     PARTITION_SIGNED_R2 = "partition_signed_r2.npy";
+    /// `(n_voxels)` r·|r| of a space and a base together, less that of the base.
+    BEYOND_SIGNED_R2 = "beyond_signed_r2.npy";
+    /// The same without the TRs at the edges of the test stories.
+    BEYOND_INNER_SIGNED_R2 = "beyond_inner_signed_r2.npy";
     /// Best alpha, test correlation and p-value of a shard's voxels, three rows.
     SCALARS = "scalars.npy";
     /// Tensors `weights` `(n_coefs, n_voxels)` and `intercept` `(1, n_voxels)`, f32.
@@ -126,6 +138,8 @@ files! {
 
     /// The noise ceiling of a subject's voxels.
     NOISE_CEILING = "noise_ceiling.npy";
+    /// The same without the TRs at the edges of the test stories.
+    INNER_NOISE_CEILING = "inner_noise_ceiling.npy";
     /// A copy of a subject's mask.
     MASK = "mask.nii";
     /// The same where it is packed.

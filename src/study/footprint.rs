@@ -6,6 +6,7 @@ use super::memory::{
 };
 use super::models::ModelPlan;
 use super::plan::StudyPlan;
+use super::split::Split;
 use super::stability::{ExtraSplits, MOST_UNION, may_have_union, varying};
 use super::word_space::WordSpace;
 use crate::resources::Resources;
@@ -140,6 +141,10 @@ fn tiles_bytes(
     }
     if !extra.splits.is_empty() {
         values += values + n_trs.len() * columns + plan.n_train + plan.n_test;
+        // Scores of every split: r and R², r in each test story, and inner scores.
+        let n_scored = if plan.inner.is_some() { 2 } else { 1 };
+        let scores = |split: &Split| models.len() * (1 + n_scored * (1 + split.test.len()));
+        values += extra.splits.iter().map(scores).sum::<usize>();
     }
     let n_voxels = plan.subjects.iter().map(|(_, n)| *n).max().unwrap_or(0);
     let at_once = n_voxels.next_multiple_of(32).min(n_threads * MAX_TILE_VOXELS);

@@ -23,6 +23,9 @@ pub struct ModelPlan {
     /// Which columns share an alpha.
     #[serde(skip)]
     pub bands: Option<ModelBands>,
+    /// Of a model of two spaces together: the one, and the one that `[partition] beyond` names.
+    #[serde(skip)]
+    pub beyond: Option<(usize, usize)>,
     /// Name of its space.
     pub name: String,
     /// Plain or lagged.
@@ -126,6 +129,11 @@ impl ModelPlan {
         self.bands.as_ref().is_some_and(|bands| bands.sampling.is_none())
     }
 
+    /// Whether its space is the study's own: a partition's models are in tables of their own.
+    pub fn is_given(&self) -> bool {
+        !self.is_part() && self.beyond.is_none()
+    }
+
     /// A search over band weights.
     pub fn is_banded(&self) -> bool {
         self.bands.as_ref().is_some_and(|bands| bands.sampling.is_some())
@@ -170,6 +178,7 @@ impl ModelPlan {
             space,
             design: space,
             bands: None,
+            beyond: None,
             name: format!("space{space}"),
             variant: if n_delays > 1 { ModelVariant::Lagged } else { ModelVariant::Plain },
             delays,

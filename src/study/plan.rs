@@ -172,8 +172,15 @@ pub fn plan(
         let solver = if bands.is_some() { Solver::Gram } else { study.solver };
         let undelayed = undelayed(study, design, &n_features);
         let n_once: usize = undelayed.iter().map(ExactSizeIterator::len).sum();
+        let beyond = match space.columns {
+            Columns::Beyond { space, base } => Some((space, base)),
+            _ => None,
+        };
         let variants = match study.is_undelayed(design) {
             true => &[ModelVariant::Plain][..],
+            false if beyond.is_some() && study.variants.contains(&ModelVariant::Lagged) => {
+                &[ModelVariant::Lagged][..]
+            }
             false => &study.variants,
         };
         for &variant in variants {
@@ -202,6 +209,7 @@ pub fn plan(
                 space: index,
                 design,
                 bands: bands.clone(),
+                beyond,
                 search_bytes: match n_points {
                     1 => 0.0,
                     n => kept_bytes(BandSpec::bytes(n, n_coefs, split.n_folds), memory_bytes),

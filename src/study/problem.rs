@@ -59,7 +59,7 @@ pub fn build_problem(
     let settings = PathSettings { few_voxels, ..path_settings(study) };
     let (mut problem, prepared) =
         prepare(spaces, &specs, blocks, test_blocks, split.n_folds, settings)?;
-    if let Some(edges) = plan.inner.filter(|_| is_own) {
+    if let Some(edges) = plan.inner {
         problem.inner = split.test.iter().map(|&unit| subject.inner_rows(unit, edges)).collect();
     }
     let Statistics { permutations, block_trs, seed, .. } = study.statistics;

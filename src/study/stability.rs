@@ -152,6 +152,8 @@ pub fn stability_fits(
         // Each model's route is that of the study's own fit.
         let mut its_plan = plan(study, inputs, split, &words, resources)?;
         its_plan.keep_models_of(own_plan);
+        // Also of a split with shorter test stories: its columns are those of the study's own.
+        its_plan.inner = own_plan.inner;
         for (model, own) in its_plan.models.iter_mut().zip(&own_plan.models) {
             model.route = own.route;
         }

@@ -26,9 +26,9 @@ use crate::reporter::Reporter;
 use crate::results::mark::{self, ModelFound, RouteTaken};
 use crate::results::names::{
     BEST_ALPHA as BEST_ALPHA_FILE, CV_SCORES, DONE, INNER_CORRELATION, JOURNAL,
-    LEARNING_CORRELATION, MODEL, Name, P_VALUES, SCALARS, SIGNIFICANT, STABILITY_CORRELATION,
-    STORY_CORRELATION, STORY_INNER_CORRELATION, TEST_CORRELATION as TEST_CORRELATION_FILE,
-    TILES_OF, WEIGHTS,
+    LEARNING_CORRELATION, LEARNING_INNER_CORRELATION, MODEL, Name, P_VALUES, SCALARS, SIGNIFICANT,
+    STABILITY_CORRELATION, STABILITY_INNER_CORRELATION, STORY_CORRELATION, STORY_INNER_CORRELATION,
+    TEST_CORRELATION as TEST_CORRELATION_FILE, TILES_OF, WEIGHTS,
 };
 use crate::results::saved::SavedModel;
 use crate::results::{RunFolder, read_json};
@@ -55,10 +55,8 @@ struct ModelFiles {
     /// Rows: best alpha, test correlation, p-value, inner correlation.
     scalars: NpyColumnsWriter<f64>,
     weights: Option<ColumnsWriter>,
-    /// r of every random split: over all its test TRs, then within each of its test stories.
-    stability: Option<NpyColumnsWriter<f32>>,
-    /// r at every point of the learning curve.
-    learning: Option<NpyColumnsWriter<f32>>,
+    /// Files of `Sizes::other_files` that have rows, in that order.
+    others: Vec<(&'static str, NpyColumnsWriter<f32>)>,
     /// What a search over bands chose.
     search: Option<BandSearch>,
     /// Files of `ModelPlan::band_files`, in that order.
@@ -125,6 +123,38 @@ pub struct Sizes<'a> {
     pub n_split_rows: usize,
     /// Rows of the learning curve's scores.
     pub n_learning_rows: usize,
+}
+
+impl Sizes<'_> {
+    /// Files of the other fits' scores, and their rows; none where there is no such file.
+    fn other_files(&self) -> [(&'static str, usize); 4] {
+        let inner = |n_rows| if self.has_inner { n_rows } else { 0 };
+        [
+            (STABILITY_CORRELATION, self.n_split_rows),
+            (STABILITY_INNER_CORRELATION, inner(self.n_split_rows)),
+            (LEARNING_CORRELATION, self.n_learning_rows),
+            (LEARNING_INNER_CORRELATION, inner(self.n_learning_rows)),
+        ]
+    }
+}
+
+/// A model's rows in a file of the other fits: of random splits r over all test TRs, then within each
+/// test story; of points of the learning curve r over all test TRs.
+fn other_rows(
+    name: &str,
+    (random, points): (&[Vec<TestTile>], &[Vec<TestTile>]),
+    model: usize,
+) -> Vec<f32> {
+    type Rows = fn(&TestTile) -> [&[f32]; 2];
+    let (fits, rows): (_, Rows) = match name {
+        STABILITY_CORRELATION => (random, |test| [&test.correlation, &test.block_correlation]),
+        STABILITY_INNER_CORRELATION => {
+            (random, |test| [&test.inner_correlation, &test.block_inner_correlation])
+        }
+        LEARNING_CORRELATION => (points, |test| [&test.correlation, &[]]),
+        _ => (points, |test| [&test.inner_correlation, &[]]),
+    };
+    fits.iter().flat_map(|tests| rows(&tests[model])).flatten().copied().collect()
 }
 
 /// Largest list of fingerprints that is read.
@@ -260,7 +290,7 @@ impl ModelFiles {
     fn partials(&self) -> impl Iterator<Item = &PartialFile> {
         let own =
             [self.cv_scores.partial(), self.story_correlation.partial(), self.scalars.partial()];
-        let more = [&self.story_inner, &self.stability, &self.learning].into_iter().flatten();
+        let more = self.story_inner.iter().chain(self.others.iter().map(|(_, file)| file));
         own.into_iter()
             .chain(more.map(NpyColumnsWriter::partial))
             .chain(self.weights.as_ref().map(ColumnsWriter::partial))
@@ -279,7 +309,7 @@ impl ModelFiles {
         self.cv_scores.finish()?;
         self.story_correlation.finish()?;
         self.weights.map_or(Ok(()), ColumnsWriter::finish)?;
-        for file in [self.story_inner, self.stability, self.learning].into_iter().flatten() {
+        for file in self.story_inner.into_iter().chain(self.others.into_iter().map(|(_, f)| f)) {
             file.finish()?;
         }
         for (_, file) in self.bands {
@@ -350,7 +380,7 @@ fn hash_tile(models: &[ModelFiles], cols: Range<usize>) -> Result<String> {
         hasher.update(bytes);
     };
     for files in models {
-        for file in [&files.stability, &files.learning].into_iter().flatten() {
+        for (_, file) in &files.others {
             file.read_back(cols.clone(), &mut take)?;
         }
         for (_, file) in &files.bands {
@@ -416,12 +446,15 @@ fn open_model(
         .plan
         .band_files()
         .map(|(name, n)| resume(unfinished, &folder, name, n, v).map(|file| (name, file)));
+    let others = sizes
+        .other_files()
+        .map(|(name, n_rows)| rows(name, n_rows).map(|file| file.map(|file| (name, file))));
+    let others = others.into_iter().filter_map(Result::transpose);
     let n_stories = sizes.n_test_stories;
     Ok(ModelFiles {
         bands: bands.collect::<Result<_>>()?,
         search: job.search.cloned(),
-        stability: rows(STABILITY_CORRELATION, sizes.n_split_rows)?,
-        learning: rows(LEARNING_CORRELATION, sizes.n_learning_rows)?,
+        others: others.collect::<Result<_>>()?,
         cv_scores: resume(unfinished, &folder, CV_SCORES, n_alphas, v)?,
         story_correlation: resume(unfinished, &folder, STORY_CORRELATION, n_stories, v)?,
         story_inner: rows(STORY_INNER_CORRELATION, if sizes.has_inner { n_stories } else { 0 })?,
@@ -454,8 +487,7 @@ fn is_torn(partial: &Path, models: &[ModelJob<'_>], sizes: &Sizes<'_>) -> bool {
         .into_iter()
         .chain(sizes.weights.then_some(WEIGHTS))
         .chain(sizes.has_inner.then_some(STORY_INNER_CORRELATION))
-        .chain((sizes.n_split_rows > 0).then_some(STABILITY_CORRELATION))
-        .chain((sizes.n_learning_rows > 0).then_some(LEARNING_CORRELATION));
+        .chain(sizes.other_files().into_iter().filter_map(|(name, n)| (n > 0).then_some(name)));
     let is_whole = models.iter().all(|model| {
         let folder = partial.join(model.plan.folder());
         let own = model.plan.band_files().map(|(name, _)| name);
@@ -510,17 +542,9 @@ impl TileSink for SubjectWriter {
         let mut counts = Vec::new();
         for (index, ((files, model), test)) in self.models.iter().zip(models).zip(tests).enumerate()
         {
-            let (random, points) = others.split_at(self.n_random.min(others.len()));
-            if let Some(file) = &files.stability {
-                let rows = random.iter().flat_map(|tests| {
-                    let test = &tests[index];
-                    test.correlation.iter().chain(&test.block_correlation).copied()
-                });
-                write(file, &voxels, &rows.collect::<Vec<f32>>(), &mut hasher)?;
-            }
-            if let Some(file) = &files.learning {
-                let rows = points.iter().flat_map(|tests| tests[index].correlation.iter().copied());
-                write(file, &voxels, &rows.collect::<Vec<f32>>(), &mut hasher)?;
+            for (name, file) in &files.others {
+                let fits = others.split_at(self.n_random.min(others.len()));
+                write(file, &voxels, &other_rows(name, fits, index), &mut hasher)?;
             }
             files.write_bands(voxels.clone(), model, test, &self.alphas, &mut hasher)?;
             write(&files.cv_scores, &voxels, &model.cv_scores, &mut hasher)?;

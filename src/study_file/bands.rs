@@ -47,6 +47,51 @@ pub(crate) fn is_banded(section: &Section<'_>) -> Result<bool> {
     Ok(is_banded)
 }
 
+/// Adds, for every fitted space that has something beside the columns of `[partition] beyond`, the
+/// space of both together.
+pub(crate) fn add_beyond(section: &Section<'_>, spaces: &mut Vec<SpaceSettings>) -> Result<()> {
+    let Some(name) = section.text("beyond")? else { return Ok(()) };
+    let parts = |index: usize, space: &SpaceSettings| match &space.kind {
+        SpaceKind::Combine(parts) => parts.clone(),
+        _ => vec![index],
+    };
+    let is_plain = |space: &SpaceSettings| space.fit && space.columns == Columns::Alike;
+    let known = spaces.iter().map(|space| space.name.as_str());
+    let Some(base) = spaces.iter().position(|space| space.name == name) else {
+        let near = nearest(name, known).map_or(String::new(), |near| format!(" ({near:?}?)"));
+        return Err(section.error("beyond", "the name of a space", format!("{name:?}{near}")));
+    };
+    if !is_plain(&spaces[base]) {
+        let expected = "a space that is fitted, and not banded";
+        return Err(section.error("beyond", expected, format!("{name:?}")));
+    }
+    let of_base = parts(base, &spaces[base]);
+    let mut added = Vec::new();
+    for (index, space) in spaces.iter().enumerate().filter(|(_, space)| is_plain(space)) {
+        let mut all = parts(index, space);
+        if all.iter().all(|part| of_base.contains(part)) {
+            continue;
+        }
+        all.extend(of_base.iter().filter(|part| !parts(index, space).contains(part)));
+        let name = format!("beyond.{}", space.name);
+        if spaces.iter().any(|space| space.name == name) || Name::new(&name).is_err() {
+            let expected = "spaces that leave the names beyond.SPACE free, of at most 240 bytes";
+            return Err(section.error("beyond", expected, format!("{name:?}")));
+        }
+        let columns = Columns::Beyond { space: index, base };
+        added.push(SpaceSettings { name, kind: SpaceKind::Combine(all), fit: true, columns });
+    }
+    if added.is_empty() {
+        return Err(section.error(
+            "beyond",
+            "a space that another one goes beyond",
+            format!("{name:?}"),
+        ));
+    }
+    spaces.extend(added);
+    Ok(())
+}
+
 /// Adds a space for every subset of `[partition] spaces`, the one of all of them first.
 pub(crate) fn add_partition(section: &Section<'_>, spaces: &mut Vec<SpaceSettings>) -> Result<()> {
     let Some(names) = section.texts("spaces")? else { return Ok(()) };

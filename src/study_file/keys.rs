@@ -353,6 +353,13 @@ const AFTER_SPACES: &[Key] = &[
         "unique and shared variance of these spaces: a ridge of every subset of them (docs/banded.md)",
     ),
     key(
+        "partition",
+        "beyond",
+        "none",
+        "a space",
+        "the part of every other space beyond this one, often low_level: one more model a space, of both together (docs/banded.md)",
+    ),
+    key(
         "statistics",
         "permutations",
         "1000",

@@ -106,7 +106,9 @@ impl<'a> Parser<'a> {
         let ridge = self.section("ridge")?;
         let output = self.section("output")?;
         let mut spaces = self.spaces()?;
-        bands::add_partition(&self.section("partition")?, &mut spaces)?;
+        let partition = self.section("partition")?;
+        bands::add_beyond(&partition, &mut spaces)?;
+        bands::add_partition(&partition, &mut spaces)?;
         let (bold, more): (_, Vec<_>) = self.bold()?.into_iter().unzip();
         let (mut repeats, mut bold_files, mut bold_cleaning) = (vec![], vec![], vec![]);
         for (of_repeats, of_files, of_cleaning) in more {

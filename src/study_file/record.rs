@@ -211,6 +211,8 @@ struct Ridge<'a> {
 #[derive(Serialize)]
 struct Partition<'a> {
     spaces: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beyond: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -320,7 +322,11 @@ impl<'a> Record<'a> {
             }
             _ => None,
         });
-        let is_written = |space: &&SpaceSettings| !matches!(space.columns, Columns::Part { .. });
+        let beyond = spaces.iter().find_map(|space| match &space.columns {
+            Columns::Beyond { base, .. } => Some(name(base)),
+            _ => None,
+        });
+        let is_written = |space: &&SpaceSettings| space.columns.is_given();
         Self {
             stories: Stories {
                 path: stories,
@@ -368,7 +374,7 @@ impl<'a> Record<'a> {
                 basis_tolerance: *basis_tolerance,
             },
             bands,
-            partition: Partition { spaces: parts },
+            partition: Partition { spaces: parts, beyond },
             statistics,
             stability: *stability,
             output: Output { weights: *weights },
@@ -520,12 +526,14 @@ mod tests {
         rows = "times"
         times = "t/{story}.npy"
         [[space]]
+        name = "surprisal"
         kind = "column"
         columns = ["surprisal"]
         [[space]]
         kind = "phones"
         [partition]
         spaces = ["bow", "glove"]
+        beyond = "surprisal"
         [ridge]
         alphas = [1, 2, 3]
         alpha_convention = "huth"
@@ -558,7 +566,8 @@ mod tests {
             (&"surprisal".into(), &"rate".into())
         );
         assert_eq!(spaces.as_array().unwrap().len(), 8, "parts of the partition are no spaces");
-        assert_eq!(record["partition"]["spaces"], serde_json::json!(["bow", "glove"]));
+        let partition = serde_json::json!({"spaces": ["bow", "glove"], "beyond": "surprisal"});
+        assert_eq!(record["partition"], partition);
         assert_eq!(record["ridge"]["alphas"], serde_json::json!([1.0, 2.0, 3.0]));
         assert_eq!(
             (&record["ridge"]["folds"], &record["split"]["n_test"]),
@@ -572,21 +581,7 @@ mod tests {
             let study = from_text(&format!("{STUDY}{lines}"), Path::new("."), "S.toml").unwrap();
             serde_json::to_string(&study).unwrap()
         };
-        assert_eq!(
-            write(""),
-            write(
-                "[statistics]
-q = 0.05
-[bands]
-seed = 214"
-            )
-        );
-        assert_ne!(
-            write(""),
-            write(
-                "[bands]
-seed = 215"
-            )
-        );
+        assert_eq!(write(""), write("[statistics]\nq = 0.05\n[bands]\nseed = 214"));
+        assert_ne!(write(""), write("[bands]\nseed = 215"));
     }
 }

@@ -374,6 +374,13 @@ pub enum Columns {
     Alike,
     /// One alpha a band, the bands being the spaces that are combined.
     Banded(BandSampling),
+    /// One alpha; a space together with the one that `[partition] beyond` names.
+    Beyond {
+        /// Index of the space.
+        space: usize,
+        /// Index of the one that `beyond` names.
+        base: usize,
+    },
     /// One alpha; a part of a variance partition. `of`: the space with all columns; `kept`: which of
     /// the spaces that it combines are in the model.
     Part {
@@ -382,6 +389,13 @@ pub enum Columns {
         /// One a space that it combines.
         kept: Vec<bool>,
     },
+}
+
+impl Columns {
+    /// Whether the space is the study's, and not one that a partition made.
+    pub fn is_given(&self) -> bool {
+        !matches!(self, Self::Beyond { .. } | Self::Part { .. })
+    }
 }
 
 /// What makes a word's row of numbers.

@@ -8,6 +8,7 @@
 //! | `ridge_refusals` | what `voxelcast ridge` refuses: exit code, message, nothing written |
 //! | `solvers` | gram, svd and dual against each other and the oracle; when gram is not trusted |
 //! | `banded` | bands with an alpha each: against himalaya and ordinary ridge; partitions |
+//! | `beyond` | what each space predicts beyond another one |
 //! | `brain` | masks and flat maps: pictures in the report, NIfTI files, refusals |
 //! | `bench_command` | `voxelcast bench`: what it prints, its flags |
 //! | `bids` | `init` on a BIDS derivative |
@@ -18,6 +19,7 @@
 //! | `golden` | values of other programs (himalaya, scikit-learn, NumPy, gensim) |
 //! | `study_command` | `voxelcast run` and `check`: outputs, settings, resume, lock |
 //! | `units` | subjects with stories of their own, blocks of TRs in place of stories |
+//! | `inner` | scores without the edges of the test stories, everywhere a score stands |
 //! | `failing_reads` | which tiles are kept when a read of BOLD fails |
 //! | `faults` | kills, signals, full disks, files cut short, two runs at once, memory, odd names |
 //! | `shards` | a study in shards: bytes of one machine, lost and damaged shards, refusals |
@@ -52,6 +54,7 @@ mod banded;
 mod bench_command;
 #[cfg(feature = "language")]
 mod bert_family;
+mod beyond;
 mod bids;
 mod bold_files;
 mod brain;
@@ -71,6 +74,7 @@ mod fuzz_smoke;
 mod golden;
 mod hostile;
 mod hostile_results;
+mod inner;
 mod kinds;
 mod kinds_files;
 #[cfg(feature = "language")]

@@ -1,16 +1,17 @@
 //! Pages of results that no study made: hostile names, none and one of everything, very many.
 
 use roxmltree::Document;
-use voxelcast::report::ScoreRow;
+use voxelcast::report::answer::answer;
 use voxelcast::report::data::{
-    Brain, Cells, Comparison, CvPoint, Extremes, Learning, ModelInfo, Overlap, Place, Results,
-    RunInfo, Significance, SpaceInfo, SplitNames, SplitScores, StoryProperties, SweepEpoch,
-    TrainStep, VoxelScores,
+    BeyondScores, Brain, Cells, Comparison, CvPoint, Extremes, Learning, ModelInfo, Overlap, Place,
+    Results, RunInfo, Significance, SpaceInfo, SplitNames, SplitScores, StoryProperties,
+    SweepEpoch, TrainStep, VoxelScores,
 };
 use voxelcast::report::figures::paint::Painter;
 use voxelcast::report::figures::standalone;
 use voxelcast::report::page::page;
 use voxelcast::report::sections::{figures, sections};
+use voxelcast::report::{InnerScores, ScoreRow};
 use voxelcast::scoring::Summary;
 
 use super::report::{all, is_drawn_well, needs_nothing, parsed, rows, words};
@@ -128,6 +129,17 @@ fn add_model(
     };
     let mean = scores.mean;
     results.summary.push(row(None));
+    results.beyond.extend(lagged.then(|| BeyondScores {
+        subject: subject.clone(),
+        space: space.clone(),
+        lagged,
+        base: space.clone(),
+        mean_signed_r2: mean,
+        mean_beyond_signed_r2: -mean,
+        inner_mean_signed_r2: Some(f64::NAN),
+        inner_mean_beyond_signed_r2: Some(mean),
+        ..BeyondScores::default()
+    }));
     let stories = results.run.split.test.clone();
     results.stories.extend(stories.iter().map(|story| row(Some(story.clone()))));
     let folder = format!("{space}{}", if lagged { "-lagged" } else { "" });
@@ -292,4 +304,31 @@ fn forty_spaces_and_two_hundred_stories_fit_on_a_page() {
     let html = stands(&results);
     assert!(html.len() < 5_000_000, "{} bytes", html.len());
     assert!(html.contains("The 6 best of 40 spaces are shown."));
+}
+
+#[test]
+fn another_order_inside_the_stories_is_said_in_the_first_sentence() {
+    let spaces = ["position".to_owned(), "glove".to_owned()];
+    let stories = ["a".to_owned(), "b".to_owned()];
+    let headline = |inner: Option<[f64; 2]>| {
+        // position leads over all TRs of both subjects.
+        let mut results = made(&["s1", "s2"], &spaces, &stories, 20, |_, i, _| [0.25, 0.125][i]);
+        for row in &mut results.summary {
+            let at = usize::from(row.space == "glove");
+            row.inner = inner.map(|inner| InnerScores {
+                // The other subject's order is the same inside.
+                inner_mean: if row.subject == "s1" { inner[at] } else { 0.1 - 0.05 * at as f64 },
+                inner_median: 0.0,
+            });
+        }
+        answer(&results).headline.into_iter().map(|piece| piece.text).collect::<String>()
+    };
+    let first = headline(Some([0.0625, 0.1]));
+    assert!(first.starts_with("position (lagged) predicts best in both subjects"), "{first}");
+    let sentence = "Without the TRs near the edges of the test stories glove (lagged) \
+                    predicts best: 0.100 against 0.062 in s1.";
+    assert!(first.ends_with(sentence), "{first}");
+    for same in [Some([0.2, 0.1]), Some([0.1, 0.1002]), None] {
+        assert!(!headline(same).contains("edges"), "{same:?}");
+    }
 }

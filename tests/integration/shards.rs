@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::faults::{assert_same, ended, everything, signal, start, wait_until};
 use super::study_command::{results, run_json};
-use super::workbench::{GLOVE_ONLY, Outcome, StudyBench, raw_npy, text, voxelcast};
+use super::workbench::{
+    GLOVE_ONLY, Outcome, StudyBench, normal, raw_npy, seeded, text, voxelcast, write_f32,
+};
 
 /// Everything of a merged study that must be that of one machine: what the shards left and where
 /// they ran is beside it.
@@ -80,6 +82,40 @@ fn merged_shards_are_the_bytes_of_one_machine() {
         let again = done("merge", &study, &out, &["--json"]);
         assert!(again.stdout.contains("\"was_done\":true"), "{again:#?}");
     }
+}
+
+#[test]
+fn rows_from_files_positions_and_inner_scores_are_the_bytes_of_one_machine() {
+    let bench = StudyBench::new(913, 40, 1100);
+    std::fs::create_dir(bench.file("rows")).expect("made");
+    for (i, story) in bench.stories.iter().enumerate() {
+        let rows = normal(&mut seeded(913 + i as u64), story.n_rows, 3);
+        write_f32(&bench.file(&format!("rows/{}.npy", story.name)), &rows);
+    }
+    let spaces = "spaces = [[space]]\nname = \"made\"\nkind = \"file\"\npath = \"rows/{story}.npy\"\n\
+                  rows = \"trs\"\n[[space]]\nkind = \"position\"\n[[space]]\nkind = \"word_rate\"\n\
+                  [[space]]\nname = \"low_level\"\ncombine = [\"word_rate\", \"position\"]\n";
+    let lines = [
+        spaces,
+        "split.inner = \"9:6\"",
+        "output.weights = false",
+        "stability.splits = 1",
+        "stability.learning_curve = 1",
+        "ridge.folds = 2",
+        "partition.beyond = \"low_level\"",
+    ];
+    let (whole, one) = bench.run(&lines, &[]);
+    assert_eq!(whole.code, 0, "{whole:#?}");
+    for name in ["inner_correlation", "stability_inner_correlation", "learning_inner_correlation"] {
+        assert!(one.join(format!("models/s2/low_level-lagged/{name}.npy")).is_file(), "{name}");
+    }
+    assert!(one.join("models/s1/beyond.made-lagged/beyond_inner_signed_r2.npy").is_file());
+    let (study, out) = (bench.settings(&lines), bench.out());
+    done("plan", &study, &out, &["--shards", "3"]);
+    all_shards(&study, &out, 3);
+    done("merge", &study, &out, &[]);
+    assert_same(&merged(&out), &everything(&one), "3 shards");
+    assert!(marks(&out) == marks(&one));
 }
 
 #[test]

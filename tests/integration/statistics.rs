@@ -17,21 +17,24 @@ use super::workbench::{
 
 type Row = serde_json::Map<String, Value>;
 
-fn number(row: &Row, key: &str) -> f64 {
+/// A cell as a number.
+pub fn number(row: &Row, key: &str) -> f64 {
     row[key].as_str().expect("a cell").parse().expect("a number")
 }
 
-fn find<'a>(rows: &'a [Row], wanted: &[(&str, &str)]) -> Vec<&'a Row> {
+/// The rows whose cells are these.
+pub fn find<'a>(rows: &'a [Row], wanted: &[(&str, &str)]) -> Vec<&'a Row> {
     rows.iter().filter(|row| wanted.iter().all(|(key, value)| row[*key] == *value)).collect()
 }
 
-fn mean(values: &[f64]) -> f64 {
+/// Mean of the values that are there.
+pub fn mean(values: &[f64]) -> f64 {
     let used: Vec<f64> = values.iter().copied().filter(|x| !x.is_nan()).collect();
     used.iter().sum::<f64>() / used.len() as f64
 }
 
 /// Predictions and BOLD of the test stories, by hand from the weights on disk.
-fn predicted(bench: &StudyBench, out: &Path, n_voxels: usize) -> (Array2<f64>, Array2<f64>) {
+pub fn predicted(bench: &StudyBench, out: &Path, n_voxels: usize) -> (Array2<f64>, Array2<f64>) {
     let bytes = std::fs::read(out.join("models/s1/glove-lagged/weights.safetensors"));
     let bytes = bytes.expect("it is there");
     let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("it is whole");

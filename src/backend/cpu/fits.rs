@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::CpuEngine;
 use super::solve::SolveScratch;
 use crate::backend::fits::{Fit, OtherFits};
-use crate::backend::{Engine, TestTile};
+use crate::backend::{Engine, Problem, TestTile};
 use crate::error::Result;
 use crate::product::panels::{PANEL, PanelRow};
 
@@ -43,10 +43,17 @@ impl<'p> FitTile<'p> {
         }
     }
 
-    /// Bytes that a voxel takes, at most: what is kept of it, and what one fit at work adds.
+    /// Bytes that a voxel takes, at most: what is kept of it, the scores of all fits included, and
+    /// what one fit at work adds.
     pub fn voxel_bytes(other: &OtherFits) -> (usize, usize) {
         let columns: usize = other.slots.spaces.iter().map(|space| space.n_columns()).sum();
-        let kept = other.slots.blocks.len() * columns + other.slots.n_train();
+        let scores = |fit: &Fit| {
+            let Problem { models, test_blocks, inner, .. } = &fit.problem;
+            models.len()
+                * (2 + test_blocks.len() + if inner.is_empty() { 0 } else { 1 + inner.len() })
+        };
+        let scores: usize = other.fits.iter().map(scores).sum();
+        let kept = other.slots.blocks.len() * columns + other.slots.n_train() + scores;
         let fits = other.fits.iter().map(|fit| CpuEngine::tile_bytes(&fit.problem, 1));
         (kept * size_of::<f32>(), fits.max().unwrap_or(0))
     }

@@ -411,7 +411,8 @@ fn spaces(text: &mut String, plan: &Plan, base: &Path) -> Result<()> {
          kind = \"position\"\n\n\
          [[space]]\nname = \"low_level\"\n\
          combine = [\"word_rate\", \"word_length\", \"position\"{and_phones}]\n\n\
-         # [[space]]\n# name = \"both\"\n# combine = [\"{combined}\", \"word_rate\"]\n"
+         # [[space]]\n# name = \"both\"\n# combine = [\"{combined}\", \"word_rate\"]\n\n\
+         [partition]\nbeyond = \"low_level\"   # what each space adds to it; costs one more model a space\n"
     );
     Ok(())
 }

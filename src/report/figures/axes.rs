@@ -14,6 +14,8 @@ pub enum Mark {
     Ring,
     /// A filled diamond.
     Diamond,
+    /// A small dot, half seen through.
+    Light,
     /// A filled square.
     Area,
 }
@@ -48,6 +50,7 @@ pub fn legend(svg: &mut Svg, entries: &[Entry], (left, top): (f64, f64), right: 
             Mark::Dot => svg.dot("f", (x + 13.0, middle), 4.5, ""),
             Mark::Ring => svg.dot("h", (x + 13.0, middle), 4.0, ""),
             Mark::Diamond => svg.diamond("f", (x + 13.0, middle), 5.0, ""),
+            Mark::Light => svg.dot("fo", (x + 13.0, middle), 3.5, ""),
             Mark::Area => svg.rect("fo", (x + 6.0, middle - 6.0), (14.0, 12.0), 1.0, ""),
         });
         svg.text_within("nm", (x + MARK, y), Anchor::Start, text, room);

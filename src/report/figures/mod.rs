@@ -3,6 +3,7 @@
 pub mod alignment;
 pub mod alphas;
 pub mod axes;
+pub mod beyond;
 pub mod brain;
 pub mod encoder;
 mod font;

@@ -96,7 +96,7 @@ fn rows(drawn: &Drawn<'_>, subject: &str, has_both: bool) -> Vec<Row> {
                         other.into_iter().chain([row]).map(|row| points(row, *field)).collect()
                     })
                     .collect(),
-                interval: None,
+                ..Row::default()
             }
         })
         .collect()

@@ -9,7 +9,7 @@ use super::svg::{Anchor, Svg, TEXT, text_width};
 pub struct Point {
     /// Its place.
     pub value: f64,
-    /// `f`, `h`, `fo` (dot) or `d` (diamond).
+    /// `f` (dot), `h` (ring), `d` (diamond), `o` (small dot, half seen through) or `i` (small ring).
     pub kind: char,
     /// What the tooltip says.
     pub tip: String,
@@ -24,12 +24,16 @@ pub struct Row {
     pub class: String,
     /// Marks in each panel.
     pub panels: Vec<Vec<Point>>,
+    /// Smaller marks under those of the first panel.
+    pub lighter: Vec<Point>,
     /// A line from one value to another, in the first panel.
     pub interval: Option<(f64, f64)>,
 }
 
 /// Height of a row.
 const STEP: f64 = 24.0;
+/// How far smaller marks are under the others of a row.
+const LIGHTER: f64 = 10.0;
 
 /// Rows of dots over one or more panels side by side, the axis of each under it.
 ///
@@ -62,7 +66,13 @@ pub fn draw(
         x_axis(svg, &x, label, bottom);
         for (i, row) in rows.iter().enumerate() {
             let y = top + STEP * (i as f64 + 0.5) + 2.0;
-            svg.group(&row.class, |svg| marks(svg, row, p, &x, y, joined));
+            svg.group(&row.class, |svg| match (p, row.lighter.is_empty()) {
+                (0, false) => {
+                    marks(svg, row, p, &x, y - LIGHTER / 2.0, joined);
+                    points(svg, &row.lighter, &x, y + LIGHTER / 2.0 + 1.0, joined.then_some("l1"));
+                }
+                _ => marks(svg, row, p, &x, y, joined),
+            });
         }
     }
     for (i, row) in rows.iter().enumerate() {
@@ -73,8 +83,7 @@ pub fn draw(
 }
 
 fn marks(svg: &mut Svg, row: &Row, panel: usize, x: &Scale, y: f64, joined: bool) {
-    let Some(points) = row.panels.get(panel) else { return };
-    let finite: Vec<&Point> = points.iter().filter(|p| p.value.is_finite()).collect();
+    let Some(found) = row.panels.get(panel) else { return };
     if let (Some((low, high)), 0) = (row.interval, panel)
         && low.is_finite()
         && high.is_finite()
@@ -84,8 +93,14 @@ fn marks(svg: &mut Svg, row: &Row, panel: usize, x: &Scale, y: f64, joined: bool
             svg.line("l1", (x.pos(end), y - 4.0), (x.pos(end), y + 4.0));
         }
     }
-    if let (true, [first, .., last]) = (joined, &finite[..]) {
-        svg.line("l", (x.pos(first.value), y), (x.pos(last.value), y));
+    points(svg, found, x, y, joined.then_some("l"));
+}
+
+/// Marks of one line; `line`: the class of what connects them.
+fn points(svg: &mut Svg, points: &[Point], x: &Scale, y: f64, line: Option<&str>) {
+    let finite: Vec<&Point> = points.iter().filter(|p| p.value.is_finite()).collect();
+    if let (Some(class), [first, .., last]) = (line, &finite[..]) {
+        svg.line(class, (x.pos(first.value), y), (x.pos(last.value), y));
     }
     for point in finite {
         let at = (x.pos(point.value), y);
@@ -93,6 +108,7 @@ fn marks(svg: &mut Svg, row: &Row, panel: usize, x: &Scale, y: f64, joined: bool
             'd' => svg.diamond("f", at, 6.0, &point.tip),
             'h' => svg.dot("h", at, 4.5, &point.tip),
             'o' => svg.dot("fo", at, 3.5, &point.tip),
+            'i' => svg.dot("h1", at, 3.0, &point.tip),
             _ => svg.dot("f", at, 5.5, &point.tip),
         }
     }

@@ -44,6 +44,7 @@ pub fn comparisons(drawn: &Drawn<'_>) -> Option<Group> {
                     class: drawn.class(space),
                     panels: vec![vec![Point { value: c.diff_mean, kind: 'f', tip }]],
                     interval: Some((c.ci_low, c.ci_high)),
+                    ..Row::default()
                 }
             })
             .collect();
@@ -119,7 +120,7 @@ pub fn stability(drawn: &Drawn<'_>) -> Option<Group> {
                     name: row.space.clone(),
                     class: drawn.class(&row.space),
                     panels: vec![points],
-                    interval: None,
+                    ..Row::default()
                 })
             })
             .collect();
@@ -181,7 +182,7 @@ pub fn stability_stories(drawn: &Drawn<'_>) -> Option<Group> {
                 name,
                 class: "c1".into(),
                 panels: vec![points],
-                interval: None,
+                ..Row::default()
             })
             .collect();
         let mut svg = Svg::default();
@@ -332,7 +333,7 @@ pub fn overlap_of_splits(drawn: &Drawn<'_>) -> Option<Group> {
                 name: space.to_owned(),
                 class: drawn.class(space),
                 panels: vec![points],
-                interval: None,
+                ..Row::default()
             })
         };
         let ranked = results.ranked(subject, lagged);

@@ -60,7 +60,8 @@ pub fn write_tables(
         let (names, scores) = named_rows(subject, &models)?;
         columns.extend(names);
         parcels.extend(scores);
-        ceilings.extend(write_ceiling(out, inputs, subject, splits.of(index), &models)?);
+        let own = (subject, splits.of(index));
+        ceilings.extend(write_ceiling(out, inputs, own, &models, plan.inner)?);
     }
     let split = &splits.all;
     overlap.extend(write_other_tables(out, study, inputs, split, plan, others)?);

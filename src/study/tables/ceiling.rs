@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::scores::ScoredModel;
+use crate::design::trim::Trim;
 use crate::error::{Error, Result};
 use crate::io::npy;
 use crate::io::output::write_or_remove;
 use crate::report::rows::NoiseCeiling;
-use crate::results::names::{NOISE_CEILING, NORMALISED};
+use crate::results::names::{INNER_NOISE_CEILING, INNER_NORMALISED, NOISE_CEILING, NORMALISED};
 use crate::results::{Name, RunFolder};
 use crate::scoring::Summary;
 use crate::scoring::ceiling::{MIN_CEILING, Power, noise_ceiling, normalised};
@@ -23,30 +24,45 @@ const WIDTH: usize = 2048;
 /// Writes a subject's noise_ceiling.npy, and normalised_correlation.npy of every model; hands back
 /// rows of noise_ceiling.csv. Without repeats of a test story the files are removed.
 ///
+/// `edges`: of inner scores, which have files of their own: there the ceiling, too, is that of the
+/// rows inside. They are removed where there are no such scores.
 /// # Errors
 /// Those of the files; `Error::Values` if a story's BOLD is not the mean of its repeats.
 pub fn write_ceiling(
     out: &Path,
     inputs: &Inputs,
-    subject: &Subject,
-    split: &Split,
+    (subject, split): (&Subject, &Split),
     models: &[ScoredModel<'_>],
+    edges: Option<Trim>,
 ) -> Result<Vec<NoiseCeiling>> {
-    let path = RunFolder::at(out).subject(&Name::new(&subject.name)?).join(NOISE_CEILING);
+    let folder = RunFolder::at(out).subject(&Name::new(&subject.name)?);
     let repeats_of = |slot: usize| &subject.repeats[subject.place(split.test[slot]).file];
     let has_repeats = |slot: &usize| repeats_of(*slot).len() > 1;
     let slots: Vec<usize> = (0..split.test.len()).filter(has_repeats).collect();
+    let edges = edges.filter(|_| !slots.is_empty());
+    let remove = |of_subject: &str, of_model: &str| {
+        write_or_remove(&folder.join(of_subject), None)?;
+        models.iter().try_for_each(|model| write_or_remove(&model.folder.join(of_model), None))
+    };
+    if edges.is_none() {
+        remove(INNER_NOISE_CEILING, INNER_NORMALISED)?;
+    }
     if slots.is_empty() {
-        write_or_remove(&path, None)?;
-        for model in models {
-            write_or_remove(&model.folder.join(NORMALISED), None)?;
-        }
+        remove(NOISE_CEILING, NORMALISED)?;
         return Ok(Vec::new());
     }
-    let mut ceiling = Vec::with_capacity(subject.n_voxels);
+    // Of a story that is hardly longer than its edges nothing is left to compare.
+    let inner_rows = |slot: usize| {
+        let rows = edges.map(|edges| subject.inner_rows(split.test[slot], edges));
+        rows.filter(|rows| rows.len() > 1)
+    };
+    let inner_slots: Vec<usize> =
+        slots.iter().copied().filter(|&slot| inner_rows(slot).is_some()).collect();
+    let (mut ceiling, mut inner_ceiling) = (Vec::new(), Vec::new());
     for first in (0..subject.n_voxels).step_by(WIDTH) {
         let voxels = first..(first + WIDTH).min(subject.n_voxels);
-        let power = |&slot: &usize| -> Result<Power> {
+        let (mut power, mut inner_power) = (Vec::new(), Vec::new());
+        for &slot in &slots {
             let unit = split.test[slot];
             let place = subject.place(unit);
             let read = |file: &StoryBold| -> Result<Vec<f32>> {
@@ -55,33 +71,38 @@ pub fn write_ceiling(
                 file.read_in(&place.rows, voxels.clone(), &mut rows)?;
                 Ok(rows)
             };
-            let repeats = repeats_of(slot).iter().map(read).collect::<Result<Vec<_>>>()?;
+            let mut repeats = repeats_of(slot).iter().map(read).collect::<Result<Vec<_>>>()?;
             let scored = read(&subject.files[place.file])?;
             check_mean(&repeats, &scored, voxels.len(), &inputs.units[unit].name)?;
-            Ok(Power::of(&repeats, voxels.len()))
-        };
-        ceiling.extend(noise_ceiling(&slots.iter().map(power).collect::<Result<Vec<_>>>()?));
+            power.push(Power::of(&repeats, voxels.len()));
+            if let Some(Range { start, end }) = inner_rows(slot) {
+                for rows in &mut repeats {
+                    rows.truncate(end * voxels.len());
+                    rows.drain(..start * voxels.len());
+                }
+                inner_power.push(Power::of(&repeats, voxels.len()));
+            }
+        }
+        ceiling.extend(noise_ceiling(&power));
+        inner_ceiling.extend(noise_ceiling(&inner_power));
     }
-    npy::write(&path, &[ceiling.len()], &ceiling)?;
+    inner_ceiling.resize(subject.n_voxels, f32::NAN);
+    npy::write(&folder.join(NOISE_CEILING), &[ceiling.len()], &ceiling)?;
+    if edges.is_some() {
+        npy::write(&folder.join(INNER_NOISE_CEILING), &[ceiling.len()], &inner_ceiling)?;
+    }
     let n_repeats: Vec<f64> = slots.iter().map(|&slot| repeats_of(slot).len() as f64).collect();
     let mut rows = Vec::new();
     for model in models {
-        // r within the stories that were repeated, their mean.
-        let r: Vec<f32> = (0..subject.n_voxels)
-            .map(|v| {
-                let of_stories: Vec<f64> =
-                    slots.iter().map(|&slot| f64::from(model.story_r[slot][v])).collect();
-                mean(&of_stories) as f32
-            })
-            .collect();
-        let relative = normalised(&r, &ceiling);
-        npy::write(&model.folder.join(NORMALISED), &[r.len()], &relative)?;
-        // One set of voxels for all columns: those with a ceiling and a score.
-        let of = |values: &[f32]| {
-            let used = values.iter().zip(&relative).filter(|(_, relative)| !relative.is_nan());
-            Summary::of(&used.map(|(&x, _)| x).collect::<Vec<_>>())
-        };
-        let (ceiling, r, relative) = (of(&ceiling), of(&r), of(&relative));
+        let file = model.folder.join(NORMALISED);
+        let Normalised { ceiling, r, relative } =
+            normalise(&file, &slots, &model.story_r, &ceiling)?;
+        let inner = model.inner.as_ref().map(|inner| {
+            let file = model.folder.join(INNER_NORMALISED);
+            normalise(&file, &inner_slots, &inner.story_r, &inner_ceiling)
+        });
+        let inner = inner.transpose()?;
+        let inner_mean = |of: fn(&Normalised) -> f64| inner.as_ref().map(of);
         rows.push(NoiseCeiling {
             subject: subject.name.clone(),
             space: model.plan.name.clone(),
@@ -95,9 +116,42 @@ pub fn write_ceiling(
             normalised_mean: relative.mean,
             normalised_median: relative.median,
             min_ceiling: f64::from(MIN_CEILING),
+            inner_n_voxels_used: inner.as_ref().map(|inner| inner.relative.n_voxels_used as u64),
+            inner_ceiling_mean: inner_mean(|inner| inner.ceiling.mean),
+            inner_r_mean: inner_mean(|inner| inner.r.mean),
+            inner_normalised_mean: inner_mean(|inner| inner.relative.mean),
+            inner_normalised_median: inner_mean(|inner| inner.relative.median),
         });
     }
     Ok(rows)
+}
+
+/// One model's r, its ceiling, and the one over the other, over the same voxels: those that have both.
+struct Normalised {
+    ceiling: Summary,
+    r: Summary,
+    relative: Summary,
+}
+
+/// Mean r within the stories that were repeated, over `ceiling`; every voxel's goes to `file`.
+fn normalise(
+    file: &Path,
+    slots: &[usize],
+    story_r: &[Vec<f32>],
+    ceiling: &[f32],
+) -> Result<Normalised> {
+    let r_of = |v: usize| {
+        let of_stories: Vec<f64> = slots.iter().map(|&slot| f64::from(story_r[slot][v])).collect();
+        mean(&of_stories) as f32
+    };
+    let r: Vec<f32> = (0..ceiling.len()).map(r_of).collect();
+    let relative = normalised(&r, ceiling);
+    npy::write(file, &[r.len()], &relative)?;
+    let of = |values: &[f32]| {
+        let used = values.iter().zip(&relative).filter(|(_, relative)| !relative.is_nan());
+        Summary::of(&used.map(|(&x, _)| x).collect::<Vec<_>>())
+    };
+    Ok(Normalised { ceiling: of(ceiling), r: of(&r), relative: of(&relative) })
 }
 
 /// The BOLD that is scored must be the mean of the repeats, on whatever scale.

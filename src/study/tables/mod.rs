@@ -2,6 +2,7 @@
 
 pub mod analysis;
 pub mod bands;
+pub mod beyond;
 pub mod ceiling;
 mod parcels;
 pub mod run_json;

@@ -153,7 +153,8 @@ fn space_infos(study: &Study, words: &[Option<WordSpace>]) -> Vec<SpaceInfo> {
         n_features: study.parts(i).into_iter().map(width).sum(),
         coverage: words[i].as_ref().and_then(|space| space.coverage.clone()),
     };
-    study.spaces.iter().enumerate().map(info).collect()
+    let all = study.spaces.iter().enumerate();
+    all.filter(|(_, space)| space.columns.is_given()).map(info).collect()
 }
 
 /// Copies the study into the results folder, so that it can be run again from there. A STUDY.toml

@@ -5,10 +5,12 @@ use std::path::Path;
 use super::scores::TestScores;
 use crate::error::Result;
 use crate::io::npy;
+use crate::report::InnerScores;
 use crate::report::rows::{Learning, Overlap, SplitScores};
 use crate::results::RunFolder;
 use crate::results::names::{
-    LEARNING_CORRELATION, LEARNING_CURVE, STABILITY, STABILITY_CORRELATION, STABILITY_STORIES,
+    LEARNING_CORRELATION, LEARNING_CURVE, LEARNING_INNER_CORRELATION, STABILITY,
+    STABILITY_CORRELATION, STABILITY_INNER_CORRELATION, STABILITY_STORIES,
 };
 use crate::results::tables::write;
 use crate::scoring::Summary;
@@ -19,6 +21,9 @@ use crate::study::plan::StudyPlan;
 use crate::study::split::Split;
 use crate::study::stability::ExtraSplits;
 use crate::study_file::Study;
+
+/// Rows of one model's file, and those without the edges of the test stories where they are wanted.
+type Scores<'a> = (&'a [Vec<f32>], Option<&'a [Vec<f32>]>);
 
 /// Rows of the tables.
 #[derive(Default)]
@@ -48,15 +53,25 @@ pub fn write_other_tables(
         for model in &plan.models {
             let folder = run.model(&model.id(&subject.name)?);
             let name = &subject.name;
+            let inner_rows = |name| plan.inner.map(|_| read_rows(&folder.join(name))).transpose();
             if others.n_random > 0 {
                 let scores = read_rows(&folder.join(STABILITY_CORRELATION))?;
-                let tops = tables.add_splits(study, inputs, name, model, others, &scores);
+                let inner = inner_rows(STABILITY_INNER_CORRELATION)?;
+                let scores = (scores.as_slice(), inner.as_deref());
+                let tops = tables.add_splits(study, inputs, name, model, others, scores);
                 overlap.extend(overlap_of_splits(name, model, &tops));
             }
             if others.splits.len() > others.n_random {
                 let mut scores = read_rows(&folder.join(LEARNING_CORRELATION))?;
                 scores.push(TestScores::read(&folder)?.r);
-                tables.add_curve(name, model, (others, own), &n_trs, &scores);
+                let mut inner = inner_rows(LEARNING_INNER_CORRELATION)?;
+                if let (Some(rows), Some(own)) =
+                    (&mut inner, TestScores::read_inner(&folder, plan)?)
+                {
+                    rows.push(own.r);
+                }
+                let scores = (scores.as_slice(), inner.as_deref());
+                tables.add_curve(name, model, (others, own), &n_trs, scores);
             }
         }
     }
@@ -80,15 +95,18 @@ impl Tables {
         subject: &str,
         model: &ModelPlan,
         others: &ExtraSplits,
-        scores: &[Vec<f32>],
+        (scores, inner): Scores<'_>,
     ) -> Vec<Vec<bool>> {
-        let mut rows = scores.iter();
+        let mut rows = scores.iter().enumerate();
         let mut tops = Vec::new();
         for (i, split) in others.splits[..others.n_random].iter().enumerate() {
-            let Some(all) = rows.next() else { break };
-            let row = |r: &[f32]| {
+            let Some((at, all)) = rows.next() else { break };
+            let row = |at: usize, r: &[f32]| {
                 let scores = Summary::of(r);
+                let inner = inner.and_then(|inner| inner.get(at)).map(|r| InnerScores::of(r));
                 SplitScores {
+                    inner_mean: inner.map(|inner| inner.inner_mean),
+                    inner_median: inner.map(|inner| inner.inner_median),
                     subject: subject.to_owned(),
                     space: model.name.clone(),
                     lagged: model.is_lagged(),
@@ -107,12 +125,12 @@ impl Tables {
                 seed: Some(study.seed.wrapping_add(i as u64 + 1)),
                 n_train_stories: Some(split.train.len()),
                 n_test_stories: Some(split.test.len()),
-                ..row(all)
+                ..row(at, all)
             });
             tops.push(top5(all));
-            for (&story, r) in split.test.iter().zip(&mut rows) {
+            for (&story, (at, r)) in split.test.iter().zip(&mut rows) {
                 let story = Some(inputs.units[story].name.clone());
-                self.stories.push(SplitScores { story, ..row(r) });
+                self.stories.push(SplitScores { story, ..row(at, r) });
             }
         }
         tops
@@ -125,12 +143,13 @@ impl Tables {
         model: &ModelPlan,
         (others, own): (&ExtraSplits, &Split),
         n_trs: &[usize],
-        scores: &[Vec<f32>],
+        (scores, inner): Scores<'_>,
     ) {
         let points = others.splits[others.n_random..].iter().chain([own]);
-        for (split, r) in points.zip(scores) {
+        for (at, (split, r)) in points.zip(scores).enumerate() {
             let trs: usize = split.train.iter().map(|&story| n_trs[story]).sum();
             let scores = Summary::of(r);
+            let inner = inner.and_then(|inner| inner.get(at)).map(|r| InnerScores::of(r));
             self.learning.push(Learning {
                 subject: subject.to_owned(),
                 space: model.name.clone(),
@@ -144,6 +163,8 @@ impl Tables {
                 top5: scores.top5,
                 top1_mean: scores.top1_mean,
                 top5_mean: scores.top5_mean,
+                inner_mean: inner.map(|inner| inner.inner_mean),
+                inner_median: inner.map(|inner| inner.inner_median),
             });
         }
     }

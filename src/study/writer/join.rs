@@ -9,8 +9,7 @@ use crate::io::npy::{NpyColumnsWriter, NpyFile};
 use crate::io::safetensors::ColumnsReader;
 use crate::results::mark::ModelFound;
 use crate::results::names::{
-    CV_SCORES, LEARNING_CORRELATION, SCALARS, STABILITY_CORRELATION, STORY_CORRELATION,
-    STORY_INNER_CORRELATION, WEIGHTS,
+    CV_SCORES, SCALARS, STORY_CORRELATION, STORY_INNER_CORRELATION, WEIGHTS,
 };
 
 /// Voxels that are copied at a time.
@@ -28,15 +27,11 @@ impl SubjectWriter {
             let from = part.join(model.folder.file_name().unwrap_or_default());
             copy(&from.join(CV_SCORES), &model.cv_scores, &voxels)?;
             copy(&from.join(STORY_CORRELATION), &model.story_correlation, &voxels)?;
-            let repeated = [
-                (STORY_INNER_CORRELATION, &model.story_inner),
-                (STABILITY_CORRELATION, &model.stability),
-                (LEARNING_CORRELATION, &model.learning),
-            ];
-            for (name, to) in repeated {
-                if let Some(to) = to {
-                    copy(&from.join(name), to, &voxels)?;
-                }
+            if let Some(to) = &model.story_inner {
+                copy(&from.join(STORY_INNER_CORRELATION), to, &voxels)?;
+            }
+            for (name, to) in &model.others {
+                copy(&from.join(name), to, &voxels)?;
             }
             let scalars = npy::read_matrix_f64(&from.join(SCALARS))?;
             let scalars: Vec<f64> = scalars.iter().copied().collect();
