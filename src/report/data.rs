@@ -6,7 +6,7 @@ pub use super::record::{
     SubjectVoxels,
 };
 pub use super::rows::{
-    Comparison, CvPoint, Learning, NoiseCeiling, Overlap, Significance, SplitScores,
+    Comparison, CvPoint, DelayScores, Learning, NoiseCeiling, Overlap, Significance, SplitScores,
     StoryProperties, SweepEpoch, TrainStep,
 };
 use crate::ridge::edges::AlphaEdges;
@@ -40,6 +40,8 @@ pub struct Results {
     pub noise_ceiling: Vec<NoiseCeiling>,
     /// story_properties.csv.
     pub properties: Vec<StoryProperties>,
+    /// delays.csv.
+    pub delays: Vec<DelayScores>,
     /// cv_curve.csv.
     pub cv_curve: Vec<CvPoint>,
     /// Where the voxels of a subject are, for those that have a mask or a flat map.

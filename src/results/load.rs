@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::folder::RunFolder;
 use super::names::{
-    BASELINE, CEILINGS, COMPARISONS, CV_CURVE, LEARNING_CURVE, ModelId, OVERLAP, SIGNIFICANCE,
-    STABILITY, STABILITY_STORIES, STORIES, STORY_CORRELATION, STORY_PROPERTIES, SUMMARY, SWEEP,
-    TEST_CORRELATION, TRAIN_LOG,
+    BASELINE, CEILINGS, COMPARISONS, CV_CURVE, DELAYS, LEARNING_CURVE, ModelId, OVERLAP,
+    SIGNIFICANCE, STABILITY, STABILITY_STORIES, STORIES, STORY_CORRELATION, STORY_PROPERTIES,
+    SUMMARY, SWEEP, TEST_CORRELATION, TRAIN_LOG,
 };
 use super::tables::{read as rows, read_cells, read_if_there as optional};
 use super::{brain, broken, read_json, record};
@@ -41,6 +41,7 @@ pub fn load(out: &Path) -> Result<Results> {
         learning: optional(&out.file(LEARNING_CURVE))?,
         noise_ceiling: optional(&out.file(CEILINGS))?,
         properties: optional(&out.file(STORY_PROPERTIES))?,
+        delays: optional(&out.file(DELAYS))?,
         cv_curve: optional(&out.file(CV_CURVE))?,
         ..Results::default()
     };

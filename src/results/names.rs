@@ -57,6 +57,8 @@ files! {
     BANDS = "bands.csv";
     /// Unique and shared variance.
     PARTITION = "partition.csv";
+    /// r of single delays, over the voxels that have the best ones.
+    DELAYS = "delays.csv";
     /// What the demo knows of the truth.
     RECOVERY = "recovery.json";
     /// What a folder of predictions holds.
@@ -111,6 +113,12 @@ files! {
     PARTITION_R2 = "partition_r2.npy";
     /// The same of r·|r|.
     PARTITION_SIGNED_R2 = "partition_signed_r2.npy";
+    /// `(9, n_voxels)` r of the delays 0 to 8 TRs, each alone.
+    DELAY_PROFILE = "delay_profile.npy";
+    /// `(n_voxels)` the delay of the largest of them.
+    BEST_DELAY = "best_delay.npy";
+    /// `(n_voxels)` delays around it whose r is above half of its r.
+    RESPONSE_WIDTH = "response_width.npy";
     /// Best alpha, test correlation and p-value of a shard's voxels, three rows.
     SCALARS = "scalars.npy";
     /// Tensors `weights` `(n_coefs, n_voxels)` and `intercept` `(1, n_voxels)`, f32.
@@ -148,6 +156,11 @@ files! {
     SHARD_PLAN = "plan.json";
     /// What a finished shard says of itself.
     MANIFEST = "manifest.json";
+}
+
+/// What the model of a single delay, in TRs, is called: its folder below models/SUBJECT/.
+pub fn single_delay_name(delay: i64, space: &str) -> String {
+    format!("delay.{delay}.{space}")
 }
 
 /// Whether a subject or a space can have this name without taking a file's place.

@@ -196,7 +196,7 @@ pub fn model_fingerprint(
         bands: BandSampling::default(),
         spaces: Vec::new(),
         alignment_check: false,
-        statistics: Statistics { resamples: 0, ..study.statistics.clone() },
+        statistics: Statistics { resamples: 0, delay_profile: false, ..study.statistics.clone() },
         ..study.clone()
     };
     let names: Vec<&str> = inputs.units.iter().map(|unit| unit.name.as_str()).collect();
@@ -416,6 +416,7 @@ mod tests {
                 p.spaces = "[[space]]\nname='g'\nkind='glove'\nvectors='x.txt'\n"
             }),
             ("resamples", |p| p.lines = "[statistics]\nresamples=77"),
+            ("the profile of delays", |p| p.lines = "[statistics]\ndelay_profile=true"),
             ("the alignment check", |p| p.lines = "[design]\nalignment_check=false"),
             ("an encoder that it does not use", |p| p.lines = "[encoder]\nlayers=1"),
         ];

@@ -10,11 +10,13 @@ use super::fingerprint::{InputHashes, combined, hash_inputs, settings_text};
 use super::fit::{Mode, SubjectFitter};
 use super::inputs::Inputs;
 use super::language::publish_model;
+use super::models::ModelPlan;
 use super::plan::StudyPlan;
 use super::position;
 use super::shards::{FinishedShards, ShardId, ShardPlan, planned, verify};
 use super::tables::analysis::write_tables;
 use super::tables::bands::write_band_tables;
+use super::tables::delays::write_delay_tables;
 use super::tables::run_json::{Known, keep_study, record};
 use super::tables::scores::read_tables;
 use crate::error::{Error, Result};
@@ -163,10 +165,13 @@ fn run_or_merge(
         warnings.extend(more);
         found.push(of_subject);
     }
+    for index in 0..inputs.subjects.len() {
+        fitter.fit_delays(index, &mut clock)?;
+    }
     let SubjectFitter { plan, conditioning, stages, .. } = fitter;
 
-    // Parts of a partition are no spaces of the study: they have a table of their own.
-    let reported = plan.part(&plan.models.iter().map(|model| !model.is_part()).collect::<Vec<_>>());
+    // Parts of a partition and single delays are no models of the user's: each has a table of its own.
+    let reported = plan.part(&plan.models.iter().map(ModelPlan::is_reported).collect::<Vec<_>>());
     let (summary, stories) = read_tables(&options.out, inputs, splits, &reported)?;
     let rivals = position::rivals(study, &summary);
     rivals.iter().for_each(|warning| reporter.warn(warning));
@@ -174,6 +179,10 @@ fn run_or_merge(
     let more = (extra, checked.as_ref());
     write_tables(&options.out, study, inputs, splits, &reported, more)?;
     write_band_tables(&options.out, &plan)?;
+    let cut_off = write_delay_tables(&options.out, study, &plan)?;
+    cut_off.iter().for_each(|warning| reporter.warn(warning));
+    warnings.extend(cut_off);
+    let plan = plan.pass(false);
     brain::keep(&folder, study.place_files())?;
     keep_study(study, &folder, reporter)?;
     clock.step("tables");

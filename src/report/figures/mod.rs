@@ -4,6 +4,7 @@ pub mod alignment;
 pub mod alphas;
 pub mod axes;
 pub mod brain;
+pub mod delays;
 pub mod encoder;
 mod font;
 pub mod heat;
