@@ -264,7 +264,7 @@ fn single_delays(study: &Study, index: usize) -> Vec<(String, ModelVariant, Vec<
     let space = &study.spaces[index];
     let is_delayed = !study.is_undelayed(index) && !study.is_partly_delayed(index);
     let is_part = matches!(space.columns, Columns::Part { .. });
-    if !study.statistics.delay_profile || !is_delayed || is_part {
+    if !study.statistics.delay_profile.has(&space.name) || !is_delayed || is_part {
         return Vec::new();
     }
     let is_banded = matches!(space.columns, Columns::Banded(_));

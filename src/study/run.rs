@@ -107,7 +107,7 @@ fn run_or_merge(
     let resources = sharded.as_ref().map_or(options.resources, |shards| shards.choices);
     let mut context = opened.plan(by_use, stamps, resources)?;
     let plan = &context.plan;
-    for model in &plan.models {
+    for model in plan.models.iter().filter(|model| !model.is_profile) {
         reporter.step(&format!("{}: {} columns, {}", model.folder(), model.n_coefs, model.solver));
     }
     if options.dry_run {

@@ -385,8 +385,8 @@ const AFTER_SPACES: &[Key] = &[
         "statistics",
         "delay_profile",
         "false",
-        "true, false",
-        "for every space and voxel the r of each delay from 0 to 8 TRs alone, and the best delay; nine small models more for each space, in a pass over BOLD of their own",
+        "true, false, space names",
+        "for every space (or those named) and voxel the r of each delay from 0 to 8 TRs alone, and the best delay; nine small models more for each space, in a pass over BOLD of their own",
     ),
     key(
         "stability",

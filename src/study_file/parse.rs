@@ -10,8 +10,8 @@ use super::keys::nearest;
 use super::kinds::space_kind;
 use super::section::{Section, at_least_one, at_most};
 use super::settings::{
-    AlphaConvention, BoldCleaning, BoldFiles, Columns, Folds, ModelVariant, SpaceKind,
-    SpaceSettings, Stability, Statistics, Study, WordTime,
+    AlphaConvention, BoldCleaning, BoldFiles, Columns, DelayProfile, Folds, ModelVariant,
+    SpaceKind, SpaceSettings, Stability, Statistics, Study, WordTime,
 };
 use super::split::{check_units, inner, split_how, units};
 use crate::backend::Scorer;
@@ -215,12 +215,21 @@ impl<'a> Parser<'a> {
         Ok(study)
     }
 
-    /// Models of single delays need names that no space has.
+    /// Models of single delays are of spaces that there are, and need names that no space has.
     fn check_single_delays(&self, study: &Study) -> Result<()> {
         let names = || study.spaces.iter().map(|space| space.name.as_str());
+        let profile = &study.statistics.delay_profile;
+        if let DelayProfile::Spaces(wanted) = profile
+            && let Some(unknown) = wanted.iter().find(|wanted| names().all(|name| name != *wanted))
+        {
+            let near = nearest(unknown, names());
+            let hint = near.map_or(String::new(), |near| format!("did you mean {near:?}?"));
+            let problem = format!("no space is called {unknown:?}");
+            return Err(self.error("[statistics], delay_profile", problem, &hint));
+        }
         let singles = |space| (0..=LAST_DELAY).map(move |delay| single_delay_name(delay, space));
         let taken = names().flat_map(singles).find(|single| names().any(|name| name == single));
-        match taken.filter(|_| study.statistics.delay_profile) {
+        match taken.filter(|_| *profile != DelayProfile::All(false)) {
             None => Ok(()),
             Some(taken) => {
                 let problem = format!("{taken:?} is what delay_profile calls a model of its own");
@@ -499,7 +508,12 @@ fn statistics(section: &Section<'_>) -> Result<Statistics> {
         },
         resamples: at_most(section, "resamples", 10_000, 1_000_000)?,
         seed: section.count("seed")?.unwrap_or(214) as u64,
-        delay_profile: section.flag("delay_profile", false)?,
+        delay_profile: match section.get("delay_profile") {
+            Some(Value::Array(_)) => {
+                DelayProfile::Spaces(section.texts("delay_profile")?.unwrap_or_default())
+            }
+            _ => DelayProfile::All(section.flag("delay_profile", false)?),
+        },
     })
 }
 

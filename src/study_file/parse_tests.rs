@@ -50,7 +50,7 @@ fn defaults_are_those_of_the_design() {
     let statistics =
         Statistics { permutations: 1000, resamples: 10_000, ..study.statistics.clone() };
     assert_eq!((statistics.block_trs, statistics.q, statistics.seed), (10, 0.05, 214));
-    assert!(!statistics.delay_profile);
+    assert_eq!(statistics.delay_profile, DelayProfile::All(false));
     assert_eq!(study.statistics, statistics);
     assert_eq!(study.stability, Stability { splits: 0, learning_curve: 0 });
 }
@@ -117,9 +117,11 @@ fn every_key_changes_the_study() {
         q: 0.01,
         resamples: 100,
         seed: 1,
-        delay_profile: true,
+        delay_profile: DelayProfile::All(true),
     };
     assert_eq!(with("statistics", statistics).unwrap().statistics, wanted);
+    let named = with("statistics", "delay_profile = ['both']").unwrap().statistics;
+    assert!(named.delay_profile.has("both") && !named.delay_profile.has("vectors"));
     let stability = with("stability", "splits = 10\nlearning_curve = 4").unwrap().stability;
     assert_eq!(stability, Stability { splits: 10, learning_curve: 4 });
     assert_eq!(with("stories", "exclude = ['x']").unwrap().exclude, ["x"]);
@@ -168,6 +170,8 @@ fn every_mistake_exits_2_and_says_where_and_what() {
         ("statistics", "q = 0", &["q", "more than 0 and less than 1"]),
         ("statistics", "q = 1", &["q", "more than 0 and less than 1"]),
         ("statistics", "resamples = 1000001", &["resamples", "at most 1000000"]),
+        ("statistics", "delay_profile = ['bot']", &["delay_profile", "\"bot\"", "\"both\""]),
+        ("statistics", "delay_profile = 'both'", &["delay_profile", "true or false"]),
         ("statistics", "seed = 'x'", &["seed", "whole number"]),
         ("statistics", "permutation = 1", &["did you mean \"permutations\"?"]),
         ("stability", "splits = 1001", &["splits", "at most 1000"]),

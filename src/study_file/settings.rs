@@ -181,7 +181,27 @@ pub struct Statistics {
     /// Of permutations and resamples.
     pub seed: u64,
     /// Fit models of single delays too.
-    pub delay_profile: bool,
+    pub delay_profile: DelayProfile,
+}
+
+/// Which spaces have models of single delays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum DelayProfile {
+    /// All of them, or none.
+    All(bool),
+    /// By name.
+    Spaces(Vec<String>),
+}
+
+impl DelayProfile {
+    /// Whether a space has them.
+    pub fn has(&self, space: &str) -> bool {
+        match self {
+            Self::All(all) => *all,
+            Self::Spaces(names) => names.iter().any(|name| name == space),
+        }
+    }
 }
 
 /// Fits beside the study's own, from the same pass over BOLD.

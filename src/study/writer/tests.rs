@@ -37,7 +37,7 @@ const STATISTICS: Statistics = Statistics {
     q: 0.05,
     resamples: 0,
     seed: 1,
-    delay_profile: false,
+    delay_profile: crate::study_file::DelayProfile::All(false),
 };
 
 /// A subject's output folder, with random splits and weights.
