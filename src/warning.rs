@@ -63,7 +63,7 @@ pub enum Warning {
     },
     /// Responses that go on after the longest delay.
     #[error(
-        "delays: the models' delays end too early: a single delay after them still reaches 80 % of \
+        "delays: the models' delays end too early: a single delay after them still reaches half of \
          the best one's r ({}); write delays = {wider} in [design]",
         named(subjects)
     )]

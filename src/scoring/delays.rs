@@ -9,8 +9,10 @@ use crate::stats::mean;
 /// The last delay of a profile, in TRs; the first is 0.
 pub const LAST_DELAY: i64 = 8;
 
-/// A delay still counts where its r is that share of the best one's.
-const STILL: f64 = 0.8;
+/// A delay still counts where its r is that share of the best one's. Measured on the components of
+/// two subjects of ds003020: of static vectors at 5 TRs, after delays of 1 to 4, the one with 54 % of
+/// its peak gains 2 % of mean r from delay 5; the other one has 39 %.
+const STILL: f64 = 0.5;
 
 /// The delay of the largest r, the smaller of equal ones; none where no r is a number.
 ///
@@ -71,7 +73,7 @@ impl MeanProfile {
         all.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
     }
 
-    /// The last of the delays right after `longest` that reach 80 % of the peak; none where the
+    /// The last of the delays right after `longest` that reach half of the peak; none where the
     /// first of them does not, or lies outside of the profile.
     pub fn cut_off(&self, longest: i64) -> Option<i64> {
         let (_, peak) = self.peak().filter(|&(_, r)| r > 0.0)?;
@@ -123,10 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn delays_are_cut_off_where_the_next_one_is_nearly_as_good_as_the_best() {
+    fn delays_are_cut_off_where_the_next_one_reaches_half_of_the_best() {
         let profile = |r: &[f64]| MeanProfile { r: r.to_vec(), n_best: vec![], n_voxels: 1 };
-        let broad = profile(&[0.1, 0.2, 0.3, 0.4, 0.38, 0.33, 0.31, 0.1, 0.39]);
-        assert_eq!(broad.cut_off(4), Some(5), "0.31 is under 80 % of 0.4");
+        let broad = profile(&[0.1, 0.2, 0.3, 0.4, 0.38, 0.21, 0.19, 0.1, 0.39]);
+        assert_eq!(broad.cut_off(4), Some(5), "0.19 is under half of 0.4");
         assert_eq!(broad.cut_off(3), Some(5));
         assert_eq!((broad.cut_off(5), broad.cut_off(8), broad.cut_off(-3)), (None, None, None));
         assert_eq!(profile(&[-0.1; 9]).cut_off(4), None);
