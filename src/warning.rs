@@ -61,6 +61,18 @@ pub enum Warning {
         /// Each subject's means.
         rivals: Vec<String>,
     },
+    /// Responses that go on after the longest delay.
+    #[error(
+        "delays: the models' delays end too early: a single delay after them still reaches half of \
+         the best one's r ({}); write delays = {wider} in [design]",
+        named(subjects)
+    )]
+    DelaysCutOff {
+        /// Each subject's space, its last such delay and its best one.
+        subjects: Vec<String>,
+        /// Delays that hold all of them, as STUDY.toml has them.
+        wider: String,
+    },
     /// Voxels that cannot be fitted.
     #[error(
         "{place}: {n_constant} constant and {n_not_finite} NaN or infinite voxels of {n_voxels} \

@@ -7,7 +7,7 @@ use clap::Args;
 use super::Output;
 use super::settings::usage;
 use crate::commands::arrays::delay_file;
-use crate::design::delays::check_delays;
+use crate::design::delays::{check_delays, parse_delays};
 use crate::error::Result;
 
 /// `voxelcast delay`.
@@ -16,7 +16,7 @@ pub struct DelayArgs {
     /// Rows, (n, d) .npy
     #[arg(long, value_name = "X.npy")]
     pub x: PathBuf,
-    /// Delays in rows, comma-separated
+    /// Delays in rows, comma-separated; 1..4 means 1,2,3,4
     #[arg(long, default_value = "1,2,3,4", allow_hyphen_values = true)]
     pub delays: String,
     /// Group of each row, (n) .npy, any integers: delays never cross from one to another
@@ -29,11 +29,7 @@ pub struct DelayArgs {
 
 /// Delays one array.
 pub fn delay(args: &DelayArgs) -> Result<Output> {
-    let number = |part: &str| {
-        let wrong = || format!("expected whole numbers such as 1,2,3,4, got {part:?}");
-        part.trim().parse::<i64>().map_err(|_| usage("--delays", wrong(), ""))
-    };
-    let delays = args.delays.split(',').map(number).collect::<Result<Vec<_>>>()?;
+    let delays = parse_delays(&args.delays).map_err(|wrong| usage("--delays", wrong, ""))?;
     check_delays(&delays)?;
     let shape = delay_file(&args.x, &delays, args.groups.as_deref(), &args.out)?;
     Ok(Output::array("voxelcast.delay/1", &args.out, shape))

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::flags::LockArgs;
 use super::{Context, Output};
-use crate::commands::demo::demo;
+use crate::commands::demo::{Found, demo};
 use crate::error::Result;
 use crate::report::table;
 
@@ -37,11 +37,12 @@ pub fn run_demo(args: &DemoArgs, context: &Context) -> Result<Output> {
             "mean found r",
             "signal found",
             "false alarms",
+            "delay found",
         ]
         .map(str::to_owned)
         .to_vec(),
     ];
-    for (subject, found) in &results.recovery {
+    for (subject, Found { recovery: found, delays }) in &results.recovery {
         rows.push(vec![
             subject.clone(),
             found.n_voxels_used.to_string(),
@@ -50,13 +51,15 @@ pub fn run_demo(args: &DemoArgs, context: &Context) -> Result<Output> {
             format!("{:.3}", found.mean_estimated_r),
             percent(found.signal_above),
             percent(found.noise_above),
+            percent(delays.within_one),
         ]);
     }
-    let threshold = results.recovery.first().map_or(f64::NAN, |(_, found)| found.threshold);
+    let threshold =
+        results.recovery.first().map_or(f64::NAN, |(_, found)| found.recovery.threshold);
     let out = args.out.display();
     let text = format!(
         "{}\nThe BOLD is simulated, so the truth is known ({}, r > {threshold:.3} counts as found; \
-         2.5 % false alarms are expected):\n{}\n{out}/report.html  {out}/summary.csv  {out}/stories.csv  {out}/run.json\n",
+         2.5 % false alarms are expected; a delay is found within one TR of the planted one):\n{}\n{out}/report.html  {out}/summary.csv  {out}/stories.csv  {out}/run.json\n",
         table::summary(&results.summary),
         results.recovery_model,
         table::align(&rows, 1),

@@ -112,7 +112,7 @@ pub fn finished_output(out: &Path, results: StudyResults, context: &Context) -> 
 fn plan_text(plan: &StudyPlan) -> String {
     let mut rows =
         vec![vec!["model".to_owned(), "solver".into(), "features".into(), "columns".into()]];
-    for model in &plan.models {
+    for model in plan.models.iter().filter(|model| !model.is_profile) {
         let solver = model.solver.clone();
         rows.push(vec![
             model.folder(),
@@ -121,10 +121,15 @@ fn plan_text(plan: &StudyPlan) -> String {
             model.n_coefs.to_string(),
         ]);
     }
+    let n_single = plan.models.iter().filter(|model| model.is_profile).count();
+    let single = match n_single {
+        0 => String::new(),
+        n => format!("and {n} models of single delays, in a pass of their own\n"),
+    };
     let subjects: Vec<String> =
         plan.subjects.iter().map(|(name, n)| format!("{name} ({n} voxels)")).collect();
     format!(
-        "{}\n{} training and {} test TRs, {} folds, {} alphas\n{}\nat most {:.1} GiB of memory, about {}\n",
+        "{}{single}\n{} training and {} test TRs, {} folds, {} alphas\n{}\nat most {:.1} GiB of memory, about {}\n",
         table::align(&rows, 2),
         plan.n_train,
         plan.n_test,

@@ -49,6 +49,18 @@ pub struct SimulateArgs {
     /// Peak of the response in seconds after a word
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS")]
     pub hrf_peak_s: f64,
+    /// Share of voxels whose response comes later than that of the others
+    #[arg(long, default_value_t = 0.0)]
+    pub late_share: f64,
+    /// TRs by which it comes later
+    #[arg(long, default_value_t = 2, value_name = "TRS")]
+    pub late_trs: usize,
+    /// Share of voxels with a transient exp(-t/5 TRs) at the beginning of every story
+    #[arg(long, default_value_t = 0.0)]
+    pub edge_share: f64,
+    /// Its height in sd of the voxel's BOLD
+    #[arg(long, default_value_t = 1.0, value_name = "SD")]
+    pub edge_size: f64,
     /// Seed of everything random
     #[arg(long, default_value_t = 214)]
     pub seed: u64,
@@ -78,6 +90,10 @@ pub fn simulate(args: &SimulateArgs, context: &Context) -> Result<Output> {
         r_high: args.r_high,
         n_topics: args.topics,
         hrf_peak_s: args.hrf_peak_s,
+        late_share: args.late_share,
+        late_trs: args.late_trs,
+        edge_share: args.edge_share,
+        edge_size: args.edge_size,
         seed: args.seed,
         ..SimulateSettings::default()
     };

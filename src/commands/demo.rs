@@ -12,10 +12,14 @@ use crate::io::npy;
 use crate::io::output::{write_bytes, write_json};
 use crate::report::ScoreRow;
 use crate::report::record::RunInfo;
-use crate::results::names::{RECOVERY, STUDY as STUDY_FILE, TEST_CORRELATION};
+use crate::results::names::{
+    BEST_DELAY, DELAY_PROFILE, RECOVERY, STUDY as STUDY_FILE, TEST_CORRELATION,
+};
 use crate::results::{ModelId, RunFolder};
 use crate::simulate::demo_assets::{GLOVE_TXT_GZ, WORD2VEC_BIN, stories};
-use crate::simulate::recovery::{Recovery, chance_threshold, recovery};
+use crate::simulate::recovery::{
+    DelayRecovery, Recovery, chance_threshold, delay_recovery, recovery,
+};
 use crate::simulate::settings::SimulateSettings;
 use crate::simulate::speech::{SpeechSettings, speak};
 use crate::study::{RunOptions, Session, StudyResults, run};
@@ -30,9 +34,19 @@ pub struct DemoResults {
     /// run.json.
     pub run: RunInfo,
     /// Per subject: how much of the truth the best model found.
-    pub recovery: Vec<(String, Recovery)>,
+    pub recovery: Vec<(String, Found)>,
     /// The model it was found with.
     pub recovery_model: String,
+}
+
+/// What was found of one subject's truth.
+#[derive(Debug, Clone, Serialize)]
+pub struct Found {
+    /// Correlations.
+    #[serde(flatten)]
+    pub recovery: Recovery,
+    /// Best delays.
+    pub delays: DelayRecovery,
 }
 
 /// The demo's study; its paths are those under the output folder.
@@ -48,10 +62,11 @@ path = "data/subject2/{story}.npy"
 [split]
 n_test = 3
 seed = 214
+inner = "20:10"          # scores once more without so many TRs at the edges of a story
 
 [design]
 trim = "10:5"            # TRs cut from the features at head and tail
-delays = [1, 2, 3, 4]    # TRs
+delays = "1..4"          # TRs
 
 [[space]]
 name = "glove"           # GloVe text, gzipped
@@ -70,6 +85,10 @@ kind = "bow"
 [[space]]
 name = "word_rate"       # words per TR: the low-level control
 kind = "word_rate"
+
+[[space]]
+name = "position"        # where in the story a TR lies: knows no word
+kind = "position"
 
 [[space]]
 name = "encoder"         # a small language model, trained on the training stories
@@ -100,6 +119,9 @@ lr = 3e-3
 alphas = "logspace(0,6,19)"
 folds = 5
 
+[statistics]
+delay_profile = ["glove", "glove_rate", "word_rate"] # what each delay from 0 to 8 TRs predicts alone
+
 [stability]
 splits = 5               # further random splits, to see how far each number moves
 learning_curve = 3       # and models on fewer stories
@@ -109,6 +131,9 @@ learning_curve = 3       # and models on fewer stories
 const SEED: u64 = 214;
 /// Voxels of each simulated subject.
 const N_VOXELS: usize = 3000;
+/// Shares of voxels whose response comes 2 TRs later, and with a transient where stories begin.
+const LATE_SHARE: f64 = 0.2;
+const EDGE_SHARE: f64 = 0.3;
 /// Model that is held against the truth: the space that drives the simulated voxels.
 const RECOVERY_MODEL: &str = "glove-lagged";
 
@@ -130,7 +155,13 @@ pub fn demo(options: &RunOptions, session: Session<'_>) -> Result<DemoResults> {
         stories: words,
         kind: SpaceKind::Glove(glove),
         n_subjects: 2,
-        settings: SimulateSettings { n_voxels: N_VOXELS, seed: SEED, ..Default::default() },
+        settings: SimulateSettings {
+            n_voxels: N_VOXELS,
+            seed: SEED,
+            late_share: LATE_SHARE,
+            edge_share: EDGE_SHARE,
+            ..Default::default()
+        },
         first_tr_s: -9.0,
         trim: Trim::HUTH,
         out: data,
@@ -159,7 +190,19 @@ pub fn demo(options: &RunOptions, session: Session<'_>) -> Result<DemoResults> {
     for (subject, truth) in simulated.subjects.iter().zip(simulated.truths) {
         let model = folder.model(&ModelId::of_folder(subject, RECOVERY_MODEL)?);
         let estimated = read_correlation(&model.join(TEST_CORRELATION))?;
-        found.push((subject.clone(), recovery(&truth.scored_on(&test)?, &estimated, threshold)?));
+        let truth = truth.scored_on(&test)?;
+        let best = read_correlation(&model.join(BEST_DELAY))?;
+        let profiles = npy::read_matrix_f64(&model.join(DELAY_PROFILE))?;
+        let largest: Vec<f64> = profiles
+            .columns()
+            .into_iter()
+            .map(|profile| profile.iter().copied().fold(f64::NAN, f64::max))
+            .collect();
+        let of_subject = Found {
+            recovery: recovery(&truth, &estimated, threshold)?,
+            delays: delay_recovery(&truth, &best, &largest, threshold)?,
+        };
+        found.push((subject.clone(), of_subject));
     }
     write_json(&folder.file(RECOVERY), &found)?;
     Ok(DemoResults {

@@ -61,7 +61,8 @@ pub struct Simulated {
 const TRS_AFTER: usize = 4;
 
 /// Writes `<subject>/<story>.npy` `(n_trs, n_voxels)` f32, and under `truth/<subject>/`
-/// `true_r.npy`, `asked_r.npy`, `is_noise.npy` `(n_voxels)` and `weights.npy`
+/// `true_r.npy`, `asked_r.npy`, `is_noise.npy`, `peak_trs.npy`, `is_late.npy`, `has_edge.npy`
+/// `(n_voxels)` and `weights.npy`
 /// `(n_features, n_voxels)`.
 ///
 /// # Errors
@@ -167,6 +168,10 @@ fn write_truth(folder: &Path, truth: &Truth) -> Result<()> {
     npy::write(&folder.join("true_r.npy"), &[n], &truth.true_r)?;
     npy::write(&folder.join("asked_r.npy"), &[n], &truth.asked_r)?;
     npy::write(&folder.join("is_noise.npy"), &[n], &truth.is_noise)?;
+    let peak_trs: Vec<f64> = truth.peak_trs.iter().map(|&trs| trs as f64).collect();
+    npy::write(&folder.join("peak_trs.npy"), &[n], &peak_trs)?;
+    npy::write(&folder.join("is_late.npy"), &[n], &truth.is_late)?;
+    npy::write(&folder.join("has_edge.npy"), &[n], &truth.has_edge)?;
     let (rows, cols) = truth.weights.dim();
     let weights: Vec<f32> = truth.weights.iter().copied().collect();
     npy::write(&folder.join("weights.npy"), &[rows, cols], &weights)

@@ -65,6 +65,31 @@ pub fn delay_groups<T: Copy + Default>(
     Ok(out)
 }
 
+/// Delays from text: whole numbers and ranges with both ends, as `1..4` or `0,2..5`.
+///
+/// # Errors
+/// What is wrong with it, as "expected …, got …"; [`MOST`] bounds a range's ends.
+pub fn parse_delays(text: &str) -> std::result::Result<Vec<i64>, String> {
+    let wrong = |part: &str| format!("expected whole numbers or FROM..TO, got {part:?}");
+    let number = |part: &str| part.trim().parse::<i64>().map_err(|_| wrong(part));
+    let mut delays = Vec::new();
+    for part in text.split(',') {
+        let Some((first, last)) = part.split_once("..") else {
+            delays.push(number(part)?);
+            continue;
+        };
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last || first < -MOST || last > MOST {
+            return Err(format!("expected FROM..TO from -{MOST} to {MOST}, got {part:?}"));
+        }
+        delays.extend(first..=last);
+    }
+    Ok(delays)
+}
+
+/// The longest delay of a study, and the furthest end of a range, in TRs.
+pub const MOST: i64 = 1000;
+
 /// Delays that a design can be made of: at least one, none of them twice.
 ///
 /// # Errors
@@ -233,6 +258,18 @@ mod tests {
                 assert_eq!(error.exit_code(), 2);
                 assert!(error.to_string().contains(problem), "{error}");
             }
+        }
+    }
+
+    #[test]
+    fn ranges_hold_both_ends() {
+        assert_eq!(parse_delays("1..4"), Ok(vec![1, 2, 3, 4]));
+        assert_eq!(parse_delays("-1..1, 5"), Ok(vec![-1, 0, 1, 5]));
+        assert_eq!(parse_delays("3..3"), Ok(vec![3]));
+        assert_eq!(parse_delays("1, 2,7"), Ok(vec![1, 2, 7]));
+        let far = "1..9000000000000000000";
+        for bad in ["", "1...4", "4..1", "1..", "..4", "1-4", "1:4", "a..b", "1..=4", "1.5", far] {
+            assert!(parse_delays(bad).unwrap_err().contains("got"), "{bad}");
         }
     }
 

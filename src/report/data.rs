@@ -6,8 +6,8 @@ pub use super::record::{
     SubjectVoxels,
 };
 pub use super::rows::{
-    BeyondScores, Comparison, CvPoint, Learning, NoiseCeiling, Overlap, Significance, SplitScores,
-    StoryProperties, SweepEpoch, TrainStep,
+    BeyondScores, Comparison, CvPoint, DelayScores, Learning, NoiseCeiling, Overlap, Significance,
+    SplitScores, StoryProperties, SweepEpoch, TrainStep,
 };
 use crate::ridge::edges::AlphaEdges;
 
@@ -42,6 +42,8 @@ pub struct Results {
     pub beyond: Vec<BeyondScores>,
     /// story_properties.csv.
     pub properties: Vec<StoryProperties>,
+    /// delays.csv.
+    pub delays: Vec<DelayScores>,
     /// cv_curve.csv.
     pub cv_curve: Vec<CvPoint>,
     /// Where the voxels of a subject are, for those that have a mask or a flat map.

@@ -36,12 +36,13 @@ struct Note {
 }
 
 /// Kinds of warnings by what their sentence holds, most serious first.
-const KINDS: [(&str, &str, bool); 12] = [
+const KINDS: [(&str, &str, bool); 13] = [
     ("alignment:", "Alignment", true),
     ("timing:", "Timing", true),
     ("bold:", "BOLD", false),
     ("words:", "Words", false),
     ("position:", "Story edges", false),
+    ("delays:", "Delays", false),
     ("vectors:", "Word vectors", false),
     ("conditioning:", "Conditioning", false),
     ("alpha edge:", "Alpha grid", false),

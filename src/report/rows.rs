@@ -393,6 +393,22 @@ pub struct BeyondScores {
     pub inner_mean_beyond_signed_r2: Option<f64>,
 }
 
+/// A row of delays.csv: one per space and single delay, over the voxels of `scoring::delays`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct DelayScores {
+    pub subject: String,
+    pub space: String,
+    /// In TRs.
+    pub delay: i64,
+    #[serde(with = "digits")]
+    pub mean_r: f64,
+    /// Voxels whose best delay it is.
+    pub n_best: usize,
+    /// All voxels of the mean.
+    pub n_voxels: usize,
+}
+
 /// A row of train_log.csv; a loss that was not taken at this step is missing.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[allow(missing_docs)]

@@ -2,8 +2,8 @@
 
 use super::data::Results;
 use super::figures::{
-    Drawn, Figure, Group, alignment, alphas, beyond, brain, encoder, number_twins, performance,
-    statistics, stories, voxels,
+    Drawn, Figure, Group, alignment, alphas, beyond, brain, delays, encoder, number_twins,
+    performance, statistics, stories, voxels,
 };
 use super::tables::{self, Table};
 
@@ -80,7 +80,7 @@ pub fn sections(results: &Results) -> Vec<Section> {
             ],
             story_tables,
         ),
-        section("timing", "Timing", vec![alignment::curve(drawn)], vec![]),
+        section("timing", "Timing", vec![alignment::curve(drawn), delays::profiles(drawn)], vec![]),
         section(
             "alphas-section",
             "Alphas",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::folder::RunFolder;
 use super::names::{
-    BASELINE, BEYOND, CEILINGS, COMPARISONS, CV_CURVE, LEARNING_CURVE, ModelId, OVERLAP,
+    BASELINE, BEYOND, CEILINGS, COMPARISONS, CV_CURVE, DELAYS, LEARNING_CURVE, ModelId, OVERLAP,
     SIGNIFICANCE, STABILITY, STABILITY_STORIES, STORIES, STORY_CORRELATION, STORY_PROPERTIES,
     SUMMARY, SWEEP, TEST_CORRELATION, TRAIN_LOG,
 };
@@ -42,6 +42,7 @@ pub fn load(out: &Path) -> Result<Results> {
         noise_ceiling: optional(&out.file(CEILINGS))?,
         beyond: optional(&out.file(BEYOND))?,
         properties: optional(&out.file(STORY_PROPERTIES))?,
+        delays: optional(&out.file(DELAYS))?,
         cv_curve: optional(&out.file(CV_CURVE))?,
         ..Results::default()
     };

@@ -63,6 +63,8 @@ files! {
     PARCELS = "parcels.csv";
     /// What each space explains beyond the one of `[partition] beyond`.
     BEYOND = "beyond.csv";
+    /// r of single delays, over the voxels that have the best ones.
+    DELAYS = "delays.csv";
     /// What the demo knows of the truth.
     RECOVERY = "recovery.json";
     /// What a folder of predictions holds.
@@ -127,6 +129,12 @@ files! {
     BEYOND_SIGNED_R2 = "beyond_signed_r2.npy";
     /// The same without the TRs at the edges of the test stories.
     BEYOND_INNER_SIGNED_R2 = "beyond_inner_signed_r2.npy";
+    /// `(9, n_voxels)` r of the delays 0 to 8 TRs, each alone.
+    DELAY_PROFILE = "delay_profile.npy";
+    /// `(n_voxels)` the delay of the largest of them.
+    BEST_DELAY = "best_delay.npy";
+    /// `(n_voxels)` delays around it whose r is above half of its r.
+    RESPONSE_WIDTH = "response_width.npy";
     /// Best alpha, test correlation and p-value of a shard's voxels, three rows.
     SCALARS = "scalars.npy";
     /// Tensors `weights` `(n_coefs, n_voxels)` and `intercept` `(1, n_voxels)`, f32.
@@ -166,6 +174,11 @@ files! {
     SHARD_PLAN = "plan.json";
     /// What a finished shard says of itself.
     MANIFEST = "manifest.json";
+}
+
+/// What the model of a single delay, in TRs, is called: its folder below models/SUBJECT/.
+pub fn single_delay_name(delay: i64, space: &str) -> String {
+    format!("delay.{delay}.{space}")
 }
 
 /// Whether a subject or a space can have this name without taking a file's place.

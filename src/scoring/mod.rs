@@ -3,6 +3,7 @@
 
 pub mod bootstrap;
 pub mod ceiling;
+pub mod delays;
 pub mod overlap;
 pub mod partition;
 pub mod significance;

@@ -3,7 +3,7 @@
 use super::drive::{drives, kept_rows};
 use super::hrf::hrf;
 use super::settings::{Checked, SimulateSettings};
-use super::tuning::{Purpose, scaled_weights, stream, subject_peak_s};
+use super::tuning::{self, Purpose, scaled_weights, stream, subject_peak_s};
 use crate::error::{Error, Result};
 use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis, s};
 use rand_chacha::ChaCha8Rng;
@@ -24,8 +24,15 @@ pub struct Truth {
     /// `(n_features, n_voxels)` weights of the features z-scored over all stories, before the
     /// haemodynamic response; scaled so that a signal has variance 1.
     pub weights: Array2<f32>,
-    /// The response at 0, 1, 2, … TRs, largest value 1.
+    /// The response at 0, 1, 2, … TRs, largest value 1; voxels of a later one have it `late_trs`
+    /// later.
     pub hrf: Vec<f64>,
+    /// `(n_voxels)` TRs from a word to the largest response.
+    pub peak_trs: Vec<usize>,
+    /// `(n_voxels)` true where the response comes later than elsewhere.
+    pub is_late: Vec<bool>,
+    /// `(n_voxels)` true where every story begins with a transient.
+    pub has_edge: Vec<bool>,
     /// `(n_stories, n_voxels)` Σ signal · BOLD and Σ signal², of rows centred within the story.
     signal_bold: Array2<f64>,
     signal_squared: Array2<f64>,
@@ -72,6 +79,10 @@ impl Truth {
 /// distribution with variance 1/r² − 1, so that corr(signal, BOLD) = r is expected; variance 1 and
 /// no signal in pure-noise voxels.
 ///
+/// In a share of the voxels the response comes `late_trs` later; in a share of them BOLD has
+/// `edge_size` · sd · exp(−t/`edge_trs`) on top, t the rows of a story from 0, sd that of signal and
+/// noise together. `true_r` is that of the signal alone.
+///
 /// Every random number belongs to its (seed, subject, story, voxel): blocks and threads change no
 /// bit, and more voxels leave the first ones as they were. Cost: n_trs · n_features · n_voxels
 /// multiply-adds and n_trs · n_voxels normal numbers; memory: one story's BOLD, the weights and two
@@ -89,11 +100,22 @@ pub fn simulate(
 ) -> Result<Truth> {
     let n_rows = kept_rows(features, trim)?;
     let response = hrf(settings.tr_s, subject_peak_s(settings));
-    let drives = drives(features, trim, &response)?;
-    let (weights, asked_r) = scaled_weights(&drives, settings)?;
+    let own = drives(features, trim, &response)?;
+    let late = match settings.late_share > 0.0 {
+        true => {
+            let silence = std::iter::repeat_n(0.0, settings.late_trs);
+            let later: Vec<f64> = silence.chain(response.iter().copied()).collect();
+            Some(drives(features, trim, &later)?)
+        }
+        false => None,
+    };
+    let drives = own;
+    let (weights, asked_r) = scaled_weights((&drives, late.as_deref()), settings)?;
 
     let n_voxels = settings.n_voxels;
     let block = settings.block_voxels.min(n_voxels);
+    let is_late: Vec<bool> = (0..n_voxels).map(|v| tuning::is_late(settings, v)).collect();
+    let has_edge: Vec<bool> = (0..n_voxels).map(|v| tuning::has_edge(settings, v)).collect();
     let mut signal_bold = Array2::zeros((drives.len(), n_voxels));
     let mut signal_squared = Array2::zeros((drives.len(), n_voxels));
     for (story, drive) in drives.iter().enumerate() {
@@ -110,9 +132,18 @@ pub fn simulate(
             // One tile in one piece: columns of `out` lie n_voxels apart, a page for each row.
             let mut tile = Array2::zeros(out.raw_dim());
             put_signal(&mut tile, drive, weights.slice(s![.., voxels.clone()]));
+            if let Some(late) = late.as_ref().filter(|_| voxels.clone().any(|v| is_late[v])) {
+                let mut other = Array2::zeros(out.raw_dim());
+                put_signal(&mut other, &late[story], weights.slice(s![.., voxels.clone()]));
+                for (i, _) in voxels.clone().enumerate().filter(|(_, v)| is_late[*v]) {
+                    tile.column_mut(i).assign(&other.column(i));
+                }
+            }
             for (i, v) in voxels.enumerate() {
                 let rng = stream(settings, Purpose::Noise, story, v);
-                (sb[i], ss[i]) = add_noise(tile.column_mut(i), asked_r[v], settings.noise_ar1, rng);
+                let edge = has_edge[v].then_some((settings.edge_size, settings.edge_trs));
+                let noise = (settings.noise_ar1, rng);
+                (sb[i], ss[i]) = add_noise(tile.column_mut(i), asked_r[v], noise, edge);
             }
             out.assign(&tile);
         });
@@ -122,8 +153,23 @@ pub fn simulate(
     let is_noise = asked_r.iter().map(|&r| r == 0.0).collect();
     let all: Vec<usize> = (0..drives.len()).collect();
     let true_r = vec![0.0; n_voxels];
-    Truth { true_r, asked_r, is_noise, weights, hrf: response, signal_bold, signal_squared, n_rows }
-        .scored_on(&all)
+    let largest = |&a: &usize, &b: &usize| response[a].total_cmp(&response[b]);
+    let peak = (0..response.len()).max_by(largest).unwrap_or(0);
+    let peak_of = |&is_late: &bool| peak + if is_late { settings.late_trs } else { 0 };
+    Truth {
+        true_r,
+        asked_r,
+        is_noise,
+        weights,
+        peak_trs: is_late.iter().map(peak_of).collect(),
+        hrf: response,
+        is_late,
+        has_edge,
+        signal_bold,
+        signal_squared,
+        n_rows,
+    }
+    .scored_on(&all)
 }
 
 /// signal = drive · weights into `out`, `(n_rows, block)`. Sums run over features in order in every
@@ -137,7 +183,13 @@ fn put_signal(out: &mut Array2<f32>, drive: &Array2<f32>, weights: ArrayView2<f3
 }
 
 /// Turns a signal into z-scored BOLD in place; gives back Σ signal · BOLD and Σ signal².
-fn add_noise(mut column: ArrayViewMut1<f32>, r: f64, ar1: f64, mut rng: ChaCha8Rng) -> (f64, f64) {
+/// `edge`: height, in sd of signal and noise, and decay in rows of a transient.
+fn add_noise(
+    mut column: ArrayViewMut1<f32>,
+    r: f64,
+    (ar1, mut rng): (f64, ChaCha8Rng),
+    edge: Option<(f64, f64)>,
+) -> (f64, f64) {
     let noise_sd = if r > 0.0 { (1.0 / (r * r) - 1.0).sqrt() } else { 1.0 };
     let innovation_sd = (1.0 - ar1 * ar1).sqrt();
     // The first value comes from the stationary distribution: variance 1 from the start.
@@ -148,6 +200,12 @@ fn add_noise(mut column: ArrayViewMut1<f32>, r: f64, ar1: f64, mut rng: ChaCha8R
         bold.push(signal + noise_sd * noise);
         let innovation: f64 = StandardNormal.sample(&mut rng);
         noise = ar1 * noise + innovation_sd * innovation;
+    }
+    if let Some((size, trs)) = edge {
+        let height = size * if r > 0.0 { 1.0 / r } else { 1.0 };
+        for (t, bold) in bold.iter_mut().enumerate() {
+            *bold += height * (-(t as f64) / trs).exp();
+        }
     }
     let n = bold.len() as f64;
     let mean = bold.iter().sum::<f64>() / n;
@@ -356,6 +414,55 @@ mod tests {
             let column = bold[0].column(0);
             let peak = (0..45).max_by(|&i, &j| (sign * column[i]).total_cmp(&(sign * column[j])));
             assert_eq!(peak, Some(20 - 10 + peak_trs), "tr {tr_s}, peak {peak_s}");
+        }
+    }
+
+    #[test]
+    fn later_voxels_follow_a_word_later_and_all_others_are_as_they_were() {
+        let mut x = Array2::<f32>::zeros((60, 1));
+        x[[20, 0]] = 1.0;
+        let given = |late_share: f64| {
+            settings(|s| {
+                (s.hrf_peak_s, s.hrf_jitter_s, s.late_share) = (6.0, 0.0, late_share);
+                (s.noise_share, s.r_low, s.r_high) = (0.0, 0.99, 0.995);
+            })
+        };
+        let (none, _) = run(std::slice::from_ref(&x), &given(0.0));
+        let (bold, truth) = run(&[x], &given(0.3));
+        assert_eq!(truth.is_late.iter().filter(|&&is| is).count(), 120, "0.3 of a stripe of 400");
+        for v in 0..200 {
+            let sign = truth.weights[[0, v]].signum();
+            let column = bold[0].column(v);
+            let peak = (0..45).max_by(|&i, &j| (sign * column[i]).total_cmp(&(sign * column[j])));
+            assert_eq!(peak, Some(20 - 10 + truth.peak_trs[v]), "voxel {v}");
+            assert_eq!(truth.peak_trs[v], if truth.is_late[v] { 5 } else { 3 });
+            assert_eq!(column == none[0].column(v), !truth.is_late[v], "voxel {v}");
+        }
+    }
+
+    #[test]
+    fn transients_stand_at_the_beginning_of_every_story() {
+        let x = features(40, 75, 2);
+        let given = |share: f64| settings(|s| (s.edge_share, s.edge_size) = (share, 1.5));
+        let ((none, before), (bold, truth)) = (run(&x, &given(0.0)), run(&x, &given(0.4)));
+        assert_eq!(before.weights, truth.weights);
+        // Before the z-score a transient of 1.5 exp(−t/5); over 60 rows it adds 1.5² · 2.5 / 60 less
+        // the square of its mean, 1.5 · 5.5 / 60, to a variance of 1.
+        let shape = |t: usize| 1.5 * (-(t as f64) / 5.0).exp();
+        let mean = (0..60).map(shape).sum::<f64>() / 60.0;
+        let variance = (0..60).map(|t| (shape(t) - mean).powi(2)).sum::<f64>() / 60.0;
+        let sd = (1.0 + variance).sqrt();
+        let with: Vec<usize> = (0..200).filter(|&v| truth.has_edge[v]).collect();
+        assert!((with.len() as f64 - 80.0).abs() < 4.0 * (200.0f64 * 0.4 * 0.6).sqrt());
+        for v in (0..200).filter(|v| !truth.has_edge[*v]) {
+            assert!(none.iter().zip(&bold).all(|(a, b)| a.column(v) == b.column(v)));
+        }
+        for t in [0, 3, 10, 40] {
+            let n = (40 * with.len()) as f64;
+            let cells = bold.iter().flat_map(|b| with.iter().map(move |&v| f64::from(b[[t, v]])));
+            let (found, wanted) = (cells.sum::<f64>() / n, (shape(t) - mean) / sd);
+            // Signals of a story's voxels are alike: a standard error of 40 stories of 2 features.
+            assert!((found - wanted).abs() < 4.0 / 80f64.sqrt() * 0.4, "{t}: {found} {wanted}");
         }
     }
 

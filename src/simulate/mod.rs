@@ -21,6 +21,6 @@ pub mod speech;
 pub mod tuning;
 
 pub use bold::{Truth, simulate};
-pub use recovery::{Recovery, chance_threshold, recovery};
+pub use recovery::{DelayRecovery, Recovery, chance_threshold, delay_recovery, recovery};
 pub use settings::{Checked, SimulateSettings};
 pub use speech::{SpeechSettings, TimedWord, speak};

@@ -27,6 +27,71 @@ pub struct Recovery {
     pub threshold: f64,
 }
 
+/// Best single delays against the planted peaks, over the signal voxels whose largest single-delay r
+/// is above the threshold; a mean or share over no voxel is NaN.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct DelayRecovery {
+    /// Those voxels.
+    pub n_voxels: usize,
+    /// Share of them whose best delay is within one TR of the planted peak.
+    pub within_one: f64,
+    /// Voxels among them with a later response.
+    pub n_late: usize,
+    /// Share of these within one TR.
+    pub late_within_one: f64,
+    /// Mean best delay of the voxels without a later response, in TRs.
+    pub mean_delay: f64,
+    /// The same of those with one.
+    pub late_mean_delay: f64,
+    /// The threshold, as given.
+    pub threshold: f64,
+}
+
+/// How well best delays were found.
+///
+/// `best`: `(n_voxels)` in TRs, NaN where there is none; `largest`: `(n_voxels)` r at that delay.
+/// # Errors
+/// `Error::Shape` if the voxel counts differ.
+pub fn delay_recovery(
+    truth: &Truth,
+    best: &[f64],
+    largest: &[f64],
+    threshold: f64,
+) -> Result<DelayRecovery> {
+    check_voxels(truth, best)?;
+    check_voxels(truth, largest)?;
+    let is_used = |v: &usize| !truth.is_noise[*v] && !best[*v].is_nan() && largest[*v] > threshold;
+    let (late, other): (Vec<usize>, Vec<usize>) =
+        (0..best.len()).filter(is_used).partition(|&v| truth.is_late[v]);
+    let n_near = |voxels: &[usize]| {
+        voxels.iter().filter(|&&v| (best[v] - truth.peak_trs[v] as f64).abs() <= 1.0).count()
+    };
+    let mean_of = |voxels: &[usize]| mean(&voxels.iter().map(|&v| best[v]).collect::<Vec<_>>());
+    let n_voxels = late.len() + other.len();
+    Ok(DelayRecovery {
+        n_voxels,
+        within_one: (n_near(&late) + n_near(&other)) as f64 / n_voxels as f64,
+        n_late: late.len(),
+        late_within_one: n_near(&late) as f64 / late.len() as f64,
+        mean_delay: mean_of(&other),
+        late_mean_delay: mean_of(&late),
+        threshold,
+    })
+}
+
+fn check_voxels(truth: &Truth, estimated: &[f64]) -> Result<()> {
+    let n_voxels = truth.true_r.len();
+    if estimated.len() == n_voxels {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        what: "recovery: estimates".into(),
+        expected: format!("{n_voxels} voxels as simulated"),
+        got: estimated.len().to_string(),
+        hint: "score the simulated voxels".into(),
+    })
+}
+
 /// The recovery of `truth.true_r` (see `Truth::scored_on`) by a model's `estimated_r`.
 ///
 /// `estimated_r`: `(n_voxels)` f64, NaN where a voxel has no score. `threshold`: an r, usually
@@ -35,14 +100,7 @@ pub struct Recovery {
 /// `Error::Shape` if the voxel counts differ.
 pub fn recovery(truth: &Truth, estimated_r: &[f64], threshold: f64) -> Result<Recovery> {
     let n_voxels = truth.true_r.len();
-    if estimated_r.len() != n_voxels {
-        return Err(Error::Shape {
-            what: "recovery: estimated r".into(),
-            expected: format!("{n_voxels} voxels as simulated"),
-            got: estimated_r.len().to_string(),
-            hint: "score the simulated voxels".into(),
-        });
-    }
+    check_voxels(truth, estimated_r)?;
     let used = |v: &usize| !estimated_r[*v].is_nan();
     let (noise, signal): (Vec<usize>, Vec<usize>) =
         (0..n_voxels).filter(used).partition(|&v| truth.is_noise[v]);
@@ -132,6 +190,26 @@ mod tests {
         let none = recovery(&truth, &[f64::NAN; 50], 0.0).unwrap();
         assert!(none.correlation.is_nan() && none.signal_above.is_nan());
         assert_eq!(recovery(&truth, &estimated[..9], 0.0).unwrap_err().exit_code(), 3);
+    }
+
+    #[test]
+    fn best_delays_count_where_a_signal_was_found() {
+        let mut truth = truth(50);
+        let signal: Vec<usize> = (0..50).filter(|&v| !truth.is_noise[v]).collect();
+        let late = &signal[..4];
+        late.iter().for_each(|&v| (truth.is_late[v], truth.peak_trs[v]) = (true, 6));
+        let mut best: Vec<f64> = truth.peak_trs.iter().map(|&peak| peak as f64 + 1.0).collect();
+        best[late[0]] = 4.0; // two TRs off
+        best[late[1]] = f64::NAN;
+        let mut largest = vec![0.5; 50];
+        largest[late[2]] = 0.1; // not found
+        let found = delay_recovery(&truth, &best, &largest, 0.2).unwrap();
+        let n = signal.len() - 2;
+        assert_eq!((found.n_voxels, found.n_late), (n, 2));
+        assert_eq!((found.within_one, found.late_within_one), ((n - 1) as f64 / n as f64, 0.5));
+        assert_eq!(found.late_mean_delay, (4.0 + 7.0) / 2.0);
+        assert!((found.mean_delay - (truth.peak_trs[signal[9]] as f64 + 1.0)).abs() < 1e-12);
+        assert_eq!(delay_recovery(&truth, &best[1..], &largest, 0.2).unwrap_err().exit_code(), 3);
     }
 
     #[test]

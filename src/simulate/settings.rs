@@ -37,6 +37,11 @@ impl<T> Deref for Checked<T> {
 /// | `own_share` | 0.2 | share of a voxel's squared tuning that is its own | 0 … 1 |
 /// | `hrf_peak_s` | 5.0 | seconds from a word to the peak of the response | 3 … 8 |
 /// | `hrf_jitter_s` | 0.3 | sd over subjects of that peak, cut at 2 sd | 0 … 0.5 |
+/// | `late_share` | 0 | share of the voxels whose response comes later: stripes of neighbours | 0 … 1 |
+/// | `late_trs` | 2 | TRs by which it comes later | 1 … 10 |
+/// | `edge_share` | 0 | share of the voxels with a transient at the beginning of every story | 0 … 1 |
+/// | `edge_size` | 1.0 | its height at the first TR kept, in sd of signal and noise together | 0 … 100 |
+/// | `edge_trs` | 5.0 | TRs in which it falls to 1/e | 0.1 … 1000 |
 /// | `block_voxels` | 128 | voxels a thread makes at once; changes no number | ≥ 1 |
 /// | `seed` | 214 | everything random comes from it | any |
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +60,11 @@ pub struct SimulateSettings {
     pub own_share: f64,
     pub hrf_peak_s: f64,
     pub hrf_jitter_s: f64,
+    pub late_share: f64,
+    pub late_trs: usize,
+    pub edge_share: f64,
+    pub edge_size: f64,
+    pub edge_trs: f64,
     pub block_voxels: usize,
     pub seed: u64,
 }
@@ -75,6 +85,11 @@ impl Default for SimulateSettings {
             own_share: 0.2,
             hrf_peak_s: 5.0,
             hrf_jitter_s: 0.3,
+            late_share: 0.0,
+            late_trs: 2,
+            edge_share: 0.0,
+            edge_size: 1.0,
+            edge_trs: 5.0,
             block_voxels: 128,
             seed: 214,
         }
@@ -107,6 +122,11 @@ impl SimulateSettings {
         between("own_share", self.own_share, 0.0, 1.0)?;
         between("hrf_peak_s", self.hrf_peak_s, 3.0, 8.0)?;
         between("hrf_jitter_s", self.hrf_jitter_s, 0.0, 0.5)?;
+        between("late_share", self.late_share, 0.0, 1.0)?;
+        between("late_trs", self.late_trs as f64, 1.0, 10.0)?;
+        between("edge_share", self.edge_share, 0.0, 1.0)?;
+        between("edge_size", self.edge_size, 0.0, 100.0)?;
+        between("edge_trs", self.edge_trs, 0.1, 1000.0)?;
         between("block_voxels", self.block_voxels as f64, 1.0, f64::INFINITY)?;
         Ok(Checked::new(self))
     }
@@ -150,6 +170,11 @@ mod tests {
             ("own_share", SimulateSettings { own_share: -0.1, ..default() }),
             ("hrf_peak_s", SimulateSettings { hrf_peak_s: 20.0, ..default() }),
             ("hrf_jitter_s", SimulateSettings { hrf_jitter_s: 2.0, ..default() }),
+            ("late_share", SimulateSettings { late_share: -0.1, ..default() }),
+            ("late_trs", SimulateSettings { late_trs: 0, ..default() }),
+            ("edge_share", SimulateSettings { edge_share: 1.1, ..default() }),
+            ("edge_size", SimulateSettings { edge_size: f64::NAN, ..default() }),
+            ("edge_trs", SimulateSettings { edge_trs: 0.0, ..default() }),
             ("block_voxels", SimulateSettings { block_voxels: 0, ..default() }),
         ];
         for (name, settings) in bad {

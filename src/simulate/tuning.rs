@@ -21,6 +21,8 @@ pub(super) enum Purpose {
     Noise,
     /// The subject's haemodynamic response.
     Hrf,
+    /// Whether a voxel has a transient at the beginning of every story.
+    Edge,
 }
 
 /// The stream of one (seed, purpose, subject, story, voxel): no order, block or thread enters.
@@ -45,6 +47,19 @@ pub(super) fn stream(
 pub fn subject_peak_s(settings: &Checked<SimulateSettings>) -> f64 {
     let z: f64 = StandardNormal.sample(&mut stream(settings, Purpose::Hrf, 0, 0));
     settings.hrf_peak_s + settings.hrf_jitter_s * z.clamp(-2.0, 2.0)
+}
+
+/// Voxels after which stripes of a later response repeat.
+const STRIPE: usize = 400;
+
+/// Whether a voxel lies in a stripe of a later response: the first `late_share` of every 400.
+pub(super) fn is_late(settings: &Checked<SimulateSettings>, voxel: usize) -> bool {
+    (((voxel % STRIPE) as f64) + 0.5) < settings.late_share * STRIPE as f64
+}
+
+/// Whether a voxel has a transient at the beginning of every story.
+pub(super) fn has_edge(settings: &Checked<SimulateSettings>, voxel: usize) -> bool {
+    stream(settings, Purpose::Edge, 0, voxel).random::<f64>() < settings.edge_share
 }
 
 /// Waves that make up one smooth random function over the voxel index.
@@ -138,11 +153,7 @@ impl<'a> Tuning<'a> {
     }
 }
 
-/// `(n_features, n_voxels)` weights that give every signal variance 1, and the asked r.
-pub(super) fn scaled_weights(
-    drives: &[Array2<f32>],
-    settings: &Checked<SimulateSettings>,
-) -> Result<(Array2<f32>, Vec<f64>)> {
+fn covariance(drives: &[Array2<f32>]) -> Array2<f64> {
     let n_features = drives[0].ncols();
     let n: f64 = drives.iter().map(|d| d.nrows() as f64).sum();
     let mut covariance = Array2::<f64>::zeros((n_features, n_features));
@@ -150,6 +161,18 @@ pub(super) fn scaled_weights(
         let drive = drive.mapv(f64::from);
         covariance += &(drive.t().dot(&drive) / n);
     }
+    covariance
+}
+
+/// `(n_features, n_voxels)` weights that give every signal variance 1, and the asked r.
+///
+/// `late`: the drives of voxels with a later response.
+pub(super) fn scaled_weights(
+    (drives, late): (&[Array2<f32>], Option<&[Array2<f32>]>),
+    settings: &Checked<SimulateSettings>,
+) -> Result<(Array2<f32>, Vec<f64>)> {
+    let n_features = drives[0].ncols();
+    let (own, late) = (covariance(drives), late.map(covariance));
     let tuning = Tuning::new(settings, n_features)?;
     let n_voxels = settings.n_voxels;
     let block = settings.block_voxels.min(n_voxels);
@@ -159,6 +182,10 @@ pub(super) fn scaled_weights(
         weights.axis_chunks_iter_mut(Axis(1), block).zip(asked_r.chunks_mut(block)).collect();
     blocks.into_par_iter().enumerate().for_each(|(b, (mut weights, asked_r))| {
         for (i, mut column) in weights.columns_mut().into_iter().enumerate() {
+            let covariance = match &late {
+                Some(late) if is_late(settings, b * block + i) => late,
+                _ => &own,
+            };
             let voxel = tuning.voxel(b * block + i);
             let variance = voxel.direction.dot(&covariance.dot(&voxel.direction));
             // Pure noise, or tuned to constant features only: nothing to respond to.

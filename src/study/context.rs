@@ -173,8 +173,13 @@ impl<'a> OpenStudy<'a> {
         let mut plan = plan(study, &inputs, split, &borrowed, resources)?;
         let extra = ExtraSplits::new(study, split)?;
         // Each extra split costs less than the study's own fit: cautious.
-        plan.seconds *= 1.0 + extra.splits.len() as f64;
-        plan.most_bytes = most_bytes(study, &inputs, &plan, &words, &extra, resources);
+        plan.seconds += (plan.seconds - plan.profile_seconds) * extra.splits.len() as f64;
+        let none = ExtraSplits { splits: Vec::new(), n_random: 0 };
+        let passes = [(plan.pass(false), &extra), (plan.pass(true), &none)];
+        let bytes = passes
+            .iter()
+            .map(|(plan, extra)| most_bytes(study, &inputs, plan, &words, extra, resources));
+        plan.most_bytes = bytes.fold(0.0, f64::max);
         Ok(StudyContext {
             study,
             options: options.clone(),

@@ -21,8 +21,8 @@ use crate::ridge::BandSampling;
 use crate::stimuli::Story;
 use crate::study::story_bold::StoryBold;
 use crate::study_file::{
-    BoldCleaning, BoldFiles, Censor, FileRows, FileSpace, FirstTr, ModelSource, SpaceKind,
-    Statistics, Study, hashed_settings, settings_of_rows,
+    BoldCleaning, BoldFiles, Censor, DelayProfile, FileRows, FileSpace, FirstTr, ModelSource,
+    SpaceKind, Statistics, Study, hashed_settings, settings_of_rows,
 };
 
 /// Hashes of everything the study reads, by what depends on it.
@@ -196,7 +196,11 @@ pub fn model_fingerprint(
         bands: BandSampling::default(),
         spaces: Vec::new(),
         alignment_check: false,
-        statistics: Statistics { resamples: 0, ..study.statistics.clone() },
+        statistics: Statistics {
+            resamples: 0,
+            delay_profile: DelayProfile::All(false),
+            ..study.statistics.clone()
+        },
         ..study.clone()
     };
     let names: Vec<&str> = inputs.units.iter().map(|unit| unit.name.as_str()).collect();
@@ -416,6 +420,7 @@ mod tests {
                 p.spaces = "[[space]]\nname='g'\nkind='glove'\nvectors='x.txt'\n"
             }),
             ("resamples", |p| p.lines = "[statistics]\nresamples=77"),
+            ("the profile of delays", |p| p.lines = "[statistics]\ndelay_profile=true"),
             ("the alignment check", |p| p.lines = "[design]\nalignment_check=false"),
             ("an encoder that it does not use", |p| p.lines = "[encoder]\nlayers=1"),
         ];

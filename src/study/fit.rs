@@ -25,6 +25,7 @@ use crate::results::mark::{self, ModelFound, RouteTaken, subject_voxels};
 use crate::results::{Name, RunFolder};
 use crate::ridge::conditioning::Conditioning;
 use crate::solve::tiles::{StageSeconds, TileRun, run_tiles, tile_width};
+use crate::study_file::Statistics;
 use crate::warning::Warning;
 
 /// Whose tiles are solved here.
@@ -63,6 +64,8 @@ pub struct SubjectFitter<'a> {
     /// Seconds of each stage so far.
     pub stages: StageSeconds,
     prepared: Option<Prepared>,
+    /// Without permutations: for single delays.
+    untested: Statistics,
     /// Whether a route that cannot be trusted was told of, and whether that is among the warnings.
     reported_doubt: bool,
     warned: bool,
@@ -92,6 +95,7 @@ impl<'a> SubjectFitter<'a> {
             conditioning: Vec::new(),
             stages: StageSeconds::new(),
             prepared: None,
+            untested: Statistics { permutations: 0, ..context.study.statistics.clone() },
             reported_doubt: false,
             warned: false,
         }
@@ -130,10 +134,35 @@ impl<'a> SubjectFitter<'a> {
         Ok((found, warnings))
     }
 
-    /// Fits what is missing of one subject's models; what is known of each of them.
+    /// Fits what is missing of one subject's own models; what is known of each of them.
     /// # Errors
     /// As [`run`](Self::run).
     pub fn fit(&mut self, index: usize, clock: &mut StepClock<'_>) -> Result<Vec<ModelFound>> {
+        self.fit_pass(index, false, clock)
+    }
+
+    /// The same of its models of single delays, which the plan has after all others. Best called
+    /// when the own models of all subjects are done: what they are prepared with is let go.
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn fit_delays(
+        &mut self,
+        index: usize,
+        clock: &mut StepClock<'_>,
+    ) -> Result<Vec<ModelFound>> {
+        let found = self.fit_pass(index, true, clock)?;
+        if !found.is_empty() {
+            clock.step(&format!("single delays {}", self.context.inputs.subjects[index].name));
+        }
+        Ok(found)
+    }
+
+    fn fit_pass(
+        &mut self,
+        index: usize,
+        is_profile: bool,
+        clock: &mut StepClock<'_>,
+    ) -> Result<Vec<ModelFound>> {
         let StudyContext { study, options, inputs, session, plan, .. } = self.context;
         let (mode, reporter) = (self.mode, session.reporter);
         let subject = &inputs.subjects[index];
@@ -141,27 +170,35 @@ impl<'a> SubjectFitter<'a> {
         let n_voxels = mode.voxels(index, subject).len();
         let all = &plan.models;
         let fingerprints = self.fingerprints(index);
-        let needed = mark::needed(study.weights, plan.inner.is_some(), mode.is_part());
+        let weights = study.weights && !is_profile;
+        let needed = mark::needed(weights, plan.inner.is_some(), mode.is_part());
         let finished = || {
             let pairs = all.iter().zip(&fingerprints);
-            pairs.map(|(model, hash)| {
+            let own = pairs.filter(|(model, _)| model.is_profile == is_profile);
+            own.map(|(model, hash)| {
                 let own = model.band_files().map(|(name, _)| name);
                 let needed = needed.iter().copied().chain(own);
                 mark::finished(&models.join(model.folder()), hash, n_voxels, needed)
             })
         };
-        let done: Vec<Option<ModelFound>> = finished().collect();
-        let todo: Vec<bool> = done.iter().map(Option::is_none).collect();
+        let done: Vec<bool> = finished().map(|found| found.is_some()).collect();
+        let mut is_done = done.iter();
+        let todo = all.iter().map(|model| {
+            model.is_profile == is_profile && is_done.next().is_some_and(|&is_done| !is_done)
+        });
+        let todo: Vec<bool> = todo.collect();
         let n_todo = todo.iter().filter(|&&todo| todo).count();
-        if n_todo < all.len() {
+        if n_todo < done.len() {
+            let what = if is_profile { "models of single delays" } else { "models" };
             let left = match n_todo {
+                0 if is_profile => "models of single delays were done before".to_owned(),
                 0 => "was done before".to_owned(),
-                n => format!("{} of {} models were done before", all.len() - n, all.len()),
+                n => format!("{} of {} {what} were done before", done.len() - n, done.len()),
             };
             reporter.note(&format!("{}: {left}", subject.name));
         }
         if let (Mode::Merge(shards), true) = (mode, n_todo > 0) {
-            self.join(index, shards, &todo)?;
+            self.join(index, shards, &todo, is_profile)?;
             return Ok(finished().flatten().collect());
         }
         // What cards do not know is done on the CPU.
@@ -173,7 +210,7 @@ impl<'a> SubjectFitter<'a> {
                 plan.groups(&own.collect::<Vec<_>>(), options.resources.memory_bytes)
             })
             .collect();
-        if all.iter().any(on_host) {
+        if !is_profile && all.iter().any(on_host) {
             let note =
                 "banded models and parts of a partition run on the CPU, in a pass of their own";
             reporter.note(note);
@@ -194,7 +231,13 @@ impl<'a> SubjectFitter<'a> {
     }
 
     /// Puts together what shards found of a subject's models.
-    fn join(&self, index: usize, shards: &FinishedShards, todo: &[bool]) -> Result<()> {
+    fn join(
+        &self,
+        index: usize,
+        shards: &FinishedShards,
+        todo: &[bool],
+        is_profile: bool,
+    ) -> Result<()> {
         let StudyContext { study, options, inputs, plan, session, .. } = self.context;
         let subject = &inputs.subjects[index];
         let found = shards.found(&subject.name);
@@ -207,13 +250,13 @@ impl<'a> SubjectFitter<'a> {
                 fingerprint: fingerprints[at].clone(),
                 route: found[at].route.clone(),
                 search: None,
-                saved: match study.weights {
+                saved: match study.weights && !is_profile {
                     true => Some(saved_model(self.context, subject, plan)?),
                     false => None,
                 },
             });
         }
-        let sizes = self.sizes(index, 0..subject.n_voxels);
+        let sizes = self.sizes(index, 0..subject.n_voxels, is_profile);
         // Tiles of a merge that was cut, or of a run: copied again.
         let run = RunFolder::at(&options.out);
         let unfinished = run.partial_subject(&Name::new(&subject.name)?);
@@ -227,9 +270,10 @@ impl<'a> SubjectFitter<'a> {
         writer.finish()
     }
 
-    fn sizes(&self, index: usize, voxels: Range<usize>) -> Sizes<'a> {
+    /// Single delays have no weights, no permutation test and no other fits.
+    fn sizes(&self, index: usize, voxels: Range<usize>, is_profile: bool) -> Sizes<'_> {
         let StudyContext { study, splits, extra, .. } = self.context;
-        let (n_split_rows, n_learning_rows) = extra.n_rows();
+        let (n_split_rows, n_learning_rows) = if is_profile { (0, 0) } else { extra.n_rows() };
         Sizes {
             first_voxel: voxels.start,
             n_voxels: voxels.len(),
@@ -237,9 +281,9 @@ impl<'a> SubjectFitter<'a> {
             n_test_stories: splits.of(index).test.len(),
             has_inner: self.context.plan.inner.is_some(),
             alphas: study.alphas.values(),
-            weights: study.weights,
-            statistics: &study.statistics,
-            n_random: extra.n_random,
+            weights: study.weights && !is_profile,
+            statistics: if is_profile { &self.untested } else { &study.statistics },
+            n_random: if is_profile { 0 } else { extra.n_random },
             n_split_rows,
             n_learning_rows,
         }
@@ -270,17 +314,19 @@ impl<'a> SubjectFitter<'a> {
             drop(problem);
             (problem, conditioning) = load(&plan)?;
         }
-        let doubt = plan.ill_conditioned(study, &conditioning).filter(|_| !self.reported_doubt);
+        let is_profile = plan.is_profile();
+        let doubt = plan.ill_conditioned(study, &conditioning);
+        let doubt = doubt.filter(|_| !is_profile && !self.reported_doubt);
         doubt.iter().for_each(|doubt| session.reporter.warn(doubt));
         self.reported_doubt |= doubt.is_some();
         // Warned of by the first subject.
         let position = match index {
-            0 => position_scores(&mut problem, &plan.models, subject, split)?,
+            0 if !is_profile => position_scores(&mut problem, &plan.models, subject, split)?,
             _ => vec![None; plan.models.len()],
         };
         clock.step("prepare");
         let mut other = None;
-        if !extra.splits.is_empty() {
+        if !extra.splits.is_empty() && !is_profile {
             let own = OwnFit { split, plan: &plan, words };
             let work = self.context.language.work();
             other = Some(stability_fits(study, inputs, subject, own, &work, extra, resources)?);
@@ -316,6 +362,7 @@ impl<'a> SubjectFitter<'a> {
         let (mode, resources) = (self.mode, options.resources);
         let subject = &inputs.subjects[index];
         let Some(prepared) = &self.prepared else { return Ok(()) };
+        let is_profile = prepared.plan.is_profile();
         let mut jobs = Vec::new();
         let hashes = fingerprints.iter().zip(&prepared.todo).filter(|(_, todo)| **todo);
         let known = prepared.plan.models.iter().zip(&prepared.conditioning);
@@ -332,14 +379,14 @@ impl<'a> SubjectFitter<'a> {
                 fingerprint: fingerprint.clone(),
                 route: RouteTaken { route: plan.route, solver, conditioning, position },
                 search,
-                saved: match study.weights && !mode.is_part() {
+                saved: match study.weights && !mode.is_part() && !is_profile {
                     true => Some(saved_model(self.context, subject, plan)?),
                     false => None,
                 },
             });
         }
         let voxels = mode.voxels(index, subject);
-        let sizes = self.sizes(index, voxels.clone());
+        let sizes = self.sizes(index, voxels.clone(), is_profile);
         let writer = SubjectWriter::open(&options.out, &subject.name, &jobs, sizes, reporter)?;
         let problem = &prepared.problem;
         let budget = prepared.plan.tile_budget(resources.memory_bytes);

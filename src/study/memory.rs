@@ -16,7 +16,15 @@ pub struct Matrices {
 impl Matrices {
     /// Of models that are prepared together: designs and Gram matrices of each space once, what a
     /// model keeps for each, and what the largest eigenproblems take.
+    ///
+    /// Models of single delays are prepared after the others are let go: the larger of both.
     pub fn of(models: &[ModelPlan]) -> Self {
+        let own = models.iter().position(|model| model.is_profile).unwrap_or(models.len());
+        let (own, profile) = (Self::of_pass(&models[..own]), Self::of_pass(&models[own..]));
+        Self { setup: own.setup.max(profile.setup), held: own.held.max(profile.held) }
+    }
+
+    fn of_pass(models: &[ModelPlan]) -> Self {
         let mut sums = Matrices { setup: 0.0, held: 0.0 };
         let mut most_work = 0f64;
         for (index, model) in models.iter().enumerate() {
@@ -126,6 +134,17 @@ mod tests {
         let Matrices { setup, held } = Matrices::of(&[dual]);
         assert_eq!(setup, held + cost.bytes - cost.kept_bytes);
         assert!(setup < Matrices::of(&[gram]).setup);
+    }
+
+    #[test]
+    fn single_delays_take_the_place_of_the_other_models() {
+        let own = ModelPlan::of_width(0, 100, 4);
+        let single = ModelPlan { is_profile: true, ..ModelPlan::of_width(0, 300, 1) };
+        let of = |models: &[ModelPlan]| Matrices::of(models);
+        let (a, b) = (of(std::slice::from_ref(&own)), of(&[single.clone(), single.clone()]));
+        let both = of(&[own, single.clone(), single]);
+        let wanted = Matrices { setup: a.setup.max(b.setup), held: a.held.max(b.held) };
+        assert_eq!(both, wanted);
     }
 
     #[test]

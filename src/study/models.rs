@@ -32,6 +32,9 @@ pub struct ModelPlan {
     pub variant: ModelVariant,
     /// Delays in TRs.
     pub delays: Vec<i64>,
+    /// A single delay of a space's profile.
+    #[serde(skip)]
+    pub is_profile: bool,
     /// Columns before delays.
     pub n_features: usize,
     /// Columns of the delayed design.
@@ -124,14 +127,14 @@ impl ModelBands {
 }
 
 impl ModelPlan {
+    /// A model of the user's: it stands in summary.csv and the tables beside it.
+    pub fn is_reported(&self) -> bool {
+        !self.is_part() && !self.is_profile && self.beyond.is_none()
+    }
+
     /// A model of a variance partition: it stands in partition.csv alone.
     pub fn is_part(&self) -> bool {
         self.bands.as_ref().is_some_and(|bands| bands.sampling.is_none())
-    }
-
-    /// Whether its space is the study's own: a partition's models are in tables of their own.
-    pub fn is_given(&self) -> bool {
-        !self.is_part() && self.beyond.is_none()
     }
 
     /// A search over band weights.
@@ -182,6 +185,7 @@ impl ModelPlan {
             name: format!("space{space}"),
             variant: if n_delays > 1 { ModelVariant::Lagged } else { ModelVariant::Plain },
             delays,
+            is_profile: false,
             n_features: width,
             n_coefs,
             undelayed: Vec::new(),

@@ -12,9 +12,11 @@ use super::word_space::WordSpace;
 use crate::design::trim::Trim;
 use crate::error::Result;
 use crate::resources::Resources;
+use crate::results::names::single_delay_name;
 use crate::ridge::conditioning::Conditioning;
 use crate::ridge::route::{Cost, Sizes, choose, instead};
 use crate::ridge::{BandSpec, Route, Solver};
+use crate::scoring::delays::LAST_DELAY;
 use crate::study_file::{Columns, Inner, ModelVariant, SpaceKind, Study};
 use crate::warning::Warning;
 
@@ -44,6 +46,9 @@ pub struct StudyPlan {
     pub most_bytes: f64,
     /// A cautious estimate of the time, in seconds.
     pub seconds: f64,
+    /// What of it models of single delays take, which no other fit repeats.
+    #[serde(skip)]
+    pub profile_seconds: f64,
 }
 
 impl StudyPlan {
@@ -53,6 +58,17 @@ impl StudyPlan {
         let models: Vec<ModelPlan> = models.map(|(model, _)| model.clone()).collect();
         let Matrices { setup, held } = Matrices::of(&models);
         Self { setup_bytes: setup, held_bytes: held, models, ..self.clone() }
+    }
+
+    /// The study's own models, or those of single delays, which have a pass over BOLD of their own.
+    pub fn pass(&self, is_profile: bool) -> Self {
+        let keep: Vec<bool> = self.models.iter().map(|m| m.is_profile == is_profile).collect();
+        self.part(&keep)
+    }
+
+    /// Whether these are models of single delays.
+    pub fn is_profile(&self) -> bool {
+        self.models.iter().any(|model| model.is_profile)
     }
 
     /// The models that are `todo` in groups, in their order, whose matrices fit into what
@@ -92,7 +108,7 @@ impl StudyPlan {
     /// Leaves out models that the other plan does not have.
     pub fn keep_models_of(&mut self, other: &Self) {
         let is_there = |model: &ModelPlan| {
-            other.models.iter().any(|o| o.space == model.space && o.variant == model.variant)
+            other.models.iter().any(|o| o.name == model.name && o.variant == model.variant)
         };
         self.models.retain(is_there);
     }
@@ -160,8 +176,8 @@ pub fn plan(
             _ => own(index),
         }
     };
-    let mut models = Vec::new();
-    let mut seconds = 0.0;
+    let (mut models, mut profile) = (Vec::new(), Vec::new());
+    let (mut seconds, mut profile_seconds) = (0.0, 0.0);
     for (index, space) in study.spaces.iter().enumerate().filter(|(_, space)| space.fit) {
         let width = n_features(index);
         let bands = ModelBands::of(study, index, &n_features);
@@ -169,7 +185,6 @@ pub fn plan(
             Columns::Part { of, .. } => *of,
             _ => index,
         };
-        let solver = if bands.is_some() { Solver::Gram } else { study.solver };
         let undelayed = undelayed(study, design, &n_features);
         let n_once: usize = undelayed.iter().map(ExactSizeIterator::len).sum();
         let beyond = match space.columns {
@@ -183,11 +198,14 @@ pub fn plan(
             }
             false => &study.variants,
         };
-        for &variant in variants {
-            let delays = match variant {
-                ModelVariant::Lagged => study.delays.clone(),
-                ModelVariant::Plain => vec![0],
-            };
+        let own = variants.iter().map(|&variant| match variant {
+            ModelVariant::Lagged => (space.name.clone(), variant, study.delays.clone()),
+            ModelVariant::Plain => (space.name.clone(), variant, vec![0]),
+        });
+        for (name, variant, delays) in own.chain(single_delays(study, index)) {
+            let is_profile = name != space.name;
+            let bands = bands.clone().filter(|_| !is_profile);
+            let solver = if bands.is_some() { Solver::Gram } else { study.solver };
             let n_coefs = (n_features(design) - n_once) * delays.len() + n_once;
             let sizes = Sizes {
                 n_rows: n_train,
@@ -201,14 +219,16 @@ pub fn plan(
             let (route, solver) = choose(solver, sizes, n_threads, memory_bytes as f64, &what)?;
             let cost = Cost::of(route, sizes);
             let n_points = bands.as_ref().and_then(|b| b.sampling.as_ref()).map_or(1, |s| s.n_iter);
-            seconds += n_points as f64
+            let cost = n_points as f64
                 * (cost.seconds(n_threads)
                     + cost.voxel_seconds(n_threads) * (inputs.subjects.len() as f64 - 1.0));
-            let name = space.name.clone();
+            seconds += cost; // of the profile too
+            profile_seconds += if is_profile { cost } else { 0.0 };
+            let models = if is_profile { &mut profile } else { &mut models };
             models.push(ModelPlan {
                 space: index,
                 design,
-                bands: bands.clone(),
+                bands,
                 beyond,
                 search_bytes: match n_points {
                     1 => 0.0,
@@ -217,6 +237,7 @@ pub fn plan(
                 name,
                 variant,
                 delays,
+                is_profile,
                 n_features: width,
                 n_coefs,
                 is_stacked: writes_delays(study, &inputs.subjects) || !undelayed.is_empty(),
@@ -227,6 +248,7 @@ pub fn plan(
             });
         }
     }
+    models.extend(profile);
     let Matrices { setup, held } = Matrices::of(&models);
     Ok(StudyPlan {
         n_train,
@@ -240,7 +262,23 @@ pub fn plan(
         most_bytes: 0.0,
         models,
         seconds,
+        profile_seconds,
     })
+}
+
+/// Models of single delays behind a space's profile, with names of their own. A space whose columns
+/// are not all delayed has none; a delay that the space has a model of alone is not fitted again.
+fn single_delays(study: &Study, index: usize) -> Vec<(String, ModelVariant, Vec<i64>)> {
+    let space = &study.spaces[index];
+    let is_delayed = !study.is_undelayed(index) && !study.is_partly_delayed(index);
+    let is_given = space.columns.is_given();
+    if !study.statistics.delay_profile.has(&space.name) || !is_delayed || !is_given {
+        return Vec::new();
+    }
+    let is_banded = matches!(space.columns, Columns::Banded(_));
+    let has_plain = study.variants.contains(&ModelVariant::Plain) && !is_banded;
+    let model = |delay| (single_delay_name(delay, &space.name), ModelVariant::Plain, vec![delay]);
+    (0..=LAST_DELAY).filter(|&delay| delay > 0 || !has_plain).map(model).collect()
 }
 
 /// Columns of a space, before delays, that are never delayed while others are.
@@ -316,6 +354,7 @@ mod tests {
             held_bytes: held,
             most_bytes: 0.0,
             seconds: 0.0,
+            profile_seconds: 0.0,
         }
     }
 

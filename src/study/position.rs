@@ -98,7 +98,7 @@ pub fn rivals(study: &Study, summary: &[ScoreRow]) -> Option<Warning> {
 /// Whether a model speaks for its space: the one without delays, where there is one.
 fn is_meant(models: &[ModelPlan], model: &ModelPlan) -> bool {
     let has_plain = models.iter().any(|other| other.space == model.space && !other.is_lagged());
-    model.is_given() && (!has_plain || !model.is_lagged())
+    model.is_reported() && (!has_plain || !model.is_lagged())
 }
 
 /// The spaces whose TR rows tell where in a story they lie.

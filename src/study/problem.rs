@@ -34,7 +34,8 @@ pub struct KnownSpace {
 /// Eigenproblems of every model from the designs `[space][story]` of one subject's TR counts.
 ///
 /// `known`: what is known of the Gram matrices, and the voxels of all subjects that the problem is
-/// for; `None` for the study's own fit, which has weights and a permutation test if they are wanted.
+/// for; `None` for the study's own fit, which has weights and a permutation test if they are wanted
+/// (single delays have neither).
 pub fn build_problem(
     study: &Study,
     made: Vec<Vec<StoryDesign>>,
@@ -54,7 +55,8 @@ pub fn build_problem(
     let is_own = known.is_none();
     let products = known.map(|(products, _)| products);
     let (spaces, mut specs) = load_spaces(study, made, (subject, split), plan, products)?;
-    specs.iter_mut().for_each(|spec| spec.wants_coef = is_own && study.weights);
+    let is_main = is_own && !plan.is_profile();
+    specs.iter_mut().for_each(|spec| spec.wants_coef = is_main && study.weights);
     let few_voxels = known.map(|(_, n_voxels)| n_voxels);
     let settings = PathSettings { few_voxels, ..path_settings(study) };
     let (mut problem, prepared) =
@@ -63,7 +65,7 @@ pub fn build_problem(
         problem.inner = split.test.iter().map(|&unit| subject.inner_rows(unit, edges)).collect();
     }
     let Statistics { permutations, block_trs, seed, .. } = study.statistics;
-    problem.permutations = (is_own && permutations > 0)
+    problem.permutations = (is_main && permutations > 0)
         .then(|| Permutations::new(problem.n_test(), block_trs, permutations, seed));
     Ok((problem, prepared.conditioning))
 }

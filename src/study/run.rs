@@ -17,6 +17,7 @@ use super::shards::{FinishedShards, ShardId, ShardPlan, planned, verify};
 use super::tables::analysis::write_tables;
 use super::tables::bands::write_band_tables;
 use super::tables::beyond::write_beyond;
+use super::tables::delays::write_delay_tables;
 use super::tables::run_json::{Known, keep_study, record};
 use super::tables::scores::read_tables;
 use crate::error::{Error, Result};
@@ -107,7 +108,7 @@ fn run_or_merge(
     let resources = sharded.as_ref().map_or(options.resources, |shards| shards.choices);
     let mut context = opened.plan(by_use, stamps, resources)?;
     let plan = &context.plan;
-    for model in &plan.models {
+    for model in plan.models.iter().filter(|model| !model.is_profile) {
         reporter.step(&format!("{}: {} columns, {}", model.folder(), model.n_coefs, model.solver));
     }
     if options.dry_run {
@@ -165,11 +166,13 @@ fn run_or_merge(
         warnings.extend(more);
         found.push(of_subject);
     }
+    for index in 0..inputs.subjects.len() {
+        fitter.fit_delays(index, &mut clock)?;
+    }
     let SubjectFitter { plan, conditioning, stages, .. } = fitter;
 
-    // Models of a partition are no spaces of the study: they have tables of their own.
-    let given: Vec<bool> = plan.models.iter().map(ModelPlan::is_given).collect();
-    let reported = plan.part(&given);
+    // Models of a partition and single delays are no models of the user's: each has a table of its own.
+    let reported = plan.part(&plan.models.iter().map(ModelPlan::is_reported).collect::<Vec<_>>());
     let (summary, stories) = read_tables(&options.out, inputs, splits, &reported)?;
     let rivals = position::rivals(study, &summary);
     rivals.iter().for_each(|warning| reporter.warn(warning));
@@ -178,6 +181,10 @@ fn run_or_merge(
     write_tables(&options.out, study, inputs, splits, &reported, more)?;
     write_band_tables(&options.out, &plan)?;
     write_beyond(&options.out, study, &plan)?;
+    let cut_off = write_delay_tables(&options.out, study, &plan)?;
+    cut_off.iter().for_each(|warning| reporter.warn(warning));
+    warnings.extend(cut_off);
+    let plan = plan.pass(false);
     brain::keep(&folder, study.place_files())?;
     keep_study(study, &folder, reporter)?;
     clock.step("tables");

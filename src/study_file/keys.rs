@@ -242,8 +242,8 @@ const BEFORE_SPACES: &[Key] = &[
         "design",
         "delays",
         "[1, 2, 3, 4]",
-        "TRs",
-        "delays of the lagged models; positive: the word came before the BOLD",
+        "TRs, a list or \"FROM..TO\"",
+        "delays of the lagged models; positive: the word came before the BOLD; \"1..4\" is [1, 2, 3, 4]",
     ),
     key(
         "design",
@@ -388,6 +388,13 @@ const AFTER_SPACES: &[Key] = &[
         "bootstrap samples of test stories behind each confidence interval; 0: no intervals",
     ),
     key("statistics", "seed", "214", "≥ 0", "seed of permutations and resamples"),
+    key(
+        "statistics",
+        "delay_profile",
+        "false",
+        "true, false, space names",
+        "for every space (or those named) and voxel the r of each delay from 0 to 8 TRs alone, and the best delay; nine small models more for each space, in a pass over BOLD of their own",
+    ),
     key(
         "stability",
         "splits",

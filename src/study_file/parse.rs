@@ -10,19 +10,21 @@ use super::keys::nearest;
 use super::kinds::space_kind;
 use super::section::{Section, at_least_one, at_most};
 use super::settings::{
-    AlphaConvention, BoldCleaning, BoldFiles, Columns, Folds, ModelVariant, SpaceKind,
-    SpaceSettings, Stability, Statistics, Study, WordTime,
+    AlphaConvention, BoldCleaning, BoldFiles, Columns, DelayProfile, Folds, ModelVariant,
+    SpaceKind, SpaceSettings, Stability, Statistics, Study, WordTime,
 };
 use super::split::{check_units, inner, split_how, units};
 use crate::backend::Scorer;
-use crate::design::delays::check_delays;
+use crate::design::delays::{MOST, check_delays, parse_delays};
 use crate::design::tr_times::timing_fault;
 use crate::design::trim::Trim;
 use crate::design::zscore::ZScoreMode;
 use crate::error::{Error, Result};
 use crate::io::input::read_text;
 use crate::results::is_free_name;
+use crate::results::names::single_delay_name;
 use crate::ridge::{AlphaGrid, Solver};
+use crate::scoring::delays::LAST_DELAY;
 use crate::stimuli::{TimeUnit, Untimed, WordRules};
 
 /// Reads a study from a file.
@@ -211,7 +213,31 @@ impl<'a> Parser<'a> {
             stability: stability(&self.section("stability")?)?,
         };
         check_units(self.name, &study)?;
+        self.check_single_delays(&study)?;
         Ok(study)
+    }
+
+    /// Models of single delays are of spaces that there are, and need names that no space has.
+    fn check_single_delays(&self, study: &Study) -> Result<()> {
+        let names = || study.spaces.iter().map(|space| space.name.as_str());
+        let profile = &study.statistics.delay_profile;
+        if let DelayProfile::Spaces(wanted) = profile
+            && let Some(unknown) = wanted.iter().find(|wanted| names().all(|name| name != *wanted))
+        {
+            let near = nearest(unknown, names());
+            let hint = near.map_or(String::new(), |near| format!("did you mean {near:?}?"));
+            let problem = format!("no space is called {unknown:?}");
+            return Err(self.error("[statistics], delay_profile", problem, &hint));
+        }
+        let singles = |space| (0..=LAST_DELAY).map(move |delay| single_delay_name(delay, space));
+        let taken = names().flat_map(singles).find(|single| names().any(|name| name == single));
+        match taken.filter(|_| *profile != DelayProfile::All(false)) {
+            None => Ok(()),
+            Some(taken) => {
+                let problem = format!("{taken:?} is what delay_profile calls a model of its own");
+                Err(self.error("[[space]]", problem, "give the space another name"))
+            }
+        }
     }
 
     /// Subjects with their BOLD, and what belongs to it.
@@ -391,10 +417,19 @@ fn share(section: &Section<'_>, name: &str) -> Result<Option<f64>> {
 }
 
 fn delays(design: &Section<'_>) -> Result<Vec<i64>> {
-    let Some(delays) = design.integers("delays")? else { return Ok(vec![1, 2, 3, 4]) };
+    const EXPECTED: &str = "a list of whole numbers, or \"FROM..TO\"";
+    let delays = match design.get("delays") {
+        None => return Ok(vec![1, 2, 3, 4]),
+        Some(Value::String(range)) => parse_delays(range)
+            .map_err(|_| design.error("delays", EXPECTED, format!("{range:?}")))?,
+        Some(value) => match design.integers("delays") {
+            Ok(list) => list.unwrap_or_default(),
+            Err(_) => return Err(design.error("delays", EXPECTED, value)),
+        },
+    };
     check_delays(&delays).map_err(|e| design.error("delays", "different whole numbers", e))?;
-    match delays.iter().find(|d| d.abs() > 1000) {
-        Some(far) => Err(design.error("delays", "delays of at most 1000 TRs", far)),
+    match delays.iter().find(|d| d.abs() > MOST) {
+        Some(far) => Err(design.error("delays", &format!("delays of at most {MOST} TRs"), far)),
         None => Ok(delays),
     }
 }
@@ -475,6 +510,12 @@ fn statistics(section: &Section<'_>) -> Result<Statistics> {
         },
         resamples: at_most(section, "resamples", 10_000, 1_000_000)?,
         seed: section.count("seed")?.unwrap_or(214) as u64,
+        delay_profile: match section.get("delay_profile") {
+            Some(Value::Array(_)) => {
+                DelayProfile::Spaces(section.texts("delay_profile")?.unwrap_or_default())
+            }
+            _ => DelayProfile::All(section.flag("delay_profile", false)?),
+        },
     })
 }
 

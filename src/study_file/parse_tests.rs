@@ -48,7 +48,9 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(study.spaces[1].name, "word_rate");
     assert_eq!(study.spaces[2].kind, SpaceKind::Combine(vec![0, 1]));
     let statistics =
-        Statistics { permutations: 1000, block_trs: 10, q: 0.05, resamples: 10_000, seed: 214 };
+        Statistics { permutations: 1000, resamples: 10_000, ..study.statistics.clone() };
+    assert_eq!((statistics.block_trs, statistics.q, statistics.seed), (10, 0.05, 214));
+    assert_eq!(statistics.delay_profile, DelayProfile::All(false));
     assert_eq!(study.statistics, statistics);
     assert_eq!(study.stability, Stability { splits: 0, learning_curve: 0 });
 }
@@ -80,6 +82,7 @@ fn every_key_changes_the_study() {
     assert_eq!(with("design", "trim = 'lab'").unwrap().trim, Trim::LAB);
     assert_eq!(with("design", "trim = '3:4'").unwrap().trim, Trim { head: 3, tail: 4 });
     assert_eq!(with("design", "delays = [2, 5]").unwrap().delays, [2, 5]);
+    assert_eq!(with("design", "delays = '1..5'").unwrap().delays, [1, 2, 3, 4, 5]);
     let plain = with("design", "variants = ['plain']").unwrap();
     assert_eq!(plain.variants, [ModelVariant::Plain]);
     assert!(with("design", "delay_preset = 'huth-stacked'").unwrap().delays_cross_stories);
@@ -107,8 +110,18 @@ fn every_key_changes_the_study() {
     assert_eq!(repeats.repeats, [Some("{story}/{repeat}.npy".to_owned())]);
     assert_eq!(repeats.bold[0].1, "s1/{story}.npy");
     let statistics = "permutations = 0\nblock_trs = 7\nq = 0.01\nresamples = 100\nseed = 1";
-    let wanted = Statistics { permutations: 0, block_trs: 7, q: 0.01, resamples: 100, seed: 1 };
+    let statistics = &format!("{statistics}\ndelay_profile = true");
+    let wanted = Statistics {
+        permutations: 0,
+        block_trs: 7,
+        q: 0.01,
+        resamples: 100,
+        seed: 1,
+        delay_profile: DelayProfile::All(true),
+    };
     assert_eq!(with("statistics", statistics).unwrap().statistics, wanted);
+    let named = with("statistics", "delay_profile = ['both']").unwrap().statistics;
+    assert!(named.delay_profile.has("both") && !named.delay_profile.has("vectors"));
     let stability = with("stability", "splits = 10\nlearning_curve = 4").unwrap().stability;
     assert_eq!(stability, Stability { splits: 10, learning_curve: 4 });
     assert_eq!(with("stories", "exclude = ['x']").unwrap().exclude, ["x"]);
@@ -157,6 +170,8 @@ fn every_mistake_exits_2_and_says_where_and_what() {
         ("statistics", "q = 0", &["q", "more than 0 and less than 1"]),
         ("statistics", "q = 1", &["q", "more than 0 and less than 1"]),
         ("statistics", "resamples = 1000001", &["resamples", "at most 1000000"]),
+        ("statistics", "delay_profile = ['bot']", &["delay_profile", "\"bot\"", "\"both\""]),
+        ("statistics", "delay_profile = 'both'", &["delay_profile", "true or false"]),
         ("statistics", "seed = 'x'", &["seed", "whole number"]),
         ("statistics", "permutation = 1", &["did you mean \"permutations\"?"]),
         ("stability", "splits = 1001", &["splits", "at most 1000"]),

@@ -167,6 +167,7 @@ pub enum FirstTr {
 /// | `q` | 0.05 | false discovery rate | 0 < q < 1 |
 /// | `resamples` | 10,000 | bootstrap samples of test stories; 0: no intervals | 0…1,000,000 |
 /// | `seed` | 214 | of both | |
+/// | `delay_profile` | false | what each delay from 0 to 8 TRs predicts alone | |
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Statistics {
     /// Permutations of test blocks.
@@ -179,6 +180,28 @@ pub struct Statistics {
     pub resamples: usize,
     /// Of permutations and resamples.
     pub seed: u64,
+    /// Fit models of single delays too.
+    pub delay_profile: DelayProfile,
+}
+
+/// Which spaces have models of single delays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum DelayProfile {
+    /// All of them, or none.
+    All(bool),
+    /// By name.
+    Spaces(Vec<String>),
+}
+
+impl DelayProfile {
+    /// Whether a space has them.
+    pub fn has(&self, space: &str) -> bool {
+        match self {
+            Self::All(all) => *all,
+            Self::Spaces(names) => names.iter().any(|name| name == space),
+        }
+    }
 }
 
 /// Fits beside the study's own, from the same pass over BOLD.

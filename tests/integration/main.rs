@@ -14,6 +14,7 @@
 //! | `bids` | `init` on a BIDS derivative |
 //! | `bold_files` | BOLD of pickle, joblib, SciPy, h5py and nibabel: values, one study in every form |
 //! | `datasets` | studies on HDF5, NIfTI, `.npz`, TextGrids; `init` and `export` |
+//! | `delays` | ranges of delays, models of single delays, planted late responses and story edges |
 //! | `docs` | README and docs/: commands, flags, keys and links that exist |
 //! | `formats` | files of other programs: nibabel, h5py, PyTables, NumPy, TextGrid writers |
 //! | `golden` | values of other programs (himalaya, scikit-learn, NumPy, gensim) |
@@ -62,6 +63,7 @@ mod changed_inputs;
 mod cleaning;
 mod damage;
 mod datasets;
+mod delays;
 mod devices;
 mod docs;
 #[cfg(feature = "language")]

@@ -170,6 +170,10 @@ pub fn demo_finds_what_was_planted(out: &Path) {
         let truth = out.join("data/truth").join(subject);
         let asked = read_vector(&truth.join("asked_r.npy"), N_VOXELS);
         let is_noise = read_vector(&truth.join("is_noise.npy"), N_VOXELS);
+        // A later response outlasts the model's delays, an edge is neither signal nor AR(1).
+        let [is_late, has_edge] =
+            ["is_late.npy", "has_edge.npy"].map(|name| read_vector(&truth.join(name), N_VOXELS));
+        let is_usual = |v: &usize| is_late[*v] == 0.0 && has_edge[*v] == 0.0;
         let model = out.join("models").join(subject).join("glove-lagged");
         let p = read_vector(&model.join("p_values.npy"), N_VOXELS);
         let significant = read_vector(&model.join("significant.npy"), N_VOXELS);
@@ -178,8 +182,8 @@ pub fn demo_finds_what_was_planted(out: &Path) {
         });
         let threshold: f64 =
             row.expect("the model is listed")["p_threshold"].parse().expect("a number");
-        let noise_voxels: Vec<usize> = (0..N_VOXELS).filter(|&v| is_noise[v] != 0.0).collect();
-        let signal_voxels: Vec<usize> = (0..N_VOXELS).filter(|&v| is_noise[v] == 0.0).collect();
+        let (noise_voxels, signal_voxels): (Vec<usize>, Vec<usize>) =
+            (0..N_VOXELS).filter(is_usual).partition(|&v| is_noise[v] != 0.0);
         for level in [0.05, threshold, 0.01] {
             let z = upper_quantile(level);
             let share = |voxels: &[usize]| {

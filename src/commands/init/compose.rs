@@ -341,6 +341,8 @@ fn ridge(n_folds: usize) -> String {
         "\n[ridge]\n\
          alphas = \"logspace(0,8,17)\"   # weights of the squared norm, one chosen for each voxel\n\
          folds = {n_folds}                     # of whole training stories\n\n\
+         # [statistics]\n\
+         # delay_profile = true        # what each delay from 0 to 8 TRs predicts alone, per voxel\n\n\
          # [output]\n\
          # weights = true              # weights.safetensors of every model: (columns × voxels), can be large\n"
     )
@@ -368,7 +370,7 @@ fn design(dataset: Dataset, has_tr_times: bool, timing: Option<&Timing>) -> Stri
         Dataset::Bids => ", first and last: volumes that were cut from the images",
     };
     let _ = writeln!(text, "trim = {:17} # TRs cut from the features{why}", format!("{trim:?}"));
-    text += "delays = [1, 2, 3, 4]    # TRs\n";
+    text += "delays = \"1..4\"          # TRs, both ends included; or a list\n";
     text
 }
 

@@ -5,6 +5,7 @@ pub mod alphas;
 pub mod axes;
 pub mod beyond;
 pub mod brain;
+pub mod delays;
 pub mod encoder;
 mod font;
 pub mod heat;

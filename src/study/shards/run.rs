@@ -107,7 +107,7 @@ pub fn run_shard(
     context.notice(own.clone())?;
     let mut fitter = SubjectFitter::new(&context, mode);
     let mut found = Vec::new();
-    for index in own {
+    for index in own.clone() {
         let models = fitter.fit(index, &mut clock)?;
         found.push(PartFound {
             part: Part {
@@ -118,6 +118,9 @@ pub fn run_shard(
             folders: context.plan.models.iter().map(ModelPlan::folder).collect(),
             models,
         });
+    }
+    for (index, found) in own.zip(&mut found) {
+        found.models.extend(fitter.fit_delays(index, &mut clock)?);
     }
     let files = hash_files(&folder, &found)?;
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

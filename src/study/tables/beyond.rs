@@ -31,7 +31,8 @@ pub fn write_beyond(out: &Path, study: &Study, plan: &StudyPlan) -> Result<()> {
             let Some((space, base)) = both.beyond else { continue };
             // A space that is never delayed has one model.
             let of_space = |index: usize| {
-                let own = || plan.models.iter().filter(|model| model.space == index);
+                let is_own = |model: &&ModelPlan| model.space == index && !model.is_profile;
+                let own = || plan.models.iter().filter(is_own);
                 own().find(|model| model.variant == both.variant).or_else(|| own().next())
             };
             let (Some(own), Some(base)) = (of_space(space), of_space(base)) else { continue };

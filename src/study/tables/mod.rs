@@ -4,6 +4,7 @@ pub mod analysis;
 pub mod bands;
 pub mod beyond;
 pub mod ceiling;
+pub mod delays;
 mod parcels;
 pub mod run_json;
 pub mod scores;

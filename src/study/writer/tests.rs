@@ -31,8 +31,14 @@ fn plan() -> ModelPlan {
     ModelPlan { name: "glove".into(), ..ModelPlan::of_width(0, N_COEFS, 1) }
 }
 
-const STATISTICS: Statistics =
-    Statistics { permutations: 9, block_trs: 5, q: 0.05, resamples: 0, seed: 1 };
+const STATISTICS: Statistics = Statistics {
+    permutations: 9,
+    block_trs: 5,
+    q: 0.05,
+    resamples: 0,
+    seed: 1,
+    delay_profile: crate::study_file::DelayProfile::All(false),
+};
 
 /// A subject's output folder, with random splits and weights.
 struct Bench {
