@@ -425,12 +425,13 @@ mod tests {
             settings(|s| {
                 (s.hrf_peak_s, s.hrf_jitter_s, s.late_share) = (6.0, 0.0, late_share);
                 (s.noise_share, s.r_low, s.r_high) = (0.0, 0.99, 0.995);
+                s.n_voxels = 400;
             })
         };
         let (none, _) = run(std::slice::from_ref(&x), &given(0.0));
         let (bold, truth) = run(&[x], &given(0.3));
         assert_eq!(truth.is_late.iter().filter(|&&is| is).count(), 120, "0.3 of a stripe of 400");
-        for v in 0..200 {
+        for v in 0..400 {
             let sign = truth.weights[[0, v]].signum();
             let column = bold[0].column(v);
             let peak = (0..45).max_by(|&i, &j| (sign * column[i]).total_cmp(&(sign * column[j])));

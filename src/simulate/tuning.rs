@@ -52,9 +52,10 @@ pub fn subject_peak_s(settings: &Checked<SimulateSettings>) -> f64 {
 /// Voxels after which stripes of a later response repeat.
 const STRIPE: usize = 400;
 
-/// Whether a voxel lies in a stripe of a later response: the first `late_share` of every 400.
+/// Whether a voxel lies in a stripe of a later response: the last `late_share` of every 400.
 pub(super) fn is_late(settings: &Checked<SimulateSettings>, voxel: usize) -> bool {
-    (((voxel % STRIPE) as f64) + 0.5) < settings.late_share * STRIPE as f64
+    let from_end = (STRIPE - voxel % STRIPE) as f64;
+    from_end - 0.5 < settings.late_share * STRIPE as f64
 }
 
 /// Whether a voxel has a transient at the beginning of every story.
