@@ -211,7 +211,6 @@ struct Ridge<'a> {
 #[derive(Serialize)]
 struct Partition<'a> {
     spaces: Option<Vec<&'a str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     beyond: Option<&'a str>,
 }
 
