@@ -42,9 +42,9 @@ pub enum Warning {
     },
     /// Spaces whose rows tell where in a story a TR lies.
     #[error(
-        "position: {} tell where in a story a TR lies (r with exp(-t/5 TRs) over 0.3 on the test \
-         stories), which predicts BOLD near the edges without any meaning: read their lead in the \
-         inner columns",
+        "position: where in a story a TR lies, which predicts BOLD near the edges without any \
+         meaning, is told by {} (r with exp(-t/5 TRs) over 0.3 on the test stories): read their \
+         lead in the inner columns",
         named(&spaces.iter().map(|(name, r)| format!("{name} {r:.2}")).collect::<Vec<_>>())
     )]
     Position {
