@@ -164,9 +164,10 @@ fn open_bold(
         }
         (_, tr_s) => tr_s.unwrap_or(1.0),
     };
-    let cleaning = &job.cleaning;
     let names = stories.iter().map(|&story| story.to_owned()).collect();
     let finder = job.bold.finder("--bold", subject, names)?;
+    let (cleaning, folder) = (&job.cleaning, Path::new(""));
+    let rules = CleaningRules { cleaning, folder, tr_s, finder: Some(&finder) };
     let scratch = job.out.clone().unwrap_or_else(std::env::temp_dir);
     let open = |story: &&str| {
         let mut file = finder.open(story)?;
@@ -175,9 +176,6 @@ fn open_bold(
                 .map_err(|source| Error::Write { path: scratch.clone(), source })?;
             file.unpack(&scratch, false)?;
         }
-        let session = finder.session(story)?;
-        let (folder, session) = (Path::new(""), session.as_deref());
-        let rules = CleaningRules { cleaning, folder, tr_s, session };
         StoryBold::open(file, (subject, story), rules).map(Measured)
     };
     stories.iter().map(open).collect()

@@ -19,6 +19,11 @@ pub fn parts(r2: &[f64]) -> Vec<f64> {
     (0..r2.len()).map(part).collect()
 }
 
+/// r² with the sign of r.
+pub fn signed_r2(r: f32) -> f64 {
+    f64::from(r) * f64::from(r).abs()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

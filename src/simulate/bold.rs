@@ -100,7 +100,6 @@ pub fn simulate(
 ) -> Result<Truth> {
     let n_rows = kept_rows(features, trim)?;
     let response = hrf(settings.tr_s, subject_peak_s(settings));
-    let own = drives(features, trim, &response)?;
     let late = match settings.late_share > 0.0 {
         true => {
             let silence = std::iter::repeat_n(0.0, settings.late_trs);
@@ -109,7 +108,7 @@ pub fn simulate(
         }
         false => None,
     };
-    let drives = own;
+    let drives = drives(features, trim, &response)?;
     let (weights, asked_r) = scaled_weights((&drives, late.as_deref()), settings)?;
 
     let n_voxels = settings.n_voxels;

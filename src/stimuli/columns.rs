@@ -98,9 +98,8 @@ pub fn words(sheet: &Sheet, rules: &WordRules) -> Result<TableWords, TableError>
             kind: None,
         },
         false => {
-            let header = rows.next().ok_or(TableError::Empty)?;
-            let names = (0..sheet.n_columns()).map(|column| header.cell(column)).collect();
-            Header { names }.columns(rules)?
+            rows.next();
+            Header::of(sheet)?.columns(rules)?
         }
     };
     let mut numbers =
@@ -152,6 +151,12 @@ pub fn words(sheet: &Sheet, rules: &WordRules) -> Result<TableWords, TableError>
     })
 }
 
+/// Whether the header names stories, words and onsets.
+pub fn has_stories(sheet: &Sheet) -> bool {
+    let columns = Header::of(sheet).and_then(|header| header.columns(&WordRules::default()));
+    columns.is_ok_and(|columns| columns.story.is_some())
+}
+
 /// Numbers that stand in columns of a table beside its words.
 pub struct NumberColumns<'a> {
     rows: HashMap<u64, SheetRow<'a>>,
@@ -163,9 +168,7 @@ impl<'a> NumberColumns<'a> {
     /// # Errors
     /// `TableError::MissingColumn`; `TableError::Empty`.
     pub fn find(sheet: &'a Sheet, names: &'a [String]) -> Result<Self, TableError> {
-        let header = sheet.rows().next().ok_or(TableError::Empty)?;
-        let header =
-            Header { names: (0..sheet.n_columns()).map(|column| header.cell(column)).collect() };
+        let header = Header::of(sheet)?;
         let find = |name: &'a String| match header.position(name) {
             Some(column) => {
                 let numbers = Numbers { is_comma: sheet.is_comma, ..Numbers::default() };
@@ -296,7 +299,12 @@ struct Header<'a> {
     names: Vec<&'a str>,
 }
 
-impl Header<'_> {
+impl<'a> Header<'a> {
+    fn of(sheet: &'a Sheet) -> Result<Self, TableError> {
+        let header = sheet.rows().next().ok_or(TableError::Empty)?;
+        Ok(Header { names: (0..sheet.n_columns()).map(|column| header.cell(column)).collect() })
+    }
+
     fn columns(&self, rules: &WordRules) -> Result<Columns, TableError> {
         let onset = self.times(&ONSET, rules)?.ok_or_else(|| self.missing("onset (or start)"))?;
         let word = self.first(&WORD)?.ok_or_else(|| self.missing("word (or text)"))?;

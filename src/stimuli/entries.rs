@@ -64,6 +64,13 @@ pub fn file_words(path: &Path, rules: &WordRules) -> Result<FileWords> {
     read.map_err(|error| by_name.map_or(error, foreign))
 }
 
+/// Whether a file is a table with columns of stories, words and onsets.
+pub fn is_table_of_stories(path: &Path) -> bool {
+    let bytes = table::read_bytes(path, table::MAX_BYTES).ok();
+    let sheet = bytes.and_then(|bytes| table::parse(&bytes, table::MAX_BYTES).ok());
+    sheet.is_some_and(|sheet| columns::has_stories(&sheet))
+}
+
 fn at(path: &Path, source: StoriesError) -> Error {
     Error::Stories { path: path.to_owned(), source }
 }

@@ -23,6 +23,7 @@ mod tiers;
 mod units;
 mod untimed;
 
+pub use entries::is_table_of_stories;
 pub use error::StoriesError;
 pub use marks::is_mark;
 pub use numbers::read_numbers;

@@ -98,6 +98,7 @@ fn language_space(
         coverage: Some(stored.coverage),
         encoder: is_ours.then_some(model),
         reading: Some(stored.reading),
+        model: Some(stored.model),
         ..WordSpace::new(stored.width, RowSource::Files(stored.files))
     })
 }

@@ -16,7 +16,7 @@ use super::saving::saved_model;
 use super::shards::FinishedShards;
 use super::stability::{OwnFit, stability_fits};
 use super::word_space::WordSpace;
-use super::writer::{ModelJob, Sizes, SubjectWriter};
+use super::writer::{ModelJob, Sizes, SubjectWriter, Tests};
 use crate::backend::device::Device;
 use crate::backend::{OtherFits, Problem, n_workers};
 use crate::error::{Error, Result};
@@ -25,7 +25,6 @@ use crate::results::mark::{self, ModelFound, RouteTaken, subject_voxels};
 use crate::results::{Name, RunFolder};
 use crate::ridge::conditioning::Conditioning;
 use crate::solve::tiles::{StageSeconds, TileRun, run_tiles, tile_width};
-use crate::study_file::Statistics;
 use crate::warning::Warning;
 
 /// Whose tiles are solved here.
@@ -64,8 +63,6 @@ pub struct SubjectFitter<'a> {
     /// Seconds of each stage so far.
     pub stages: StageSeconds,
     prepared: Option<Prepared>,
-    /// Without permutations: for single delays.
-    untested: Statistics,
     /// Whether a route that cannot be trusted was told of, and whether that is among the warnings.
     reported_doubt: bool,
     warned: bool,
@@ -95,7 +92,6 @@ impl<'a> SubjectFitter<'a> {
             conditioning: Vec::new(),
             stages: StageSeconds::new(),
             prepared: None,
-            untested: Statistics { permutations: 0, ..context.study.statistics.clone() },
             reported_doubt: false,
             warned: false,
         }
@@ -271,7 +267,7 @@ impl<'a> SubjectFitter<'a> {
     }
 
     /// Single delays have no weights, no permutation test and no other fits.
-    fn sizes(&self, index: usize, voxels: Range<usize>, is_profile: bool) -> Sizes<'_> {
+    fn sizes(&self, index: usize, voxels: Range<usize>, is_profile: bool) -> Sizes<'a> {
         let StudyContext { study, splits, extra, .. } = self.context;
         let (n_split_rows, n_learning_rows) = if is_profile { (0, 0) } else { extra.n_rows() };
         Sizes {
@@ -282,7 +278,10 @@ impl<'a> SubjectFitter<'a> {
             has_inner: self.context.plan.inner.is_some(),
             alphas: study.alphas.values(),
             weights: study.weights && !is_profile,
-            statistics: if is_profile { &self.untested } else { &study.statistics },
+            tests: Tests {
+                permutations: if is_profile { 0 } else { study.statistics.permutations },
+                q: study.statistics.q,
+            },
             n_random: if is_profile { 0 } else { extra.n_random },
             n_split_rows,
             n_learning_rows,

@@ -327,7 +327,8 @@ fn open_subject(
     let name = &study.bold[index].0;
     let stories: Vec<&Story> = heard.iter().map(|&story| &all[story]).collect();
     let cleaning = &study.bold_cleaning[index];
-    let rules = CleaningRules { cleaning, folder: &study.folder, tr_s: study.tr_s, session: None };
+    let (folder, tr_s) = (study.folder.as_path(), study.tr_s);
+    let rules = CleaningRules { cleaning, folder, tr_s, finder: Some(finder) };
     let first_trs = first_trs(study, cleaning)?;
     // Rows that the file has beyond those that pair with the features.
     let n_more = cleaning.trim.map_or(0, Trim::n_cut);
@@ -359,8 +360,6 @@ fn open_subject(
             });
         }
         check_has_values(&file, name, &story.name)?;
-        let session = finder.session(&story.name)?;
-        let rules = CleaningRules { session: session.as_deref(), ..rules };
         let bold = StoryBold::open(file, (name, &story.name), rules)?;
         let n_trs = match (&story.tr_times_s, respdict) {
             (Some(times), _) => times.len(),

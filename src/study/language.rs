@@ -66,6 +66,8 @@ pub struct StoredVectors {
     pub coverage: Coverage,
     /// How they were read.
     pub reading: Reading,
+    /// blake3, hexadecimal, of the model that made them.
+    pub model: String,
 }
 
 /// The checkpoint folder of a language model; trained on the stories `train` if it must be.
@@ -191,7 +193,13 @@ pub fn stored_vectors(
             .map_err(|source| Error::Write { path: words_folder.clone(), source })?;
         compute_missing(folder, &tokenizer, &reading, stories, &files, work)?;
     }
-    Ok(StoredVectors { width: shape.width, files, coverage: counts.coverage(), reading })
+    Ok(StoredVectors {
+        width: shape.width,
+        files,
+        coverage: counts.coverage(),
+        reading,
+        model: model.to_hex().to_string(),
+    })
 }
 
 #[cfg(feature = "language")]

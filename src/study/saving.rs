@@ -5,7 +5,6 @@ use std::path::Path;
 use super::context::StudyContext;
 use super::features::scaling;
 use super::inputs::Subject;
-use super::language::model_hash;
 use super::models::ModelPlan;
 use super::word_space::WordSpace;
 use crate::design::zscore::ZScore;
@@ -134,7 +133,7 @@ fn features(
                 reading.unwrap_or_else(|| language.reading.clone());
             let saved = SavedLanguage {
                 path: relative(&path, folder),
-                blake3: model_hash(&path)?.to_hex().to_string(),
+                blake3: space.model.clone().unwrap_or_default(),
                 layer: layer.unwrap_or_default(),
                 sees_ahead: context == Context::Both,
                 window: window.unwrap_or_default(),

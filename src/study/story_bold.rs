@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::bold::files::BoldFinder;
 use super::bold::pattern::{Bindings, found_paths};
 use crate::design::clean::Cleaner;
 use crate::design::trim::Trim;
@@ -13,7 +14,7 @@ use crate::io::{input, npy};
 use crate::study_file::{BoldCleaning, Censor};
 
 /// What BOLD is cut and cleaned by, and where its tables are.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct CleaningRules<'a> {
     /// The settings.
     pub cleaning: &'a BoldCleaning,
@@ -21,27 +22,33 @@ pub struct CleaningRules<'a> {
     pub folder: &'a Path,
     /// Repetition time, for cosines.
     pub tr_s: f64,
-    /// What `{session}` stands for in the path of the story's BOLD.
-    pub session: Option<&'a str>,
+    /// Where the BOLD is; its path says what `{session}` in theirs stands for.
+    pub finder: Option<&'a BoldFinder<'a>>,
 }
 
 impl CleaningRules<'_> {
     /// A table of a story: the pattern's placeholders filled in. A session that the BOLD's own path
     /// does not say is looked for on disk.
     fn table(&self, pattern: &str, subject: &str, story: &str) -> Result<PathBuf> {
-        let pattern = pattern.replace("{subject}", subject);
+        let pattern = self.folder.join(pattern.replace("{subject}", subject));
         let mut bound = Bindings::of(story, None);
-        bound.session = self.session.map(str::to_owned);
-        let path = self.folder.join(bound.fill(&pattern));
-        if !path.to_string_lossy().contains("{session}") {
-            return Ok(path);
+        let path = |bound: &Bindings| PathBuf::from(bound.fill(&pattern.to_string_lossy()));
+        if !pattern.to_string_lossy().contains("{session}") {
+            return Ok(path(&bound));
         }
-        let mut found = found_paths(&self.folder.join(pattern), &bound);
+        bound.session = match self.finder {
+            Some(finder) => finder.session(story)?,
+            None => None,
+        };
+        if bound.session.is_some() {
+            return Ok(path(&bound));
+        }
+        let mut found = found_paths(&pattern, &bound);
         match found.len() {
             1 => Ok(found.remove(0).0),
             n => Err(Error::Values {
                 place: format!("story {story:?}"),
-                problem: format!("expected one session with {}, got {n}", path.display()),
+                problem: format!("expected one session with {}, got {n}", path(&bound).display()),
                 hint: "write the session in place of {session}".into(),
             }),
         }

@@ -37,6 +37,8 @@ pub struct WordSpace {
     pub encoder: Option<PathBuf>,
     /// How a language model read the stories.
     pub reading: Option<Reading>,
+    /// blake3, hexadecimal, of that model.
+    pub model: Option<String>,
     /// About its files.
     pub warnings: Vec<Warning>,
     /// What was counted, in sentences.
@@ -97,6 +99,7 @@ impl WordSpace {
             names: None,
             encoder: None,
             reading: None,
+            model: None,
             warnings: Vec::new(),
             notes: Vec::new(),
         }

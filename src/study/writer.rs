@@ -35,7 +35,6 @@ use crate::results::{RunFolder, read_json};
 use crate::ridge::edges::AlphaEdges;
 use crate::scoring::significance::{fdr_threshold, p_value, significant};
 use crate::solve::tiles::{SolvedTile, TileSink, tiles};
-use crate::study_file::Statistics;
 
 /// One model's open files.
 struct ModelFiles {
@@ -89,13 +88,22 @@ pub struct SubjectWriter {
     models: Vec<ModelFiles>,
     partial: PathBuf,
     alphas: Vec<f64>,
-    statistics: Statistics,
+    tests: Tests,
     n_random: usize,
     /// Voxel of the files' first column.
     first_voxel: usize,
     is_part: bool,
     /// Its tiles count voxels from there.
     journal: Journal,
+}
+
+/// The permutation test of every voxel.
+#[derive(Debug, Clone, Copy)]
+pub struct Tests {
+    /// Permutations; 0 for no test.
+    pub permutations: usize,
+    /// False discovery rate among a model's voxels.
+    pub q: f64,
 }
 
 /// Sizes of a subject's results.
@@ -116,7 +124,7 @@ pub struct Sizes<'a> {
     /// Write weights.
     pub weights: bool,
     /// How scores are held against chance.
-    pub statistics: &'a Statistics,
+    pub tests: Tests,
     /// Other fits that are random splits; the first ones.
     pub n_random: usize,
     /// Rows of their scores.
@@ -205,18 +213,9 @@ impl SubjectWriter {
         let (journal, damage) =
             Journal::open(&partial.join(JOURNAL), &owner, sizes.n_voxels, &is_whole)?;
         damage.note().iter().for_each(|note| reporter.note(&format!("note: {subject}: {note}")));
-        let (alphas, statistics) = (sizes.alphas.to_vec(), sizes.statistics.clone());
-        let Sizes { n_random, first_voxel, is_part, .. } = sizes;
-        Ok(Self {
-            models: files,
-            partial,
-            alphas,
-            statistics,
-            n_random,
-            first_voxel,
-            is_part,
-            journal,
-        })
+        let alphas = sizes.alphas.to_vec();
+        let Sizes { tests, n_random, first_voxel, is_part, .. } = sizes;
+        Ok(Self { models: files, partial, alphas, tests, n_random, first_voxel, is_part, journal })
     }
 
     /// Tiles of at most `width` voxels over what is not done yet. Done tiles stay as they are,
@@ -246,11 +245,11 @@ impl SubjectWriter {
     /// `Error::Write`.
     pub fn finish(self) -> Result<()> {
         let tiles = self.journal.into_tiles();
-        let statistics = (!self.is_part).then_some(&self.statistics);
+        let tests = (!self.is_part).then_some(self.tests);
         self.models
             .into_par_iter()
             .enumerate()
-            .try_for_each(|(index, model)| model.finish(index, &tiles, statistics))?;
+            .try_for_each(|(index, model)| model.finish(index, &tiles, tests))?;
         remove(&self.partial)
     }
 }
@@ -260,7 +259,7 @@ fn write_scalars(
     folder: &Path,
     scalars: NpyColumnsWriter<f64>,
     has_inner: bool,
-    statistics: &Statistics,
+    tests: Tests,
 ) -> Result<()> {
     let all = npy::read_matrix_f64(scalars.partial_path())?;
     drop(scalars);
@@ -275,12 +274,12 @@ fn write_scalars(
         }
         false => write_or_remove(&folder.join(INNER_CORRELATION), None)?,
     }
-    if statistics.permutations == 0 {
+    if tests.permutations == 0 {
         write_or_remove(&folder.join(P_VALUES), None)?;
         return write_or_remove(&folder.join(SIGNIFICANT), None);
     }
     let p: Vec<f64> = all.row(P_VALUE).to_vec();
-    let found = significant(&p, fdr_threshold(&p, statistics.q));
+    let found = significant(&p, fdr_threshold(&p, tests.q));
     npy::write(&folder.join(P_VALUES), &[p.len()], &p)?;
     npy::write(&folder.join(SIGNIFICANT), &[p.len()], &found)
 }
@@ -298,12 +297,12 @@ impl ModelFiles {
     }
 
     /// Gives the files their names and, when all have theirs, the model its mark; model `index` of
-    /// the `tiles`. `statistics`: none for a shard's part, whose scalars are left to the merge.
-    fn finish(self, index: usize, tiles: &[Tile], statistics: Option<&Statistics>) -> Result<()> {
-        match statistics {
+    /// the `tiles`. `tests`: none for a shard's part, whose scalars are left to the merge.
+    fn finish(self, index: usize, tiles: &[Tile], tests: Option<Tests>) -> Result<()> {
+        match tests {
             None => self.scalars.finish()?,
-            Some(statistics) => {
-                write_scalars(&self.folder, self.scalars, self.story_inner.is_some(), statistics)?;
+            Some(tests) => {
+                write_scalars(&self.folder, self.scalars, self.story_inner.is_some(), tests)?;
             }
         }
         self.cv_scores.finish()?;
@@ -561,7 +560,7 @@ impl TileSink for SubjectWriter {
                     scalars[INNER * width + v] = f64::from(r);
                 }
                 if let Some(&n) = test.n_at_least.get(v) {
-                    scalars[P_VALUE * width + v] = p_value(r, n, self.statistics.permutations);
+                    scalars[P_VALUE * width + v] = p_value(r, n, self.tests.permutations);
                 }
                 if let Some(best) = model.best[v] {
                     scalars[BEST_ALPHA * width + v] = self.alphas[best];

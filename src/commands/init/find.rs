@@ -1,7 +1,6 @@
 //! Walks a folder: words, BOLD by subject, counts, vectors.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use super::Dataset;
@@ -11,12 +10,10 @@ use crate::error::{Error, Result};
 use crate::io::hdf5::has_dataset;
 use crate::io::input;
 use crate::io::matrix_file::{MatrixFile, Which, is_hdf5};
+use crate::stimuli::is_table_of_stories;
 
 /// Measurements of a repeated story, in ds003020's HDF5 files.
 pub const REPEATS: &str = "individual_repeats";
-
-/// Longest header of a table.
-const MAX_HEADER: u64 = 1 << 16;
 
 /// Looks for everything a study of this kind of dataset needs.
 /// # Errors
@@ -144,21 +141,9 @@ fn lab_words(folder: &Path, files: &[PathBuf]) -> Result<Option<PathBuf>> {
     }
 }
 
-/// Whether a table's header names stories, words and onsets.
+/// A table whose header names stories, words and onsets.
 fn is_word_table(path: &Path) -> bool {
-    if !matches!(input::extension(path).as_str(), "tsv" | "csv") {
-        return false;
-    }
-    let mut line = Vec::new();
-    let start = input::open(path).map(|reader| reader.take(MAX_HEADER));
-    if start.is_err() || start.is_ok_and(|mut s| s.read_until(b'\n', &mut line).is_err()) {
-        return false;
-    }
-    let line = String::from_utf8_lossy(&line).to_lowercase();
-    let names = line.split([',', ';', '\t']).map(|name| name.trim_matches(['"', ' ', '\r', '\n']));
-    let names: Vec<&str> = names.map(|name| name.trim_start_matches('\u{feff}')).collect();
-    let has = |wanted: &[&str]| names.iter().any(|name| wanted.contains(name));
-    has(&["story"]) && has(&["word", "text", "label", "token"]) && has(&["onset", "start", "begin"])
+    matches!(input::extension(path).as_str(), "tsv" | "csv") && is_table_of_stories(path)
 }
 
 /// Folders with a file a story: HDF5 for ds003020, `.npy` for the lab.

@@ -217,7 +217,7 @@ mod tests {
         let path = folder.path().join("b.npy");
         npy::write(&path, &[values.len() / n_cols, n_cols], values).unwrap();
         let file = MatrixFile::open(&path, &crate::io::matrix_file::Which::default()).unwrap();
-        let rules = CleaningRules { cleaning, folder: folder.path(), tr_s: 2.0, session: None };
+        let rules = CleaningRules { cleaning, folder: folder.path(), tr_s: 2.0, finder: None };
         StoryBold::open(file, ("s", "story"), rules).unwrap()
     }
 

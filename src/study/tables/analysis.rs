@@ -32,7 +32,8 @@ use crate::study::unit_words::words_of;
 use crate::study_file::Study;
 
 /// Writes significance.csv, comparisons.csv, overlap.csv, noise_ceiling.csv, cv_curve.csv,
-/// story_properties.csv, alignment.csv, columns.csv, parcels.csv and the tables of the other fits; a table that does not apply is not there.
+/// story_properties.csv, alignment.csv, columns.csv, parcels.csv and the tables of the other fits; a
+/// table that does not apply is not there.
 ///
 /// # Errors
 /// Those of the files.

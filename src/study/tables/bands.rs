@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
-use super::scores::TestScores;
+use super::scores::read_r;
 use crate::error::Result;
 use crate::io::npy;
 use crate::report::rows::{BandScores, PartitionScores};
 use crate::results::names::{
-    BAND_CORRELATION, BAND_R2, BANDS, PARTITION, PARTITION_R2, PARTITION_SIGNED_R2, TEST_R2,
+    BAND_CORRELATION, BAND_R2, BANDS, PARTITION, PARTITION_R2, PARTITION_SIGNED_R2,
+    TEST_CORRELATION, TEST_R2,
 };
 use crate::results::{RunFolder, tables};
-use crate::scoring::partition::parts;
+use crate::scoring::partition::{parts, signed_r2};
 use crate::stats::mean;
 use crate::study::models::ModelPlan;
 use crate::study::plan::StudyPlan;
@@ -77,8 +78,8 @@ fn partition_rows(subject: &str, models: &[(&ModelPlan, PathBuf)]) -> Result<Vec
     order.sort_by_key(|(bits, _)| *bits);
     for (_, (_, folder)) in &order {
         r2.push(npy::read_matrix_f64(&folder.join(TEST_R2))?.row(0).to_vec());
-        let r = TestScores::read(folder)?.r;
-        signed.push(r.iter().map(|&r| f64::from(r) * f64::from(r).abs()).collect::<Vec<f64>>());
+        let r = read_r(&folder.join(TEST_CORRELATION))?;
+        signed.push(r.into_iter().map(signed_r2).collect::<Vec<f64>>());
     }
     let (r2_parts, signed_parts) = (all_parts(&r2), all_parts(&signed));
     let whole = &order[n_subsets - 2].1.1;

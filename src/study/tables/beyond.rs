@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::scores::TestScores;
+use super::scores::read_r;
 use crate::error::Result;
 use crate::io::npy;
 use crate::io::output::write_or_remove;
 use crate::report::rows::BeyondScores;
-use crate::results::names::{BEYOND, BEYOND_INNER_SIGNED_R2, BEYOND_SIGNED_R2};
+use crate::results::names::{
+    BEYOND, BEYOND_INNER_SIGNED_R2, BEYOND_SIGNED_R2, INNER_CORRELATION, TEST_CORRELATION,
+};
 use crate::results::{RunFolder, tables};
+use crate::scoring::partition::signed_r2;
 use crate::stats::mean;
 use crate::study::models::ModelPlan;
 use crate::study::plan::StudyPlan;
@@ -37,14 +40,14 @@ pub fn write_beyond(out: &Path, study: &Study, plan: &StudyPlan) -> Result<()> {
             };
             let (Some(own), Some(base)) = (of_space(space), of_space(base)) else { continue };
             let folders = [folder(own)?, folder(base)?, folder(both)?];
-            let all = folders.iter().map(|folder| Ok(TestScores::read(folder)?.r));
-            let whole = Parts::of(&all.collect::<Result<Vec<_>>>()?);
+            let parts = |file: &str| -> Result<Parts> {
+                let all = folders.iter().map(|folder| read_r(&folder.join(file)));
+                Ok(Parts::of(&all.collect::<Result<Vec<_>>>()?))
+            };
+            let whole = parts(TEST_CORRELATION)?;
             whole.write(&folders[2].join(BEYOND_SIGNED_R2))?;
             let inner_file = folders[2].join(BEYOND_INNER_SIGNED_R2);
-            let inner = folders.iter().map(|folder| TestScores::read_inner(folder, plan));
-            let inner = inner.collect::<Result<Option<Vec<_>>>>()?;
-            let inner =
-                inner.map(|all| Parts::of(&all.into_iter().map(|s| s.r).collect::<Vec<_>>()));
+            let inner = plan.inner.map(|_| parts(INNER_CORRELATION)).transpose()?;
             match &inner {
                 Some(inner) => inner.write(&inner_file)?,
                 None => write_or_remove(&inner_file, None)?,
@@ -82,9 +85,8 @@ struct Parts {
 impl Parts {
     /// `r`: of the space, the base and both, `(n_voxels)` each.
     fn of(r: &[Vec<f32>]) -> Self {
-        let signed = |r: f32| f64::from(r) * f64::from(r).abs();
         let of_voxel = |v: usize| {
-            let [own, base, both] = [0, 1, 2].map(|model| signed(r[model][v]));
+            let [own, base, both] = [0, 1, 2].map(|model| signed_r2(r[model][v]));
             [own, base, both, both - base]
         };
         let all: Vec<[f64; 4]> = (0..r[0].len()).map(of_voxel).collect();

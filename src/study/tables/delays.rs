@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayView1};
 
-use super::scores::TestScores;
+use super::scores::read_r;
 use crate::error::Result;
 use crate::io::npy;
 use crate::io::output::write_or_remove;
 use crate::report::rows::DelayScores;
-use crate::results::names::{BEST_DELAY, DELAY_PROFILE, DELAYS, RESPONSE_WIDTH};
+use crate::results::names::{BEST_DELAY, DELAY_PROFILE, DELAYS, RESPONSE_WIDTH, TEST_CORRELATION};
 use crate::results::{RunFolder, tables};
 use crate::scoring::delays::{LAST_DELAY, MeanProfile, best_delay, response_width};
 use crate::study::models::ModelPlan;
@@ -84,7 +84,7 @@ fn read_profiles(
     singles: &[&ModelPlan],
     folder: &dyn Fn(&ModelPlan) -> Result<PathBuf>,
 ) -> Result<Array2<f32>> {
-    let rows = singles.iter().map(|model| Ok(TestScores::read(&folder(model)?)?.r));
+    let rows = singles.iter().map(|model| read_r(&folder(model)?.join(TEST_CORRELATION)));
     let rows = rows.collect::<Result<Vec<_>>>()?;
     let mut profiles = Array2::zeros((rows.len(), rows.first().map_or(0, Vec::len)));
     for (mut to, row) in profiles.rows_mut().into_iter().zip(&rows) {

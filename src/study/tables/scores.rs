@@ -39,13 +39,21 @@ impl TestScores {
     }
 
     fn of_files(folder: &Path, all: &str, by_story: &str) -> Result<Self> {
-        let total = NpyFile::open(&folder.join(all))?;
-        let mut r = vec![0f32; total.n_elements()];
-        let n = r.len();
-        total.read_columns(0..n, 0..1, &mut r)?;
         let stories = npy::read_matrix_f32(&folder.join(by_story))?;
-        Ok(Self { r, story_r: stories.rows().into_iter().map(|row| row.to_vec()).collect() })
+        let story_r = stories.rows().into_iter().map(|row| row.to_vec()).collect();
+        Ok(Self { r: read_r(&folder.join(all))?, story_r })
     }
+}
+
+/// r of every voxel: `TEST_CORRELATION`, or `INNER_CORRELATION`.
+/// # Errors
+/// Those of the file.
+pub fn read_r(path: &Path) -> Result<Vec<f32>> {
+    let file = NpyFile::open(path)?;
+    let mut r = vec![0f32; file.n_elements()];
+    let n = r.len();
+    file.read_columns(0..n, 0..1, &mut r)?;
+    Ok(r)
 }
 
 /// One model of one subject.

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use super::scores::TestScores;
+use super::scores::read_r;
 use crate::error::Result;
 use crate::io::npy;
 use crate::report::InnerScores;
 use crate::report::rows::{Learning, Overlap, SplitScores};
 use crate::results::RunFolder;
 use crate::results::names::{
-    LEARNING_CORRELATION, LEARNING_CURVE, LEARNING_INNER_CORRELATION, STABILITY,
-    STABILITY_CORRELATION, STABILITY_INNER_CORRELATION, STABILITY_STORIES,
+    INNER_CORRELATION, LEARNING_CORRELATION, LEARNING_CURVE, LEARNING_INNER_CORRELATION, STABILITY,
+    STABILITY_CORRELATION, STABILITY_INNER_CORRELATION, STABILITY_STORIES, TEST_CORRELATION,
 };
 use crate::results::tables::write;
 use crate::scoring::Summary;
@@ -63,12 +63,10 @@ pub fn write_other_tables(
             }
             if others.splits.len() > others.n_random {
                 let mut scores = read_rows(&folder.join(LEARNING_CORRELATION))?;
-                scores.push(TestScores::read(&folder)?.r);
+                scores.push(read_r(&folder.join(TEST_CORRELATION))?);
                 let mut inner = inner_rows(LEARNING_INNER_CORRELATION)?;
-                if let (Some(rows), Some(own)) =
-                    (&mut inner, TestScores::read_inner(&folder, plan)?)
-                {
-                    rows.push(own.r);
+                if let Some(rows) = &mut inner {
+                    rows.push(read_r(&folder.join(INNER_CORRELATION))?);
                 }
                 let scores = (scores.as_slice(), inner.as_deref());
                 tables.add_curve(name, model, (others, own), &n_trs, scores);

@@ -31,15 +31,6 @@ fn plan() -> ModelPlan {
     ModelPlan { name: "glove".into(), ..ModelPlan::of_width(0, N_COEFS, 1) }
 }
 
-const STATISTICS: Statistics = Statistics {
-    permutations: 9,
-    block_trs: 5,
-    q: 0.05,
-    resamples: 0,
-    seed: 1,
-    delay_profile: crate::study_file::DelayProfile::All(false),
-};
-
 /// A subject's output folder, with random splits and weights.
 struct Bench {
     out: tempfile::TempDir,
@@ -72,7 +63,7 @@ impl Bench {
             has_inner: false,
             alphas: &ALPHAS,
             weights: true,
-            statistics: &STATISTICS,
+            tests: Tests { permutations: 9, q: 0.05 },
             n_random: 1,
             n_split_rows: 1 + N_STORIES,
             n_learning_rows: 0,
