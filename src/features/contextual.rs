@@ -267,7 +267,7 @@ fn batch_vectors(
     let rows: Vec<Vec<u32>> = batch.iter().map(row).collect();
     let rows = Batch::padded(&rows, tokenizer.pad());
     let (length, width) = (rows.length, model.width());
-    let state = model.hidden_state(&rows, layer)?.to_dtype(DType::F32)?;
+    let state = model.states(&rows, &[layer])?.swap_remove(0).to_dtype(DType::F32)?;
     let state: Vec<f32> = state.flatten_all()?.to_vec1()?;
     let mut found = Vec::new();
     for (row, window) in batch.iter().enumerate() {

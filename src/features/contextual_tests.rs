@@ -21,7 +21,13 @@ impl HiddenStates for Glass {
     fn vocab_size(&self) -> usize {
         1000
     }
-    fn hidden_state(&self, batch: &Batch, layer: usize) -> Result<Tensor> {
+    fn states(&self, batch: &Batch, layers: &[usize]) -> Result<Vec<Tensor>> {
+        layers.iter().map(|&layer| self.state(batch, layer)).collect()
+    }
+}
+
+impl Glass {
+    fn state(&self, batch: &Batch, layer: usize) -> Result<Tensor> {
         let mut values = Vec::new();
         for (at, &id) in batch.ids.iter().enumerate() {
             let row = at / batch.length * batch.length;

@@ -31,10 +31,11 @@ pub trait HiddenStates: Send + Sync {
     fn max_length(&self) -> usize;
     /// Number of pieces it knows.
     fn vocab_size(&self) -> usize;
-    /// Hidden state `layer`, (rows, length, width), without dropout; 0 is the embeddings.
+    /// Hidden states `layers`, in their order, (rows, length, width) each, from one pass and without
+    /// dropout; 0 is the embeddings.
     /// # Errors
-    /// `Error::Shape` for a batch or a layer that does not fit the model.
-    fn hidden_state(&self, batch: &Batch, layer: usize) -> Result<Tensor>;
+    /// `Error::Shape` for a batch, `Error::Usage` for a layer that does not fit the model.
+    fn states(&self, batch: &Batch, layers: &[usize]) -> Result<Vec<Tensor>>;
 }
 
 impl HiddenStates for Encoder {
@@ -54,20 +55,23 @@ impl HiddenStates for Encoder {
         self.config().vocab_size
     }
 
-    fn hidden_state(&self, batch: &Batch, layer: usize) -> Result<Tensor> {
-        let mut states = self.hidden_states(batch)?;
-        if layer >= states.len() {
-            return Err(no_such_layer(layer, self.n_layers()));
-        }
-        Ok(states.swap_remove(layer).detach())
+    fn states(&self, batch: &Batch, layers: &[usize]) -> Result<Vec<Tensor>> {
+        last_of(layers, self.n_layers())?;
+        let states = self.hidden_states(batch)?;
+        Ok(layers.iter().map(|&layer| states[layer].detach()).collect())
     }
 }
 
-fn no_such_layer(layer: usize, n_layers: usize) -> Error {
-    Error::Usage {
-        place: "layer".into(),
-        problem: format!("expected 0 (embeddings) to {n_layers}, got {layer}"),
-        hint: "layers are counted as in hidden_states of transformers".into(),
+/// The highest of `layers`, none of which may be above `n_layers`.
+fn last_of(layers: &[usize], n_layers: usize) -> Result<usize> {
+    let last = layers.iter().copied().max().unwrap_or(0);
+    match last > n_layers {
+        true => Err(Error::Usage {
+            place: "layer".into(),
+            problem: format!("expected 0 (embeddings) to {n_layers}, got {last}"),
+            hint: "layers are counted as in hidden_states of transformers".into(),
+        }),
+        false => Ok(last),
     }
 }
 
@@ -286,18 +290,8 @@ impl Pretrained {
         })
     }
 
-    /// All hidden states, (rows, length, width) each: the embeddings, then every block.
-    /// # Errors
-    /// `Error::Shape` for a batch that does not fit the model.
-    pub fn hidden_states(&self, batch: &Batch) -> Result<Vec<Tensor>> {
-        let mut states = Vec::with_capacity(self.blocks.len() + 1);
-        self.run(batch, self.blocks.len(), |state| states.push(state.clone()))?;
-        let shape = (batch.rows, batch.length, self.config.hidden_size);
-        states.into_iter().map(|state| Ok(state.reshape(shape)?)).collect()
-    }
-
-    /// (tokens, width) after `n_blocks` blocks; `see` is shown every state on the way.
-    fn run(&self, batch: &Batch, n_blocks: usize, mut see: impl FnMut(&Tensor)) -> Result<Tensor> {
+    /// Shows `see` the embeddings and the state after each of `n_blocks` blocks, (tokens, width).
+    fn run(&self, batch: &Batch, n_blocks: usize, mut see: impl FnMut(&Tensor)) -> Result<()> {
         self.check(batch)?;
         let eps = self.config.layer_norm_eps;
         let rows = Rows { rows: batch.rows, length: batch.length, attended: &batch.attended };
@@ -319,7 +313,7 @@ impl Pretrained {
             x = normed(&(linear(&wide, &block.narrow)? + x)?, &block.norm)?;
             see(&x);
         }
-        Ok(x)
+        Ok(())
     }
 
     /// Sum of the embeddings of piece, position and token type 0, (tokens, width).
@@ -382,12 +376,19 @@ impl HiddenStates for Pretrained {
         self.config.vocab_size
     }
 
-    fn hidden_state(&self, batch: &Batch, layer: usize) -> Result<Tensor> {
-        if layer > self.blocks.len() {
-            return Err(no_such_layer(layer, self.blocks.len()));
-        }
-        let state = self.run(batch, layer, |_| ())?;
-        Ok(state.reshape((batch.rows, batch.length, self.config.hidden_size))?)
+    fn states(&self, batch: &Batch, layers: &[usize]) -> Result<Vec<Tensor>> {
+        let last = last_of(layers, self.blocks.len())?;
+        let mut states = vec![None; last + 1];
+        let mut layer = 0;
+        self.run(batch, last, |state| {
+            if layers.contains(&layer) {
+                states[layer] = Some(state.clone());
+            }
+            layer += 1;
+        })?;
+        let shape = (batch.rows, batch.length, self.config.hidden_size);
+        let kept = layers.iter().filter_map(|&layer| states[layer].as_ref());
+        kept.map(|state| Ok(state.reshape(shape)?)).collect()
     }
 }
 

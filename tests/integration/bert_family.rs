@@ -39,14 +39,18 @@ fn tiny_checkpoints_of_every_kind_give_the_hidden_states_of_transformers() {
     for (kind, pad) in [("bert", 0), ("bert_masked_lm", 0), ("roberta", 1), ("distilbert", 0)] {
         let model = Pretrained::load(&golden(kind), &Device::Cpu).expect("a checkpoint");
         let batch = batch(pad);
-        let states = model.hidden_states(&batch).expect("states");
+        let states = model.states(&batch, &[0, 1, 2]).expect("states");
         assert_eq!((states.len(), model.n_layers(), model.width()), (3, 2, 12), "{kind}");
         let expected = npy::read_matrix_f64(&golden(&format!("{kind}/hidden_states.npy")));
         let expected = expected.expect("golden files are whole");
         for (layer, state) in states.iter().enumerate() {
             assert_eq!(state.dims(), [2, 8, 12]);
-            let alone = model.hidden_state(&batch, layer).expect("one state");
-            assert_eq!(values(&alone), values(state), "{kind} {layer}: one layer is that of all");
+            let alone = model.states(&batch, &[layer]).expect("one state");
+            assert_eq!(
+                values(&alone[0]),
+                values(state),
+                "{kind} {layer}: one layer is that of all"
+            );
             for (i, &got) in values(state).iter().enumerate() {
                 let (token, column) = (i / 12, i % 12);
                 if !batch.attended[token] {
@@ -58,7 +62,7 @@ fn tiny_checkpoints_of_every_kind_give_the_hidden_states_of_transformers() {
                 assert!((f64::from(got) - wanted).abs() <= bound, "{kind} {layer}: {got} {wanted}");
             }
         }
-        let error = model.hidden_state(&batch, 3).expect_err("no such layer");
+        let error = model.states(&batch, &[0, 3]).expect_err("no such layer");
         assert!(error.exit_code() == 2 && error.to_string().contains("got 3"), "{error}");
     }
 }
@@ -67,9 +71,9 @@ fn tiny_checkpoints_of_every_kind_give_the_hidden_states_of_transformers() {
 fn a_row_does_not_depend_on_what_is_batched_with_it() {
     let model = open(&golden("roberta"), &Device::Cpu).expect("a checkpoint");
     assert_eq!(model.max_length(), 18, "positions begin behind the padding's");
-    let both = values(&model.hidden_state(&batch(1), 2).expect("states"));
+    let both = values(&model.states(&batch(1), &[2]).expect("states")[0]);
     let alone = Batch::padded(&[vec![2, 30, 12, 3]], 1);
-    let alone = values(&model.hidden_state(&alone, 2).expect("states"));
+    let alone = values(&model.states(&alone, &[2]).expect("states")[0]);
     for (a, b) in alone.iter().zip(&both[8 * 12..]) {
         assert!((a - b).abs() <= 64.0 * f32::EPSILON * (1.0 + a.abs()), "{a} {b}");
     }
@@ -92,7 +96,7 @@ fn minilm_gives_the_hidden_states_of_transformers_to_1e_4_at_every_layer() {
     assert_eq!(rows, wanted);
     let batch = Batch::padded(&rows, tokenizer.pad());
     let model = Pretrained::load(&folder, &Device::Cpu).expect("MiniLM");
-    let states = model.hidden_states(&batch).expect("states");
+    let states = model.states(&batch, &[0, 1, 2, 3, 4, 5, 6]).expect("states");
     assert_eq!((states.len(), model.width(), model.max_length()), (7, 384, 512));
     let n = batch.rows * batch.length;
     let mut largest = 0f64;
@@ -157,7 +161,7 @@ fn what_is_no_checkpoint_of_the_family_is_refused_with_what_is_wrong() {
 fn rows_that_do_not_fit_a_model_are_refused() {
     let model = Pretrained::load(&golden("bert"), &Device::Cpu).expect("a checkpoint");
     for rows in [vec![vec![2, 40, 3]], vec![vec![2; 21]], vec![]] {
-        let error = model.hidden_states(&Batch::padded(&rows, 0)).expect_err("refused");
+        let error = model.states(&Batch::padded(&rows, 0), &[2]).expect_err("refused");
         assert!(error.exit_code() == 3 && error.to_string().contains("of 40 known"), "{error}");
     }
 }
@@ -182,7 +186,7 @@ fn the_last_hidden_state_is_that_of_candle_transformers() {
     let theirs = model.forward(&ids, &tensor(batch.types.clone()), Some(&tensor(attended)));
     let theirs = values(&theirs.expect("hidden states"));
     let ours = open(&folder, &Device::Cpu).expect("a checkpoint");
-    let ours = values(&ours.hidden_state(&batch, 2).expect("hidden states"));
+    let ours = values(&ours.states(&batch, &[2]).expect("hidden states")[0]);
     for (i, (a, b)) in ours.iter().zip(&theirs).enumerate() {
         // Two blocks of sums over 12 and 20 products, values up to 4.
         let bound = 64.0 * f32::EPSILON * (1.0 + b.abs());
