@@ -348,6 +348,57 @@ fn phones_are_read_from_their_tier_at_their_own_times() {
     assert!(predictions.join("s2/which-lagged/story5.npy").exists());
 }
 
+/// TextGrids and rows of `make.py`.
+#[test]
+fn phones_are_those_of_ridge_utils_at_every_tr() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/phones");
+    let expected = std::fs::read_to_string(folder.join("expected.json")).expect("there");
+    let expected: Value = serde_json::from_str(&expected).expect("JSON");
+    let number = |name: &str| expected[name].to_string();
+    let timing = ["tr_s", "first_tr_s", "n_trs"].map(number);
+    let out = tempfile::tempdir().expect("a folder");
+    let written = |what: &str| {
+        let out = out.path().join(what);
+        let outcome = voxelcast(&[
+            "features",
+            "--kind",
+            "phones",
+            "--what",
+            what,
+            "--f64",
+            "--stories",
+            text(&folder),
+            "--tr-s",
+            &timing[0],
+            &format!("--first-tr-s={}", timing[1]),
+            "--n-trs",
+            &timing[2],
+            "--out",
+            text(&out),
+        ]);
+        assert_eq!(outcome.code, 0, "{outcome:#?}");
+        ["walk", "talk"].map(|story| {
+            npy::read_matrix_f64(&out.join(format!("{story}.trs.npy"))).expect("written")
+        })
+    };
+    let (identity, rate) = (written("identity"), written("rate"));
+    let features = std::fs::read_to_string(out.path().join("identity/features.json"));
+    let features: Value = serde_json::from_str(&features.expect("there")).expect("JSON");
+    assert_eq!(features["names"], expected["phonemes"]);
+    for (i, story) in ["walk", "talk"].into_iter().enumerate() {
+        let theirs: Vec<Vec<f64>> = serde_json::from_value(expected[story].clone()).expect("rows");
+        assert_eq!(identity[i].dim(), (theirs.len(), theirs[0].len()));
+        for (tr, theirs) in theirs.iter().enumerate() {
+            for (x, y) in identity[i].row(tr).iter().zip(theirs) {
+                assert!((x - y).abs() < 1e-12, "{story}, TR {tr}: {x} {y}");
+            }
+            // Marks have no column there, and no phone is rated twice.
+            let sum: f64 = theirs.iter().sum();
+            assert!((rate[i][[tr, 0]] - sum).abs() < 1e-12, "{story}, TR {tr}: the rate");
+        }
+    }
+}
+
 #[test]
 fn phones_need_textgrids_and_a_tier_that_is_known() {
     let bench = StudyBench::new(4109, 25, N_VOXELS);
