@@ -1,5 +1,7 @@
 //! Language models: a BERT-style encoder trained from scratch by masked language modelling, and
-//! pretrained checkpoints; the word pieces that they read.
+//! pretrained checkpoints, BERT-like (`pretrained`) or causal (`causal`); the pieces of words
+//! (`tokenizer`) or of a whole text (`text_pieces`) that they read. `open` finds out which kind a
+//! folder or a GGUF file is.
 //!
 //! Tensors and their gradients are candle's; what a training step spends its time on is fused into
 //! operations of our own on the CPU (`ops`). `f32` throughout.
@@ -13,13 +15,21 @@
 pub mod adamw;
 pub mod batch;
 #[cfg(feature = "language")]
+pub mod causal;
+#[cfg(feature = "language")]
 pub mod checkpoint;
 pub mod config;
+#[cfg(feature = "language")]
+mod encoding;
 pub mod events;
 pub mod examples;
+#[cfg(feature = "language")]
+pub mod gguf;
 pub mod masking;
 #[cfg(feature = "language")]
 pub mod model;
+#[cfg(feature = "language")]
+mod open;
 #[cfg(feature = "language")]
 mod ops;
 #[cfg(feature = "language")]
@@ -30,6 +40,8 @@ pub mod settings;
 #[cfg(feature = "language")]
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "language")]
+pub mod text_pieces;
 #[cfg(feature = "language")]
 pub mod tokenizer;
 #[cfg(feature = "language")]
@@ -56,7 +68,11 @@ pub use config::EncoderConfig;
 #[cfg(feature = "language")]
 pub use model::Encoder;
 #[cfg(feature = "language")]
+pub use open::{ModelShape, open, shape};
+#[cfg(feature = "language")]
 pub use pretrained::Pretrained;
 pub use settings::TrainSettings;
+#[cfg(feature = "language")]
+pub use text_pieces::TextPieces;
 #[cfg(feature = "language")]
 pub use tokenizer::{Pieces, WordPieces};

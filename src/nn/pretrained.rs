@@ -18,8 +18,11 @@ use super::ops::{self, Rows};
 use crate::error::{Error, Result};
 use crate::io::input::{read_bytes, read_text};
 
+pub use super::open::{ModelShape, open, shape};
+
 /// What `model_type` of a config.json may be.
-const MODEL_TYPES: &str = "bert, roberta, xlm-roberta, camembert, distilbert or megatron-bert";
+pub(super) const MODEL_TYPES: &str =
+    "bert, roberta, xlm-roberta, camembert, distilbert or megatron-bert";
 
 /// A language model that says what it makes of word pieces, layer by layer.
 pub trait HiddenStates: Send + Sync {
@@ -63,7 +66,7 @@ impl HiddenStates for Encoder {
 }
 
 /// The highest of `layers`, none of which may be above `n_layers`.
-fn last_of(layers: &[usize], n_layers: usize) -> Result<usize> {
+pub(super) fn last_of(layers: &[usize], n_layers: usize) -> Result<usize> {
     let last = layers.iter().copied().max().unwrap_or(0);
     match last > n_layers {
         true => Err(Error::Usage {
@@ -75,44 +78,16 @@ fn last_of(layers: &[usize], n_layers: usize) -> Result<usize> {
     }
 }
 
-/// Opens a checkpoint folder: an encoder of ours or another MegatronBert, or a pretrained BERT.
-/// # Errors
-/// As [`Encoder::load`] and [`Pretrained::load`].
-pub fn open(folder: &Path, device: &Device) -> Result<Box<dyn HiddenStates>> {
-    let about: ModelType = read_config(folder)?;
-    Ok(match about.model_type.as_str() {
-        "megatron-bert" => Box::new(Encoder::load(folder, device)?),
-        _ => Box::new(Pretrained::load(folder, device)?),
-    })
-}
-
-/// What a checkpoint folder's config.json says of its model's size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ModelShape {
-    /// Layers above the embeddings.
-    pub n_layers: usize,
-    /// Values of a hidden state.
-    pub width: usize,
-    /// Most pieces of a row, special tokens included.
-    pub max_length: usize,
-}
-
-/// The size of a checkpoint's model, without opening the weights.
-/// # Errors
-/// `Error::Read`; `Error::Values` for what is no configuration of the family.
-pub fn shape(folder: &Path) -> Result<ModelShape> {
+/// The size of a BERT-like checkpoint's model, without opening the weights.
+pub(super) fn bert_shape(folder: &Path) -> Result<ModelShape> {
     let config: Config = read_config(folder)?;
     checked(&config).map_err(|problem| wrong(&folder.join("config.json"), problem))?;
     Ok(ModelShape {
         n_layers: config.num_hidden_layers,
         width: config.hidden_size,
         max_length: config.max_position_embeddings - config.first_position(),
+        is_causal: false,
     })
-}
-
-#[derive(Deserialize)]
-struct ModelType {
-    model_type: String,
 }
 
 /// The part of config.json that decides what is computed; DistilBERT has names of its own.

@@ -207,7 +207,7 @@ impl WordPieces {
     }
 }
 
-fn failed(error: tokenizers::Error) -> Error {
+pub(super) fn failed(error: tokenizers::Error) -> Error {
     Error::Values {
         place: "tokenizer".into(),
         problem: format!("a text could not be cut into pieces: {error}"),
@@ -215,7 +215,7 @@ fn failed(error: tokenizers::Error) -> Error {
     }
 }
 
-fn unread(path: &Path, problem: &str) -> Error {
+pub(super) fn unread(path: &Path, problem: &str) -> Error {
     Error::Values {
         place: path.display().to_string(),
         problem: format!("is no tokenizer that can be read: {problem}"),
@@ -237,7 +237,7 @@ fn file_in(folder: &Path) -> Result<PathBuf> {
     })
 }
 
-fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     let read_error = |source| Error::Read { path: path.to_owned(), source };
     let length = std::fs::metadata(path).map_err(read_error)?.len();
     if length > LARGEST_FILE {
@@ -251,7 +251,7 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>> {
 ///
 /// `tokenizers` 0.23 panics on damaged files: on JSON that is none inside of a decoder
 /// (`decoders/mod.rs: expect("Helper")`), and on a normalizer's table that cannot be unpacked.
-fn from_json(bytes: &[u8]) -> Result<Tokenizer, String> {
+pub(super) fn from_json(bytes: &[u8]) -> Result<Tokenizer, String> {
     serde_json::from_slice::<serde_json::Value>(bytes).map_err(|error| error.to_string())?;
     match std::panic::catch_unwind(|| Tokenizer::from_bytes(bytes)) {
         Ok(read) => read.map_err(|error| error.to_string()),

@@ -45,6 +45,7 @@
 //! | `report` | report.html: numbers, self-containment, refusals; figure files |
 //! | `report_made` | pages of made-up results: hostile names, one of everything, very many |
 //! | `bert_family` | pretrained checkpoints against transformers, layer by layer |
+//! | `causal` | causal checkpoints and their tokenizers against transformers; what is refused |
 //! | `language_spaces` | `bert` and `encoder` as features: vectors, windows, cache, spaces of a study |
 //! | `words_command` | words as other programs write them; wrong times, tiers, sections |
 //! | `word_pieces` | tokenizers against transformers; training a vocabulary |
@@ -59,6 +60,8 @@ mod beyond;
 mod bids;
 mod bold_files;
 mod brain;
+#[cfg(feature = "language")]
+mod causal;
 mod changed_inputs;
 mod cleaning;
 mod damage;

@@ -209,7 +209,7 @@ vectorized! {
 
 /// `f` over a row in 16 lanes, and over the lanes.
 #[inline(always)]
-fn fold(row: &[f32], start: f32, f: impl Fn(f32, f32) -> f32) -> f32 {
+pub(super) fn fold(row: &[f32], start: f32, f: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [start; 16];
     let (whole, rest) = row.as_chunks::<16>();
     for chunk in whole {

@@ -3,7 +3,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::{Dropout, Rows};
+use super::{Activation, Causal, Dropout, Rows};
 
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     let width = x.dim(D::Minus1)? as f64;
@@ -11,6 +11,75 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
     let variance = (centred.sqr()?.sum_keepdim(D::Minus1)? / width)?;
     let normal = centred.broadcast_div(&(variance + f64::from(eps as f32))?.sqrt()?)?;
     normal.broadcast_mul(weight)?.broadcast_add(bias)
+}
+
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    let width = x.dim(D::Minus1)? as f64;
+    let mean = (x.sqr()?.sum_keepdim(D::Minus1)? / width)?;
+    x.broadcast_div(&(mean + f64::from(eps as f32))?.sqrt()?)?.broadcast_mul(weight)
+}
+
+pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::Silu => x.silu(),
+        Activation::Gelu => x.gelu_erf(),
+        Activation::GeluTanh => x.gelu(),
+        Activation::Relu => x.relu(),
+    }
+}
+
+pub fn gated(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    let n = x.dim(1)? / 2;
+    activate(&x.narrow(1, 0, n)?.contiguous()?, activation)? * x.narrow(1, n, n)?
+}
+
+pub fn causal_attention(qkv: &Tensor, causal: &Causal<'_>) -> Result<Tensor> {
+    let Causal { heads, kv_heads, size, length, .. } = *causal;
+    let device = qkv.device();
+    let b = qkv.dim(0)? / length;
+    let part = |first: usize, n: usize| -> Result<Tensor> {
+        let x = qkv.narrow(1, first * size, n * size)?;
+        x.reshape((b, length, n, size))?.transpose(1, 2)?.contiguous()
+    };
+    let (mut q, mut k) = (part(0, heads)?, part(heads, kv_heads)?);
+    if let Some(norms) = causal.norms {
+        let weight = |weight: &[f32]| Tensor::from_slice(weight, size, device);
+        q = rms_norm(&q, &weight(norms.query)?, f64::from(norms.eps))?;
+        k = rms_norm(&k, &weight(norms.key)?, f64::from(norms.eps))?;
+    }
+    if let Some(turns) = causal.turns {
+        let n = turns.n;
+        let table = |x: &[f32]| Tensor::from_slice(&x[..length * n], (1, 1, length, n), device);
+        let (cos, sin) = (table(&turns.cos)?, table(&turns.sin)?);
+        let turn = |x: &Tensor| -> Result<Tensor> {
+            let (low, high) = (x.narrow(3, 0, n)?, x.narrow(3, n, n)?);
+            let new_low = (low.broadcast_mul(&cos)? - high.broadcast_mul(&sin)?)?;
+            let new_high = (high.broadcast_mul(&cos)? + low.broadcast_mul(&sin)?)?;
+            if 2 * n == size {
+                return Tensor::cat(&[new_low, new_high], 3);
+            }
+            Tensor::cat(&[new_low, new_high, x.narrow(3, 2 * n, size - 2 * n)?], 3)
+        };
+        (q, k) = (turn(&q)?, turn(&k)?);
+    }
+    // Heads of queries that share keys one after the other: (row, key head, query, key).
+    let group = heads / kv_heads;
+    let q = q.reshape((b, kv_heads, group * length, size))?;
+    let scores = (q.matmul(&k.t()?.contiguous()?)? * f64::from(causal.scale))?;
+    let window = causal.window.unwrap_or(usize::MAX);
+    let hidden = |i: usize| {
+        let (query, key) = (i / length, i % length);
+        if key <= query && query - key < window { 0.0 } else { f32::MIN }
+    };
+    let hidden: Vec<f32> = (0..length * length).map(hidden).collect();
+    let hidden = Tensor::from_vec(hidden, (1, 1, 1, length, length), device)?;
+    let scores = scores.reshape((b, kv_heads, group, length, length))?.broadcast_add(&hidden)?;
+    let weights = below_largest(&scores)?.exp()?;
+    let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
+    let weights = weights.reshape((b, kv_heads, group * length, length))?;
+    let mixed = weights.matmul(&part(heads + kv_heads, kv_heads)?)?;
+    let mixed = mixed.reshape((b, heads, length, size))?.transpose(1, 2)?;
+    mixed.reshape((b * length, heads * size))
 }
 
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {

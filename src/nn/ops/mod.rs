@@ -1,4 +1,5 @@
-//! The operations of an encoder, each with its gradient.
+//! The operations of an encoder, each with its gradient, and those of causal models, which are
+//! only read.
 //!
 //! Hidden states are (tokens, width), rows of a batch one after the other. Every operation has a
 //! form *composed* of candle's own operations: it runs on every device, and the tests hold the
@@ -6,9 +7,13 @@
 
 mod adam;
 mod attention;
+mod causal;
+#[cfg(test)]
+mod causal_tests;
 mod composed;
 mod elementwise;
 mod embed;
+mod gate;
 mod head;
 mod host;
 mod linear;
@@ -17,8 +22,12 @@ mod norm;
 mod products;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 pub use adam::{Adam, Moments, sum_of_squares};
+pub use causal::{Causal, HeadNorms, Turns};
+pub use gate::Activation;
+pub use weight::Weight;
 
 use candle_core::{Result, Tensor};
 
@@ -62,6 +71,40 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
         return composed::layer_norm(x, weight, bias, eps);
     }
     x.apply_op3(weight, bias, norm::LayerNorm(eps as f32))
+}
+
+/// x / √(mean x² + eps) · weight over the last dimension, without a gradient.
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return composed::rms_norm(x, weight, eps);
+    }
+    x.apply_op2_no_bwd(weight, &norm::RmsNorm(eps as f32))
+}
+
+/// f(x) for every number, without a gradient.
+pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return composed::activate(x, activation);
+    }
+    x.apply_op1_no_bwd(&gate::Gate { activation, is_gated: false })
+}
+
+/// f(gate) · up, without a gradient. `x`: (tokens, 2 · n), gate and up side by side.
+pub fn gated(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return composed::gated(x, activation);
+    }
+    x.apply_op1_no_bwd(&gate::Gate { activation, is_gated: true })
+}
+
+/// Attention in which a token sees itself and tokens before it, without a gradient.
+///
+/// `qkv`: (tokens, (heads + 2 · kv_heads) · size), queries, keys and values side by side.
+pub fn causal_attention(qkv: &Tensor, causal: &Causal<'_>) -> Result<Tensor> {
+    if !qkv.device().is_cpu() {
+        return composed::causal_attention(qkv, causal);
+    }
+    qkv.apply_op1_no_bwd(causal)
 }
 
 /// x · weightᵀ + bias; weight: (out, in).

@@ -1,6 +1,6 @@
-//! LayerNorm of the CPU.
+//! LayerNorm and RMSNorm of the CPU.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use pulp::Arch;
 use rayon::prelude::*;
 
@@ -66,6 +66,49 @@ impl CustomOp3 for LayerNorm {
             Some(Tensor::from_slice(biases, bias.shape(), x.device())?),
         ))
     }
+}
+
+/// x / √(mean x² + eps) · weight over the last dimension [Zhang & Sennrich 2019, arXiv:1910.07467].
+pub struct RmsNorm(pub f32);
+
+impl CustomOp2 for RmsNorm {
+    fn name(&self) -> &'static str {
+        "rms-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, weight) = (slice(x, x_layout)?, slice(weight, weight_layout)?);
+        let mut out = vec![0.0; x.len()];
+        let (arch, block) = (Arch::new(), ROWS * weight.len());
+        out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| {
+            forward_rms(arch, self.0, x, weight, out);
+        });
+        Ok((CpuStorage::F32(out), x_layout.shape().clone()))
+    }
+}
+
+vectorized! {
+    fn forward_rms<'a>(eps: f32, x: &'a [f32], weight: &'a [f32], out: &'a mut [f32]) {
+        let width = weight.len();
+        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            let scale = rms_scale(x, eps);
+            for ((out, &x), &weight) in out.iter_mut().zip(x).zip(weight) {
+                *out = x * scale * weight;
+            }
+        }
+    }
+}
+
+/// 1 / √(mean x² + eps).
+#[inline(always)]
+pub(super) fn rms_scale(x: &[f32], eps: f32) -> f32 {
+    1.0 / (sum(x.len(), |i| x[i] * x[i]) / x.len() as f32 + eps).sqrt()
 }
 
 /// Σ f(i) over a row in 16 lanes.

@@ -5,8 +5,10 @@
 //! bf16 parts where tile units do it.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use pulp::Arch;
+use rayon::prelude::*;
 
 use crate::product::amx;
 use crate::product::amx::{Chunk, Digits, SIDE, Unit};
@@ -70,6 +72,35 @@ impl Panels {
         self.fill_with(arch, b.cols, b.rows, b, true);
     }
 
+    /// The transpose of `b` by all threads, for a factor that is kept; not where thread-local
+    /// factors are in use.
+    pub fn of_transposed(arch: Arch, b: Strided<'_>) -> Self {
+        let (depth, width) = (b.cols, b.rows);
+        let n_panels = width.div_ceil(PANEL);
+        let mut panels = Self { depth, width, ..Self::default() };
+        if layout() == Layout::Chunks {
+            let n_chunks = depth.div_ceil(SIDE);
+            panels.chunks = vec![amx::ZEROS; n_panels * n_chunks];
+            panels.chunks.par_chunks_mut(n_chunks.max(1)).enumerate().for_each_init(
+                || vec![[0.0; PANEL]; depth],
+                |rows, (p, chunks)| {
+                    gather(arch, b, p * PANEL, true, rows);
+                    amx::split_rows(arch, rows, 0, chunks);
+                },
+            );
+        } else {
+            panels.rows = vec![[0.0; PANEL]; n_panels * depth];
+            let rows = panels.rows.par_chunks_mut(depth.max(1)).enumerate();
+            rows.for_each(|(p, rows)| gather(arch, b, p * PANEL, true, rows));
+        }
+        panels
+    }
+
+    /// Rows of the factor, and its columns.
+    pub fn shape(&self) -> (usize, usize) {
+        (self.depth, self.width)
+    }
+
     fn fill_with(
         &mut self,
         arch: Arch,
@@ -130,22 +161,31 @@ vectorized! {
 }
 
 /// `out` = or += left · right; rows of `out` are `stride` apart.
-pub fn multiply(
+pub fn multiply(arch: Arch, left: &Packed, right: &Panels, out: (&mut [f32], usize), add: bool) {
+    multiply_within(arch, left, right, (0..right.depth, 0..right.width), out, add);
+}
+
+/// As [`multiply`] with some rows and columns of the right factor; both ranges begin at a multiple
+/// of 32.
+pub fn multiply_within(
     arch: Arch,
     left: &Packed,
     right: &Panels,
+    (depth, width): (Range<usize>, Range<usize>),
     (out, stride): (&mut [f32], usize),
     add: bool,
 ) {
-    assert_eq!(left.depth(), right.depth, "a row of the right factor for every column");
-    let panels = 0..right.width.div_ceil(PANEL);
-    let live = |p: usize| PANEL.min(right.width - p * PANEL);
+    assert_eq!(left.depth(), depth.len(), "a row of the right factor for every column");
+    assert!(depth.start.is_multiple_of(SIDE) && width.start.is_multiple_of(PANEL));
+    let first = width.start / PANEL;
+    let panels = first..width.end.div_ceil(PANEL);
+    let live = |p: usize| PANEL.min(width.end - p * PANEL);
     if left.layout() == Layout::Strips {
         for p in panels {
             let part = Part { strips: 0..left.n_strips(), columns: 0..left.depth(), upper: false };
-            let rows = &right.rows[p * right.depth..(p + 1) * right.depth];
-            let out = Out { data: &mut out[p * PANEL..], stride, live: live(p) };
-            multiply::multiply(arch, left, part, rows, out, add);
+            let rows = &right.rows[p * right.depth..(p + 1) * right.depth][depth.clone()];
+            let data = &mut out[(p - first) * PANEL..];
+            multiply::multiply(arch, left, part, rows, Out { data, stride, live: live(p) }, add);
         }
         return;
     }
@@ -153,18 +193,18 @@ pub fn multiply(
     let n_chunks = right.depth.div_ceil(SIDE);
     for start in (0..left.depth()).step_by(DEPTH) {
         let end = (start + DEPTH).min(left.depth());
+        let chunks = (depth.start + start) / SIDE..(depth.start + end).div_ceil(SIDE);
         for s in 0..left.n_strips() {
             for p in panels.clone() {
                 let part = Part { strips: s..s + 1, columns: start..end, upper: false };
-                let chunks = &right.chunks[p * n_chunks..(p + 1) * n_chunks];
-                let chunks = &chunks[start / SIDE..end.div_ceil(SIDE)];
-                let data = &mut out[s * SIDE * stride + p * PANEL..];
+                let right = &right.chunks[p * n_chunks..(p + 1) * n_chunks][chunks.clone()];
+                let data = &mut out[s * SIDE * stride + (p - first) * PANEL..];
                 let out = Out { data, stride, live: live(p) };
                 multiply::multiply_split(
                     &unit,
                     left,
                     part,
-                    chunks,
+                    right,
                     Digits::All,
                     out,
                     add || start > 0,
@@ -184,6 +224,21 @@ pub fn rows_times(arch: Arch, a: Strided<'_>, right: &Panels, out: (&mut [f32], 
     LEFT.with_borrow_mut(|left| {
         left.fill_rows(layout(), (a.data, a.stride), (a.rows, a.cols), arch);
         multiply(arch, left, right, out, add);
+    });
+}
+
+/// `out` = or += a · right with some rows and columns of the right factor, as [`multiply_within`].
+pub fn rows_times_within(
+    arch: Arch,
+    a: Strided<'_>,
+    right: &Panels,
+    within: (Range<usize>, Range<usize>),
+    out: (&mut [f32], usize),
+    add: bool,
+) {
+    LEFT.with_borrow_mut(|left| {
+        left.fill_rows(layout(), (a.data, a.stride), (a.rows, a.cols), arch);
+        multiply_within(arch, left, right, within, out, add);
     });
 }
 
@@ -216,6 +271,46 @@ mod tests {
 
     fn matrix(rows: usize, cols: usize, seed: usize) -> Vec<f32> {
         (0..rows).flat_map(|i| (0..cols).map(move |j| value(i, j, seed))).collect()
+    }
+
+    #[test]
+    fn a_part_of_the_right_factor_gives_a_part_of_the_product() {
+        let arch = Arch::new();
+        let (n, k, m) = (41, 130, 100);
+        let b = matrix(k, m, 2);
+        let mut right = Panels::default();
+        right.fill(arch, Strided::whole(&b, m));
+        for (depth, width) in [(0..k, 0..m), (32..70, 64..90), (96..97, 32..33)] {
+            let a = matrix(n, depth.len(), 1);
+            let mut out = vec![0.0; n * width.len()];
+            let within = (depth.clone(), width.clone());
+            let left = Strided::whole(&a, depth.len());
+            rows_times_within(arch, left, &right, within, (&mut out, width.len()), false);
+            for (at, &got) in out.iter().enumerate() {
+                let (i, j) = (at / width.len(), width.start + at % width.len());
+                let product = |l: usize| value(i, l, 1) * value(depth.start + l, j, 2);
+                let exact: f32 = (0..depth.len()).map(product).sum();
+                assert_eq!(got, exact, "{depth:?} {width:?} at {i}, {j}");
+            }
+        }
+    }
+
+    #[test]
+    fn kept_factors_are_those_that_are_filled() {
+        let arch = Arch::new();
+        let (k, m) = (70, 45);
+        let b_t = matrix(m, k, 3);
+        let mut filled = Panels::default();
+        filled.fill_transposed(arch, Strided::whole(&b_t, k));
+        let kept = Panels::of_transposed(arch, Strided::whole(&b_t, k));
+        assert_eq!(kept.shape(), (k, m));
+        let a = matrix(9, k, 1);
+        let product = |right: &Panels| {
+            let mut out = vec![0.0; 9 * m];
+            rows_times(arch, Strided::whole(&a, k), right, (&mut out, m), false);
+            out
+        };
+        assert_eq!(product(&kept), product(&filled));
     }
 
     #[test]

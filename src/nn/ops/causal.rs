@@ -1,0 +1,224 @@
+//! Attention of causal models on the CPU: a block of queries after the other, against the keys that
+//! it sees.
+//!
+//! One task per row of the batch and head of keys: keys and values are turned and packed once for
+//! all heads of queries that share them [Ainslie et al. 2023, arXiv:2305.13245].
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape};
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::attention::fold;
+use super::host::slice;
+use super::math::exp;
+use super::norm::rms_scale;
+use super::products::{Panels, Strided, rows_times_within};
+use crate::product::amx::SIDE;
+use crate::product::panels::PANEL;
+use crate::product::vectorized::vectorized;
+
+/// Queries of a block: a multiple of 12 and of 32, for both forms of left factors.
+const QUERIES: usize = 96;
+
+/// How tokens see the ones before them.
+#[derive(Debug, Clone, Copy)]
+pub struct Causal<'a> {
+    /// Heads of queries.
+    pub heads: usize,
+    /// Heads of keys and values; divides `heads`.
+    pub kv_heads: usize,
+    /// Values of a head.
+    pub size: usize,
+    /// Tokens of a row of the batch.
+    pub length: usize,
+    /// A token sees itself and so many before it, less one; none: all of them.
+    pub window: Option<usize>,
+    /// Factor of the scores.
+    pub scale: f32,
+    /// Rotary positions.
+    pub turns: Option<&'a Turns>,
+    /// RMSNorms of queries and keys.
+    pub norms: Option<HeadNorms<'a>>,
+}
+
+/// Weights of the RMSNorms of each query and each key.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadNorms<'a> {
+    /// (size).
+    pub query: &'a [f32],
+    /// (size).
+    pub key: &'a [f32],
+    /// Added to the mean of squares.
+    pub eps: f32,
+}
+
+/// cos and sin of position · frequency, (length, frequencies).
+///
+/// With n frequencies, values i and i + n of a head are turned by the i-th angle
+/// [Su et al. 2021, arXiv:2104.09864, eq. 34, in the order of GPT-NeoX].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Turns {
+    /// Cosines.
+    pub cos: Vec<f32>,
+    /// Sines.
+    pub sin: Vec<f32>,
+    /// Frequencies.
+    pub n: usize,
+}
+
+impl Turns {
+    /// Of positions 0 to `length`. Angles are products in f32, as transformers has them.
+    pub fn new(frequencies: &[f32], length: usize) -> Self {
+        let angle = |t: usize| frequencies.iter().map(move |&f| f64::from(t as f32 * f));
+        let angles: Vec<f64> = (0..length).flat_map(angle).collect();
+        Self {
+            cos: angles.iter().map(|angle| angle.cos() as f32).collect(),
+            sin: angles.iter().map(|angle| angle.sin() as f32).collect(),
+            n: frequencies.len(),
+        }
+    }
+}
+
+/// What one thread works with.
+#[derive(Default)]
+struct Scratch {
+    turned: Vec<f32>,
+    keys: Panels,
+    values: Panels,
+    scores: Vec<f32>,
+}
+
+impl Causal<'_> {
+    /// Numbers of a token's queries, keys and values.
+    pub fn stride(&self) -> usize {
+        (self.heads + 2 * self.kv_heads) * self.size
+    }
+
+    /// Mixed values of the queries that share key head `g` of one row: (length, group · size).
+    fn head(&self, arch: Arch, qkv: &[f32], g: usize, scratch: &mut Scratch, out: &mut [f32]) {
+        let Self { heads, kv_heads, size, length, .. } = *self;
+        let (stride, group) = (self.stride(), heads / kv_heads);
+        let Scratch { turned, keys, values, scores } = scratch;
+        turned.resize(length * size, 0.0);
+        let at =
+            |head: usize| Strided { data: &qkv[head * size..], stride, rows: length, cols: size };
+        let eps = self.norms.map_or(0.0, |norms| norms.eps);
+        let norm = self.norms.map(|norms| norms.key);
+        turn(arch, at(heads + g), self.turns, (norm, eps), 1.0, turned);
+        keys.fill_transposed(arch, Strided::whole(turned, size));
+        values.fill(arch, at(heads + kv_heads + g));
+        let norm = self.norms.map(|norms| norms.query);
+        for h in 0..group {
+            turn(arch, at(g * group + h), self.turns, (norm, eps), self.scale, turned);
+            for start in (0..length).step_by(QUERIES) {
+                let end = (start + QUERIES).min(length);
+                let first = self.window.map_or(0, |window| (start + 1).saturating_sub(window));
+                let first = first / PANEL.max(SIDE) * PANEL.max(SIDE);
+                let n_keys = end - first;
+                scores.resize(QUERIES * length, 0.0);
+                let queries = Strided::whole(&turned[start * size..end * size], size);
+                let sums = (&mut scores[..], n_keys);
+                rows_times_within(arch, queries, keys, (0..size, first..end), sums, false);
+                let scores = &mut scores[..(end - start) * n_keys];
+                let window = self.window.unwrap_or(usize::MAX);
+                softmax(arch, start - first, n_keys, window, scores);
+                let weights = Strided::whole(scores, n_keys);
+                let out = (&mut out[(start * group + h) * size..], group * size);
+                rows_times_within(arch, weights, values, (first..end, 0..size), out, false);
+            }
+        }
+    }
+}
+
+impl CustomOp1 for Causal<'_> {
+    fn name(&self) -> &'static str {
+        "causal-attention"
+    }
+
+    fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (n, stride) = layout.shape().dims2()?;
+        let Self { heads, kv_heads, size, length, .. } = *self;
+        let knows_places = self
+            .turns
+            .is_none_or(|turns| turns.cos.len() >= length * turns.n && 2 * turns.n <= size);
+        if stride != self.stride() || !n.is_multiple_of(length) || !knows_places {
+            candle_core::bail!("expected rows of {length} tokens, got {n} tokens of {stride}");
+        }
+        let qkv = slice(qkv, layout)?;
+        let (arch, group) = (Arch::new(), heads / kv_heads * size);
+        let mut mixed = vec![0.0; n * heads * size];
+        let tasks = mixed.par_chunks_mut(length * group).enumerate();
+        tasks.for_each_init(Scratch::default, |scratch, (task, mixed)| {
+            let qkv = &qkv[task / kv_heads * length * stride..][..length * stride];
+            self.head(arch, qkv, task % kv_heads, scratch, mixed);
+        });
+        if kv_heads == 1 {
+            return Ok((CpuStorage::F32(mixed), (n, heads * size).into()));
+        }
+        // (row, key head, token) to (row, token, key head).
+        let mut out = vec![0.0; n * heads * size];
+        out.par_chunks_mut(heads * size).enumerate().for_each(|(token, out)| {
+            let (row, t) = (token / length, token % length);
+            for (g, out) in out.chunks_exact_mut(group).enumerate() {
+                let from = ((row * kv_heads + g) * length + t) * group;
+                out.copy_from_slice(&mixed[from..from + group]);
+            }
+        });
+        Ok((CpuStorage::F32(out), (n, heads * size).into()))
+    }
+}
+
+vectorized! {
+    /// Queries or keys of one head: normed, turned and scaled, (length, size).
+    fn turn<'a>(
+        x: Strided<'a>,
+        turns: Option<&'a Turns>,
+        norm: (Option<&'a [f32]>, f32),
+        scale: f32,
+        out: &'a mut [f32],
+    ) {
+        let size = x.cols;
+        for (t, out) in out.chunks_exact_mut(size).enumerate() {
+            out.copy_from_slice(x.row(t));
+            if let (Some(weight), eps) = norm {
+                let scale = rms_scale(out, eps);
+                for (x, &weight) in out.iter_mut().zip(weight) {
+                    *x = *x * scale * weight;
+                }
+            }
+            if let Some(turns) = turns {
+                let n = turns.n;
+                let (cos, sin) = (&turns.cos[t * n..][..n], &turns.sin[t * n..][..n]);
+                let (low, high) = out[..2 * n].split_at_mut(n);
+                for (((low, high), cos), sin) in low.iter_mut().zip(high).zip(cos).zip(sin) {
+                    (*low, *high) = (*low * cos - *high * sin, *high * cos + *low * sin);
+                }
+            }
+            for x in out.iter_mut() {
+                *x *= scale;
+            }
+        }
+    }
+}
+
+vectorized! {
+    /// Scores of queries, rows of `n_keys`, to weights; the first query is key `diagonal`.
+    fn softmax<'a>(diagonal: usize, n_keys: usize, window: usize, scores: &'a mut [f32]) {
+        for (i, row) in scores.chunks_exact_mut(n_keys).enumerate() {
+            let end = diagonal + i + 1;
+            let first = end.saturating_sub(window);
+            row[..first].fill(0.0);
+            row[end..].fill(0.0);
+            let row = &mut row[first..end];
+            let largest =
+                fold(row, f32::NEG_INFINITY, |largest, x| if x > largest { x } else { largest });
+            for score in row.iter_mut() {
+                *score = exp(*score - largest);
+            }
+            let inverse = 1.0 / fold(row, 0.0, |sum, x| sum + x);
+            for weight in row.iter_mut() {
+                *weight *= inverse;
+            }
+        }
+    }
+}
