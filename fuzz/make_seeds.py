@@ -12,6 +12,7 @@ import json
 import pickle
 import re
 import shutil
+import struct
 import sys
 import types
 import zipfile
@@ -199,6 +200,9 @@ def models():
             transformers.DistilBertModel),
         "roberta": (transformers.RobertaConfig(**small), transformers.RobertaModel),
         "megatron": (transformers.MegatronBertConfig(**small), transformers.MegatronBertForMaskedLM),
+        "llama": (transformers.LlamaConfig(**small), transformers.LlamaModel),
+        "gpt2": (transformers.GPT2Config(vocab_size=11, n_embd=4, n_layer=1, n_head=2, n_positions=6, n_inner=5),
+                 transformers.GPT2Model),
     }
     for name, (config, kind) in kinds.items():
         folder = SEEDS / "model_folder" / "tmp"
@@ -207,6 +211,39 @@ def models():
                  (folder / "model.safetensors").read_bytes()]
         shutil.rmtree(folder)
         seed("model_folder", name, b"\n%%%%\n".join(parts))
+
+
+def ggufs():
+    """A causal model of one block and width 4, and its tokenizer, in as few bytes as there can be."""
+    def text(value):
+        return struct.pack("<Q", len(value.encode())) + value.encode()
+
+    def value(value):
+        if isinstance(value, str):
+            return struct.pack("<I", 8) + text(value)
+        if isinstance(value, list):
+            items = b"".join(map(text, value)) if isinstance(value[0], str) else struct.pack(f"<{len(value)}i", *value)
+            return struct.pack("<IIQ", 9, 8 if isinstance(value[0], str) else 5, len(value)) + items
+        return struct.pack("<If", 6, value) if isinstance(value, float) else struct.pack("<II", 4, value)
+
+    keys = {
+        "general.architecture": "llama", "llama.block_count": 1, "llama.context_length": 6, "llama.embedding_length": 4,
+        "llama.feed_forward_length": 5, "llama.attention.head_count": 2, "llama.attention.head_count_kv": 1,
+        "llama.attention.layer_norm_rms_epsilon": 1e-5, "llama.rope.freq_base": 1e4, "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "smollm", "tokenizer.ggml.tokens": ["<s>", "h", "e", "l", "o", "he", "ll"],
+        "tokenizer.ggml.merges": ["h e", "l l"], "tokenizer.ggml.token_type": [3, 1, 1, 1, 1, 1, 1],
+    }
+    shapes = {"token_embd": (4, 7), "output_norm": (4,), "blk.0.attn_norm": (4,), "blk.0.attn_q": (4, 4), "blk.0.attn_k": (4, 2),
+              "blk.0.attn_v": (4, 2), "blk.0.attn_output": (4, 4), "blk.0.ffn_norm": (4,), "blk.0.ffn_gate": (4, 5),
+              "blk.0.ffn_up": (4, 5), "blk.0.ffn_down": (5, 4)}
+    numbers = np.random.default_rng(9)
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(shapes), len(keys))
+    head += b"".join(text(key) + value(item) for key, item in keys.items())
+    data = b""
+    for name, shape in shapes.items():
+        head += text(name + ".weight") + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, 0, len(data))
+        data += numbers.standard_normal(int(np.prod(shape))).astype("<f4").tobytes().ljust(-(-4 * int(np.prod(shape)) // 32) * 32, b"\0")
+    seed("gguf", "llama.gguf", head.ljust(-(-len(head) // 32) * 32, b"\0") + data)
 
 
 def settings():
@@ -304,3 +341,4 @@ if __name__ == "__main__":
     models()
     settings()
     folders()
+    ggufs()

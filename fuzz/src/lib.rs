@@ -52,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     target("safetensors", models::safetensors, &[("bert_family/bert", "safetensors")]),
     target("tokenizer", models::tokenizer, &[("word_pieces", "json"), ("word_pieces", "txt")]),
     target("model_folder", models::model_folder, &[]),
+    target("gguf", models::gguf, &[("causal", "gguf")]),
     target("saved_model", models::saved_model, &[]),
     target("study", settings::study, &[]),
     target("respdict", settings::respdict, &[]),

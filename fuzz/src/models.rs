@@ -3,7 +3,7 @@
 use candle_core::Device;
 use voxelcast::io::safetensors::ColumnsReader;
 use voxelcast::nn::tokenizer::WordPieces;
-use voxelcast::nn::{checkpoint, pretrained};
+use voxelcast::nn::{Batch, TextPieces, checkpoint, pretrained};
 use voxelcast::results::saved;
 
 use super::{answer, answer_of_settings, bounded, file, folder};
@@ -70,6 +70,27 @@ pub fn model_folder(data: &[u8]) -> bool {
         let model = answer_of_settings(pretrained::open(&folder, &Device::Cpu));
         let Some(_) = model else { return false };
         assert!(shape.is_some_and(|shape| shape.width * shape.n_layers <= data.len()));
+        true
+    })
+}
+
+/// A causal model and its tokenizer in one file; where both are whole, pieces are read.
+pub fn gguf(data: &[u8]) -> bool {
+    let path = file("input.gguf", data);
+    bounded(data.len(), 2000, || {
+        if let Some(tokenizer) = answer(TextPieces::read(&path)) {
+            let words = ["hello", "", "Zürich", "\u{0}\u{301}", "<s>", "a b"].map(str::to_owned);
+            let found = answer(tokenizer.story(&words)).unwrap_or_default();
+            assert_eq!(found.ids.len(), found.word.len());
+            assert!(found.ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()));
+        }
+        let shape = answer(pretrained::shape(&path));
+        let Some(model) = answer(pretrained::open(&path, &Device::Cpu)) else { return false };
+        let shape = shape.expect("the model was opened");
+        assert_eq!((shape.n_layers, shape.width), (model.n_layers(), model.width()));
+        // Positions of a short text, whatever the file says of long ones.
+        let row: Vec<u32> = (0..model.max_length().min(5) as u32).map(|_| 0).collect();
+        answer(model.states(&Batch::padded(&[row], 0), &[shape.n_layers]));
         true
     })
 }

@@ -137,6 +137,6 @@ macro_rules! targets {
 
 targets! {
     npy npz hdf5 nifti gifti cifti dicts joblib archive pickle textgrid table transcript gentle
-    word2vec glove safetensors tokenizer model_folder saved_model study respdict alphas predict
+    word2vec glove safetensors tokenizer model_folder gguf saved_model study respdict alphas predict
     score report export
 }

