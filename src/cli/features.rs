@@ -13,13 +13,13 @@ use crate::design::lanczos::Lanczos;
 use crate::design::tr_times::timing_fault;
 use crate::error::Result;
 use crate::features::bow::BowSettings;
-use crate::features::contextual::{Context as WordContext, ContextSettings};
+use crate::features::windows::{Context as WordContext, ContextSettings, WindowSettings};
 use crate::stimuli::spelling::Punctuation;
 use crate::study_file::{LanguageSpace, ModelSource, SpaceKind, kind_of_keys};
 
 /// What `--kind` may be; `simulate` knows the first ones.
 const KINDS: &str = "bow, word2vec, glove, word_rate or word_length (or, for features, eng1000, bert, \
-                     encoder, phones, column, position or file)";
+                     encoder, lm, phones, column, position or file)";
 
 /// `voxelcast features`.
 #[derive(Debug, Args)]
@@ -27,27 +27,33 @@ pub struct FeaturesArgs {
     /// Timed words: a table, raw_text.pkl, a TextGrid, a .json transcript, or a folder of them
     #[arg(long, value_name = "PATH")]
     pub stories: PathBuf,
-    /// bow, word2vec, glove, eng1000, bert, encoder, word_rate, word_length, phones, column, position or file
+    /// bow, word2vec, glove, eng1000, bert, encoder, lm, word_rate, word_length, phones, column, position or file
     #[arg(long)]
     pub kind: String,
     /// Word vectors, for word2vec, glove and eng1000
     #[arg(long, value_name = "FILE")]
     pub vectors: Option<PathBuf>,
-    /// Checkpoint folder, for bert and encoder
+    /// Checkpoint folder, for bert, encoder and lm (which reads a .gguf file, too)
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
-    /// bert, encoder: hidden state, 0 is the embeddings [default: the last]
+    /// bert, encoder, lm: hidden state, 0 is the embeddings [default: the last]
     #[arg(long, value_name = "N")]
     pub layer: Option<usize>,
     /// bert, encoder: both, or past: vectors from words up to the word alone [default: both]
     #[arg(long, value_name = "both|past")]
     pub context: Option<String>,
-    /// bert, encoder: word pieces of a window [default: the model's longest, at most 512; past: 64]
+    /// bert, encoder, lm: word pieces of a window [default: the model's longest, at most 512; --context past: 64]
     #[arg(long, value_name = "PIECES")]
     pub context_window: Option<usize>,
     /// bert, encoder: pieces from window to window [default: half of it]
     #[arg(long, value_name = "PIECES")]
     pub context_stride: Option<usize>,
+    /// lm: pieces before a word in its window, at least; 0: each word is read alone [default: 64]
+    #[arg(long, value_name = "PIECES")]
+    pub past: Option<usize>,
+    /// lm: a word's vector is that of its last piece, or the mean of its pieces [default: last]
+    #[arg(long, value_name = "last|mean")]
+    pub pool: Option<String>,
     /// file: a matrix per story, {story} in the path or in --dataset
     #[arg(long, value_name = "PATTERN")]
     pub path: Option<String>,
@@ -134,7 +140,7 @@ pub fn features(args: &FeaturesArgs, context: &Context) -> Result<Output> {
     let kind = match args.kind.as_str() {
         "bert" => language_kind(args, None)?,
         "encoder" => language_kind(args, Some(punctuation))?,
-        "eng1000" | "phones" | "column" | "position" | "file" => keyed_kind(args)?,
+        "eng1000" | "lm" | "phones" | "column" | "position" | "file" => keyed_kind(args)?,
         name => kind(name, args.vectors.as_ref(), bow)?,
     };
     let stray = [
@@ -157,6 +163,8 @@ pub fn features(args: &FeaturesArgs, context: &Context) -> Result<Output> {
         ("--columns", !args.columns.is_empty(), "column"),
         ("--what", args.what.is_some(), "phones"),
         ("--phone-tier", args.phone_tier.is_some(), "phones"),
+        ("--past", args.past.is_some(), "lm"),
+        ("--pool", args.pool.is_some(), "lm"),
     ];
     if let Some((flag, _, own)) =
         of_kinds.iter().find(|(_, given, own)| *given && args.kind != *own)
@@ -213,6 +221,16 @@ fn keyed_kind(args: &FeaturesArgs) -> Result<SpaceKind> {
     };
     add("kind", text(&Some(args.kind.clone())));
     add("vectors", path(&args.vectors));
+    if args.kind == "lm" {
+        let number = |value: Option<usize>| value.map(|value| toml::Value::Integer(value as i64));
+        add("model", path(&args.model));
+        add("layer", number(args.layer));
+        add("past", number(args.past));
+        add("window", number(args.context_window));
+        add("pool", text(&args.pool));
+        add("context", text(&args.context));
+        add("stride", number(args.context_stride));
+    }
     add("path", text(&args.path));
     add("dataset", text(&args.dataset));
     add("rows", text(&args.rows));
@@ -247,12 +265,9 @@ fn language_kind(args: &FeaturesArgs, punctuation: Option<Punctuation>) -> Resul
         let problem = "expected none with --context past, got one".to_owned();
         return Err(usage("--context-stride", problem, "every word has a window of its own"));
     }
-    let reading = ContextSettings {
-        layer: args.layer,
-        context,
-        window: args.context_window,
-        stride: args.context_stride,
-    };
+    let (window, stride) = (args.context_window, args.context_stride);
+    let windows = WindowSettings::BothWays { context, window, stride };
+    let reading = ContextSettings { layer: args.layer, windows };
     let space = LanguageSpace { model: ModelSource::Folder(model.clone()), reading, punctuation };
     Ok(match name.as_str() {
         "bert" => SpaceKind::Bert(space),

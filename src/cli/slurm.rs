@@ -80,7 +80,7 @@ pub fn slurm(args: &SlurmArgs, context: &Context) -> Result<Output> {
         gpus: args.gpus,
         at_once: args.at_once,
         more: args.sbatch.clone(),
-        has_language: study.spaces.iter().any(|space| space.kind.is_language()),
+        has_language: study.spaces.iter().any(|space| space.kind.language().is_some()),
         no_lock: args.cut.lock.no_lock,
     };
     let scripts = compose(&settings)?;

@@ -15,8 +15,8 @@ use crate::design::trim::Trim;
 use crate::design::zscore::{ZScore, ZScoreMode};
 use crate::error::{Error, Result};
 use crate::features::bow::Vocabulary;
-use crate::features::contextual::{Context, ContextSettings};
 use crate::features::static_vectors::VectorFormat;
+use crate::features::windows::{Context, ContextSettings, Pool, WindowSettings};
 use crate::io::npy::NpyColumnsWriter;
 use crate::io::safetensors::ColumnsReader;
 use crate::matrix::StoryDesign;
@@ -24,7 +24,9 @@ use crate::reporter::Reporter;
 use crate::results::lock::Locking;
 use crate::results::names::{CACHE, MODEL, TEST_CORRELATION, WEIGHTS, model_folder};
 use crate::results::predictions::{self, PredictedModel, Predictions, SCHEMA, story_file};
-use crate::results::saved::{self, SavedFeatures, SavedLanguage, SavedModel, SavedPart};
+use crate::results::saved::{
+    self, SavedFeatures, SavedLanguage, SavedModel, SavedPart, SavedWindows,
+};
 use crate::results::{RunFolder, record};
 use crate::stimuli::spelling::Punctuation;
 use crate::stimuli::{StoriesRead, Story, StorySpan, WordRules, check_spans, read, warn_of_spans};
@@ -390,7 +392,7 @@ fn features(
             };
             file_space(&space, Path::new(""), stories, &std::env::temp_dir())?
         }
-        SavedFeatures::Bert(saved) | SavedFeatures::Encoder(saved) => {
+        SavedFeatures::Bert(saved) | SavedFeatures::Encoder(saved) | SavedFeatures::Lm(saved) => {
             let path = named.map_or_else(|| folder.join(&saved.path), |(_, path)| path.clone());
             let kind = SpaceKind::Bert(language(part, saved, path)?);
             let work = LanguageWork {
@@ -429,7 +431,7 @@ fn not_yet(part: &SavedPart, kind: &str) -> Error {
 
 /// A saved language model, as a study would name it.
 fn language(part: &SavedPart, saved: &SavedLanguage, path: PathBuf) -> Result<LanguageSpace> {
-    let is_there = path.is_dir();
+    let is_there = path.exists();
     let problem = match is_there && model_hash(&path)?.to_hex().as_str() == saved.blake3 {
         true => None,
         false if is_there => Some("holds another model than the study's"),
@@ -442,15 +444,22 @@ fn language(part: &SavedPart, saved: &SavedLanguage, path: PathBuf) -> Result<La
             hint: format!("say where it is: --vectors {}=FOLDER", part.name),
         });
     }
+    let windows = match saved.windows {
+        SavedWindows::BothWays { sees_ahead, window, stride } => WindowSettings::BothWays {
+            context: if sees_ahead { Context::Both } else { Context::Past },
+            window: Some(window),
+            stride,
+        },
+        SavedWindows::Causal { past, window, is_mean } => WindowSettings::Causal {
+            past,
+            window,
+            pool: if is_mean { Pool::Mean } else { Pool::Last },
+        },
+    };
     let strips = |&strips: &bool| if strips { Punctuation::Strip } else { Punctuation::Keep };
     Ok(LanguageSpace {
         model: ModelSource::Folder(path),
-        reading: ContextSettings {
-            layer: Some(saved.layer),
-            context: if saved.sees_ahead { Context::Both } else { Context::Past },
-            window: Some(saved.window),
-            stride: saved.stride,
-        },
+        reading: ContextSettings { layer: Some(saved.layer), windows },
         punctuation: saved.strips_punctuation.as_ref().map(strips),
     })
 }

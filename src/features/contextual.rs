@@ -1,146 +1,109 @@
 //! Vectors of words in their context: hidden states of a language model, read in windows.
 
-#![cfg_attr(not(feature = "language"), allow(dead_code))]
+use std::ops::Range;
+use std::path::Path;
 
-#[cfg(feature = "language")]
 use candle_core::DType;
-#[cfg(feature = "language")]
-use ndarray::Array2;
-#[cfg(feature = "language")]
+use ndarray::{Array2, ArrayView1};
 use rayon::prelude::*;
-use serde::Serialize;
 
-use crate::error::{Error, Result};
-#[cfg(feature = "language")]
+use super::windows::{Pool, Window, Windows};
+use crate::error::Result;
 use crate::nn::pretrained::HiddenStates;
-#[cfg(feature = "language")]
-use crate::nn::{Batch, Pieces, WordPieces};
+use crate::nn::{Batch, Pieces, TextPieces, WordPieces};
 
-/// Which words a word's vector may come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Context {
-    /// Words before and after it.
-    Both,
-    /// The word itself and words before it, which is all that a listener has heard.
-    Past,
-}
-
-impl Context {
-    /// As written in settings.
-    pub fn label(self) -> &'static str {
-        match self {
-            Context::Both => "both",
-            Context::Past => "past",
-        }
-    }
-}
-
-/// How a story is read.
-///
-/// | name | default | meaning | range |
-/// |---|---|---|---|
-/// | `layer` | the last | index into hidden states, 0 the embeddings | 0 to the model's layers |
-/// | `context` | both | what a word's vector comes from | both, past |
-/// | `window` | both: the model's longest, at most 512; past: 64 | pieces of a window, special tokens included | 3 to the model's longest |
-/// | `stride` | half of what a window holds | pieces between the beginnings of windows; both only | 1 to what a window holds |
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-pub struct ContextSettings {
-    /// Hidden state.
-    pub layer: Option<usize>,
-    /// Context.
-    pub context: Context,
-    /// Pieces of a window.
-    pub window: Option<usize>,
-    /// Pieces from window to window.
-    pub stride: Option<usize>,
-}
-
-impl Default for ContextSettings {
-    fn default() -> Self {
-        Self { layer: None, context: Context::Both, window: None, stride: None }
-    }
-}
-
-/// Longest window without one asked for: with both sides, and with the past alone, where each word
-/// costs a window of its own.
-const WINDOW_BOTH: usize = 512;
-const WINDOW_PAST: usize = 64;
 /// Pieces of a batch by default: on two cores no quicker above.
 pub const BATCH_TOKENS: usize = 1024;
-/// `[CLS]` and `[SEP]`.
-const AROUND: usize = 2;
 
-/// Settings that fit a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reading {
-    /// Hidden state.
-    pub layer: usize,
-    /// Context.
-    pub context: Context,
-    /// Pieces of words in a window.
-    pub capacity: usize,
-    /// Pieces from window to window.
-    pub stride: usize,
+/// What cuts words into a model's pieces.
+#[derive(Debug, Clone)]
+pub enum Cutter {
+    /// Of a model that reads both ways: each word by itself.
+    Words(Box<WordPieces>),
+    /// Of a causal model: the words as one text, with a space between them.
+    Text(Box<TextPieces>),
 }
 
-impl ContextSettings {
-    /// The reading for a model of so many layers and pieces in a row.
+impl Cutter {
+    /// The tokenizer of a model.
     /// # Errors
-    /// `Error::Usage` for what the model does not have.
-    pub fn for_model(&self, n_layers: usize, max_length: usize) -> Result<Reading> {
-        let wrong = |place: &str, expected: String, got: usize| Error::Usage {
-            place: place.into(),
-            problem: format!("expected {expected}, got {got}"),
-            hint: "as the model's config.json says".into(),
-        };
-        let layer = self.layer.unwrap_or(n_layers);
-        if layer > n_layers {
-            return Err(wrong("layer", format!("0 (embeddings) to {n_layers}"), layer));
-        }
-        let most = match self.context {
-            Context::Both => WINDOW_BOTH,
-            Context::Past => WINDOW_PAST,
-        };
-        let window = self.window.unwrap_or(most.min(max_length));
-        if !(AROUND + 1..=max_length).contains(&window) {
-            return Err(wrong("window", format!("3 to {max_length} pieces"), window));
-        }
-        let capacity = window - AROUND;
-        let stride = self.stride.unwrap_or(capacity.div_ceil(2));
-        if !(1..=capacity).contains(&stride) {
-            let expected = format!("1 to {capacity} pieces, what a window of {window} holds");
-            return Err(wrong("stride", expected, stride));
-        }
-        Ok(Reading { layer, context: self.context, capacity, stride })
+    /// As [`WordPieces::read`] and [`TextPieces::read`].
+    pub fn read(model: &Path, is_causal: bool) -> Result<Self> {
+        Ok(match is_causal {
+            true => Self::Text(Box::new(TextPieces::read(model)?)),
+            false => Self::Words(Box::new(WordPieces::read(model)?)),
+        })
     }
-}
 
-impl Reading {
-    /// The settings that ask for this reading, none of them left to the model.
-    pub fn settings(&self) -> ContextSettings {
-        let Self { layer, context, capacity, stride } = *self;
-        ContextSettings {
-            layer: Some(layer),
-            context,
-            window: Some(capacity + AROUND),
-            stride: (context == Context::Both).then_some(stride),
+    /// One more than the largest id.
+    pub fn vocab_size(&self) -> usize {
+        match self {
+            Self::Words(cutter) => cutter.vocab_size(),
+            Self::Text(cutter) => cutter.vocab_size(),
         }
     }
-}
 
-/// One row for the model, and the words that are taken from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Window {
-    /// Pieces of the story, from and to.
-    pieces: std::ops::Range<usize>,
-    /// Words that this window gives.
-    words: std::ops::Range<usize>,
+    /// Special pieces before and behind those of a window.
+    fn around(&self) -> (Vec<u32>, Vec<u32>) {
+        match self {
+            Self::Words(cutter) => (vec![cutter.cls()], vec![cutter.sep()]),
+            Self::Text(cutter) => (cutter.prefix().to_vec(), Vec::new()),
+        }
+    }
+
+    /// Special pieces that a causal model wants before a window; a window is so much shorter.
+    pub fn prefix(&self) -> usize {
+        match self {
+            Self::Words(_) => 0,
+            Self::Text(cutter) => cutter.prefix().len(),
+        }
+    }
+
+    fn pad(&self) -> u32 {
+        match self {
+            Self::Words(cutter) => cutter.pad(),
+            Self::Text(cutter) => cutter.pad(),
+        }
+    }
+
+    fn unk(&self) -> Option<u32> {
+        match self {
+            Self::Words(cutter) => Some(cutter.unk()),
+            Self::Text(cutter) => cutter.unk(),
+        }
+    }
+
+    fn pieces(&self, words: &[String]) -> Result<Pieces> {
+        match self {
+            Self::Words(cutter) => cutter.pieces(words),
+            Self::Text(cutter) => cutter.story(words),
+        }
+    }
+
+    /// Pieces of words that stand alone, each as it would be cut inside a text.
+    fn alone(&self, words: &[String]) -> Result<Pieces> {
+        // The first word of a text has no space before it, and may be cut in another way.
+        let text: Vec<String> =
+            std::iter::once("a".to_owned()).chain(words.iter().cloned()).collect();
+        let all = self.pieces(&text)?;
+        let first = all.word.partition_point(|&word| word == 0);
+        Ok(Pieces {
+            ids: all.ids[first..].to_vec(),
+            word: all.word[first..].iter().map(|word| word - 1).collect(),
+        })
+    }
+
+    /// Pieces of words as `windows` reads them.
+    fn cut(&self, words: &[String], windows: &Windows) -> Result<Pieces> {
+        match windows {
+            Windows::Alone { .. } => self.alone(words),
+            _ => self.pieces(words),
+        }
+    }
 }
 
 /// Where each word's pieces stand: from and to.
-#[cfg(feature = "language")]
-fn spans(pieces: &Pieces, n_words: usize) -> Vec<std::ops::Range<usize>> {
+fn spans(pieces: &Pieces, n_words: usize) -> Vec<Range<usize>> {
     let mut at = 0;
     let span = |word: usize| {
         let first = at;
@@ -150,156 +113,123 @@ fn spans(pieces: &Pieces, n_words: usize) -> Vec<std::ops::Range<usize>> {
     (0..n_words).map(span).collect()
 }
 
-/// Windows over a story.
-///
-/// `Both`: windows of whole words begin `stride` pieces apart, the last one as early as it can
-/// while it reaches the end; a word is taken from the window in which the shorter of its two
-/// sides, in pieces, is longest (the earlier window of equals). A side that ends with the story
-/// counts as far as it goes.
-/// `Past`: for each word the window that ends with it and begins as early as it can.
-/// A word of more pieces than a window holds is cut.
-fn windows(spans: &[std::ops::Range<usize>], reading: &Reading) -> Vec<Window> {
-    let capacity = reading.capacity;
-    // The earliest word from which on everything up to the end of `last` fits.
-    let earliest = |last: usize| {
-        let end = spans[last].end;
-        spans[..last].partition_point(|span| span.start + capacity < end)
-    };
-    let pieces = |words: std::ops::Range<usize>| {
-        let first = spans[words.start].start;
-        first..spans[words.end - 1].end.min(first + capacity)
-    };
-    if reading.context == Context::Past {
-        let of_word = |word: usize| Window {
-            pieces: pieces(earliest(word)..word + 1),
-            words: word..word + 1,
-        };
-        return (0..spans.len()).filter(|&w| !spans[w].is_empty()).map(of_word).collect();
-    }
-    let mut all: Vec<std::ops::Range<usize>> = Vec::new();
-    let mut first = 0;
-    while first < spans.len() {
-        let start = spans[first].start;
-        let end = spans.partition_point(|span| span.end <= start + capacity).max(first + 1);
-        if end == spans.len() {
-            all.push(earliest(end - 1)..end);
-            break;
-        }
-        all.push(first..end);
-        let next = spans.partition_point(|span| span.start < start + reading.stride);
-        first = next.clamp(first + 1, end);
-    }
-    let mut windows: Vec<Window> =
-        all.iter().map(|words| Window { pieces: pieces(words.clone()), words: 0..0 }).collect();
-    let mut candidates = 0..0;
-    for (word, span) in spans.iter().enumerate() {
-        while candidates.end < all.len() && all[candidates.end].start <= word {
-            candidates.end += 1;
-        }
-        while all[candidates.start].end <= word {
-            candidates.start += 1;
-        }
-        let side = |&at: &usize| {
-            let window = &windows[at].pieces;
-            (span.start - window.start).min(window.end.saturating_sub(span.end))
-        };
-        let best = candidates.clone().rev().max_by_key(side).unwrap_or(candidates.start);
-        let words = &mut windows[best].words;
-        *words = if words.start == words.end { word..word + 1 } else { words.start..word + 1 };
-    }
-    windows.retain(|window| !window.words.is_empty());
-    windows
-}
-
-/// A row per word, `(n_words, width)`, f32: the mean of its pieces' hidden states in the window
-/// that [`Context`] gives it.
+/// A row per word for each of `layers`, `(n_words, width)`, f32: hidden states of the word's pieces
+/// in the window that `windows` gives it, pooled as it says.
 ///
 /// Words without a piece are rows of zeros. Windows are batched by length, at most `batch_tokens`
 /// pieces a batch and one batch a thread at a time, which bounds the memory; results do not depend
-/// on it beyond rounding. `done` is told how many words more are done; its error ends the reading.
+/// on it beyond rounding. `done` is told how many words and pieces more are done; its error ends the
+/// reading.
 /// # Errors
 /// Those of the model.
-#[cfg(feature = "language")]
 pub fn word_vectors(
     model: &dyn HiddenStates,
-    tokenizer: &WordPieces,
+    cutter: &Cutter,
     words: &[String],
-    reading: &Reading,
+    (windows, layers): (&Windows, &[usize]),
     batch_tokens: usize,
-    done: &(dyn Fn(usize) -> Result<()> + Sync),
-) -> Result<Array2<f32>> {
-    let pieces = tokenizer.pieces(words)?;
+    done: &(dyn Fn(usize, usize) -> Result<()> + Sync),
+) -> Result<Vec<Array2<f32>>> {
+    let pieces = cutter.cut(words, windows)?;
     let spans = spans(&pieces, words.len());
-    let mut windows = windows(&spans, reading);
-    windows.sort_by_key(|window| std::cmp::Reverse(window.pieces.len()));
+    let (before, behind) = cutter.around();
+    let story = Story { cutter, pieces: &pieces, spans: &spans, before, behind };
+    let mut rows = windows.of(&spans);
+    rows.sort_by_key(|window| std::cmp::Reverse(window.pieces.len()));
     let mut batches: Vec<&[Window]> = Vec::new();
-    let mut rest = &windows[..];
+    let mut rest = &rows[..];
     while let Some(longest) = rest.first() {
-        let rows = (batch_tokens / (longest.pieces.len() + AROUND)).clamp(1, rest.len());
-        let (batch, more) = rest.split_at(rows);
+        let length = longest.pieces.len() + story.before.len() + story.behind.len();
+        let (batch, more) = rest.split_at((batch_tokens / length).clamp(1, rest.len()));
         batches.push(batch);
         rest = more;
     }
     let read = |batch: &&[Window]| -> Result<Vec<(usize, Vec<f32>)>> {
-        let vectors = batch_vectors(model, tokenizer, (&pieces, &spans), batch, reading.layer)?;
-        done(vectors.len())?;
+        let vectors = story.batch_vectors(model, batch, layers, windows.pool())?;
+        done(vectors.len(), batch.iter().map(|window| window.pieces.len()).sum())?;
         Ok(vectors)
     };
     let found: Vec<Vec<(usize, Vec<f32>)>> = batches.par_iter().map(read).collect::<Result<_>>()?;
-    let mut rows = Array2::zeros((words.len(), model.width()));
-    for (word, vector) in found.into_iter().flatten() {
-        rows.row_mut(word).assign(&ndarray::ArrayView1::from(&vector));
-    }
-    Ok(rows)
-}
-
-/// The words of some windows with their vectors.
-#[cfg(feature = "language")]
-fn batch_vectors(
-    model: &dyn HiddenStates,
-    tokenizer: &WordPieces,
-    (pieces, spans): (&Pieces, &[std::ops::Range<usize>]),
-    batch: &[Window],
-    layer: usize,
-) -> Result<Vec<(usize, Vec<f32>)>> {
-    let (cls, sep) = ([tokenizer.cls()], [tokenizer.sep()]);
-    let row = |w: &Window| [&cls, &pieces.ids[w.pieces.clone()], &sep].concat();
-    let rows: Vec<Vec<u32>> = batch.iter().map(row).collect();
-    let rows = Batch::padded(&rows, tokenizer.pad());
-    let (length, width) = (rows.length, model.width());
-    let state = model.states(&rows, &[layer])?.swap_remove(0).to_dtype(DType::F32)?;
-    let state: Vec<f32> = state.flatten_all()?.to_vec1()?;
-    let mut found = Vec::new();
-    for (row, window) in batch.iter().enumerate() {
-        for word in window.words.clone().filter(|&word| !spans[word].is_empty()) {
-            let (from, to) = (spans[word].start, spans[word].end.min(window.pieces.end));
-            let mut mean = vec![0f32; width];
-            for piece in from..to {
-                let at = (row * length + 1 + piece - window.pieces.start) * width;
-                mean.iter_mut().zip(&state[at..at + width]).for_each(|(sum, x)| *sum += x);
-            }
-            mean.iter_mut().for_each(|sum| *sum /= (to - from) as f32);
-            found.push((word, mean));
+    let width = model.width();
+    let mut of_layers = vec![Array2::zeros((words.len(), width)); layers.len()];
+    for (word, vectors) in found.into_iter().flatten() {
+        for (rows, vector) in of_layers.iter_mut().zip(vectors.chunks_exact(width)) {
+            rows.row_mut(word).assign(&ArrayView1::from(vector));
         }
     }
-    Ok(found)
+    Ok(of_layers)
+}
+
+/// A story cut into pieces.
+struct Story<'a> {
+    cutter: &'a Cutter,
+    pieces: &'a Pieces,
+    spans: &'a [Range<usize>],
+    before: Vec<u32>,
+    behind: Vec<u32>,
+}
+
+impl Story<'_> {
+    /// The words of some windows with their vectors, one layer behind the other.
+    fn batch_vectors(
+        &self,
+        model: &dyn HiddenStates,
+        batch: &[Window],
+        layers: &[usize],
+        pool: Pool,
+    ) -> Result<Vec<(usize, Vec<f32>)>> {
+        let row = |window: &Window| {
+            [&self.before, &self.pieces.ids[window.pieces.clone()], &self.behind].concat()
+        };
+        let rows: Vec<Vec<u32>> = batch.iter().map(row).collect();
+        let rows = Batch::padded(&rows, self.cutter.pad());
+        let (length, width) = (rows.length, model.width());
+        let states = model
+            .states(&rows, layers)?
+            .into_iter()
+            .map(|state| Ok(state.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?));
+        let states: Vec<Vec<f32>> = states.collect::<Result<_>>()?;
+        let mut found = Vec::new();
+        for (row, window) in batch.iter().enumerate() {
+            let heard = window.words.clone().filter(|&word| !self.spans[word].is_empty());
+            for word in heard {
+                let span = &self.spans[word];
+                let to = span.end.min(window.pieces.end);
+                let from = match pool {
+                    Pool::Last => to - 1,
+                    // A causal window may begin inside of a long word.
+                    Pool::Mean => span.start.max(window.pieces.start),
+                };
+                let mut vectors = vec![0f32; layers.len() * width];
+                for (sums, state) in vectors.chunks_exact_mut(width).zip(&states) {
+                    for piece in from..to {
+                        let column = self.before.len() + piece - window.pieces.start;
+                        let state = &state[(row * length + column) * width..][..width];
+                        sums.iter_mut().zip(state).for_each(|(sum, x)| *sum += x);
+                    }
+                    sums.iter_mut().for_each(|sum| *sum /= (to - from) as f32);
+                }
+                found.push((word, vectors));
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// Words of a story that the tokenizer does not know: without a piece, or with an unknown one.
 ///
 /// # Errors
 /// Those of the tokenizer.
-#[cfg(feature = "language")]
-pub fn unknown_words<'a>(tokenizer: &WordPieces, words: &'a [String]) -> Result<Vec<&'a String>> {
-    let pieces = tokenizer.pieces(words)?;
+pub fn unknown_words<'a>(cutter: &Cutter, words: &'a [String]) -> Result<Vec<&'a String>> {
+    let pieces = cutter.pieces(words)?;
     let spans = spans(&pieces, words.len());
-    let is_known = |span: &std::ops::Range<usize>| {
-        !span.is_empty() && !pieces.ids[span.clone()].contains(&tokenizer.unk())
+    let unk = cutter.unk();
+    let is_known = |span: &Range<usize>| {
+        !span.is_empty() && !unk.is_some_and(|unk| pieces.ids[span.clone()].contains(&unk))
     };
     Ok(words.iter().zip(&spans).filter(|(_, span)| !is_known(span)).map(|(word, _)| word).collect())
 }
 
-#[cfg(feature = "language")]
 #[cfg(test)]
 #[path = "contextual_tests.rs"]
 mod tests;

@@ -1,8 +1,10 @@
 //! Windows against their definition; vectors of a model that can be seen through.
 
 use candle_core::{Device, Tensor};
+use ndarray::s;
 
 use super::*;
+use crate::error::Error;
 
 /// A model whose hidden state of a piece is (its id, its column, the row's length): it tells from
 /// which row and place a vector was taken.
@@ -39,7 +41,7 @@ impl Glass {
 }
 
 /// Words of 1 to 5 known letters, every letter a piece, and some words without a piece.
-fn story(n: usize) -> (WordPieces, Vec<String>) {
+fn story(n: usize) -> (Cutter, Vec<String>) {
     let letters = "abcdefghij";
     let words: Vec<String> = (0..n)
         .map(|i| match i % 13 {
@@ -49,11 +51,12 @@ fn story(n: usize) -> (WordPieces, Vec<String>) {
         .collect();
     // No pair is joined: as many pieces as characters alone need.
     let tokenizer = WordPieces::train(words.iter().map(String::as_str), 25).unwrap();
-    (tokenizer, words)
+    (Cutter::Words(Box::new(tokenizer)), words)
 }
 
-fn reading(context: Context, capacity: usize, stride: usize) -> Reading {
-    Reading { layer: 2, context, capacity, stride }
+fn one_layer(cutter: &Cutter, words: &[String], windows: &Windows, n: usize) -> Array2<f32> {
+    let rows = word_vectors(&Glass, cutter, words, (windows, &[2]), n, &|_, _| Ok(()));
+    rows.unwrap().swap_remove(0)
 }
 
 #[test]
@@ -63,7 +66,7 @@ fn windows_with_both_sides_take_every_word_where_it_is_most_central() {
     let spans = spans(&pieces, words.len());
     assert_eq!(spans.last().unwrap().end, pieces.ids.len());
     for (capacity, stride) in [(5, 1), (5, 5), (12, 6), (40, 20), (40, 7), (600, 300), (3, 3)] {
-        let found = windows(&spans, &reading(Context::Both, capacity, stride));
+        let found = Windows::Both { capacity, stride }.of(&spans);
         let mut taken: Vec<usize> = found.iter().flat_map(|w| w.words.clone()).collect();
         taken.sort_unstable();
         assert_eq!(taken, (0..words.len()).collect::<Vec<_>>(), "every word once");
@@ -101,7 +104,7 @@ fn windows_of_the_past_end_with_their_word_and_are_as_long_as_they_can_be() {
     let pieces = tokenizer.pieces(&words).unwrap();
     let spans = spans(&pieces, words.len());
     for capacity in [3, 7, 30, 600] {
-        let found = windows(&spans, &reading(Context::Past, capacity, 1));
+        let found = Windows::Past { capacity }.of(&spans);
         assert_eq!(found.len(), spans.iter().filter(|span| !span.is_empty()).count());
         for window in &found {
             let word = window.words.start;
@@ -126,15 +129,23 @@ fn a_words_vector_is_the_mean_of_its_pieces_in_its_window() {
     let (tokenizer, words) = story(50);
     let pieces = tokenizer.pieces(&words).unwrap();
     let spans = spans(&pieces, words.len());
-    for reading in [reading(Context::Both, 12, 6), reading(Context::Past, 9, 1)] {
-        let windows = windows(&spans, &reading);
+    for how in [
+        Windows::Both { capacity: 12, stride: 6 },
+        Windows::Past { capacity: 9 },
+        Windows::Causal { past: 7, window: 20, pool: Pool::Mean },
+        Windows::Alone { pool: Pool::Mean },
+    ] {
+        let windows = how.of(&spans);
         let count = std::sync::atomic::AtomicUsize::new(0);
-        let done = |n| {
+        let done = |n, _| {
             count.fetch_add(n, std::sync::atomic::Ordering::Relaxed);
             Ok(())
         };
-        let rows = word_vectors(&Glass, &tokenizer, &words, &reading, 64, &done).unwrap();
+        let both = word_vectors(&Glass, &tokenizer, &words, (&how, &[2, 0]), 64, &done).unwrap();
+        let rows = &both[0];
         assert_eq!(rows.dim(), (words.len(), 4));
+        assert_eq!(both[1].slice(s![.., ..3]), rows.slice(s![.., ..3]), "the same pieces");
+        assert_eq!(both[1].column(3).sum(), 0.0, "of layer 0");
         for (word, span) in spans.iter().enumerate() {
             let row = rows.row(word);
             if span.is_empty() {
@@ -156,12 +167,11 @@ fn a_words_vector_is_the_mean_of_its_pieces_in_its_window() {
         }
         let with_pieces = spans.iter().filter(|span| !span.is_empty()).count();
         assert_eq!(count.into_inner(), with_pieces);
-        let stop = |_| Err(Error::Interrupted);
-        assert!(word_vectors(&Glass, &tokenizer, &words, &reading, 64, &stop).is_err());
+        let stop = |_, _| Err(Error::Interrupted);
+        assert!(word_vectors(&Glass, &tokenizer, &words, (&how, &[2]), 64, &stop).is_err());
         for batch_tokens in [1, 30, 100_000] {
-            let again =
-                word_vectors(&Glass, &tokenizer, &words, &reading, batch_tokens, &|_| Ok(()));
-            assert_eq!(again.unwrap(), rows, "batches of {batch_tokens}");
+            let again = one_layer(&tokenizer, &words, &how, batch_tokens);
+            assert_eq!(again, rows, "batches of {batch_tokens}");
         }
     }
 }
@@ -170,39 +180,15 @@ fn a_words_vector_is_the_mean_of_its_pieces_in_its_window() {
 fn words_longer_than_a_window_are_cut_and_no_story_is_too_short() {
     let words: Vec<String> = ["ab", "abcdefgh", "a"].map(str::to_owned).to_vec();
     let tokenizer = WordPieces::train(words.iter().map(String::as_str), 21).unwrap();
-    for context in [Context::Both, Context::Past] {
-        let reading = reading(context, 3, 2);
-        let rows = word_vectors(&Glass, &tokenizer, &words, &reading, 64, &|_| Ok(())).unwrap();
+    let tokenizer = Cutter::Words(Box::new(tokenizer));
+    for how in [Windows::Both { capacity: 3, stride: 2 }, Windows::Past { capacity: 3 }] {
+        let rows = one_layer(&tokenizer, &words, &how, 64);
         // Of the long word the first three letters: columns 1, 2, 3.
-        assert_eq!(rows.row(1)[1], 2.0, "{context:?}");
+        assert_eq!(rows.row(1)[1], 2.0, "{how:?}");
         assert!(rows.rows().into_iter().all(|row| row[2] > 0.0));
-        let none = word_vectors(&Glass, &tokenizer, &[], &reading, 64, &|_| Ok(())).unwrap();
-        assert_eq!(none.dim(), (0, 4));
-        let silent = ["\u{0}".to_owned()];
-        let rows = word_vectors(&Glass, &tokenizer, &silent, &reading, 64, &|_| Ok(())).unwrap();
-        assert_eq!(rows.sum(), 0.0);
+        assert_eq!(one_layer(&tokenizer, &[], &how, 64).dim(), (0, 4));
+        assert_eq!(one_layer(&tokenizer, &["\u{0}".to_owned()], &how, 64).sum(), 0.0);
         let unknown = ["xyz", "ab", "\u{0}"].map(str::to_owned);
         assert_eq!(unknown_words(&tokenizer, &unknown).unwrap(), ["xyz", "\u{0}"]);
-    }
-}
-
-#[test]
-fn settings_are_filled_in_and_checked_by_the_model() {
-    let plain = ContextSettings::default();
-    let found = plain.for_model(6, 512).unwrap();
-    assert_eq!(found, Reading { layer: 6, context: Context::Both, capacity: 510, stride: 255 });
-    let past = ContextSettings { context: Context::Past, layer: Some(0), ..plain.clone() };
-    let found = past.for_model(6, 512).unwrap();
-    assert_eq!(found, Reading { layer: 0, context: Context::Past, capacity: 62, stride: 31 });
-    assert_eq!(past.for_model(6, 16).unwrap().capacity, 14);
-    for (wrong, says) in [
-        (ContextSettings { layer: Some(7), ..plain.clone() }, "0 (embeddings) to 6, got 7"),
-        (ContextSettings { window: Some(2), ..plain.clone() }, "3 to 512 pieces, got 2"),
-        (ContextSettings { window: Some(513), ..plain.clone() }, "got 513"),
-        (ContextSettings { window: Some(10), stride: Some(9), ..plain.clone() }, "1 to 8 pieces"),
-        (ContextSettings { stride: Some(0), ..plain }, "got 0"),
-    ] {
-        let error = wrong.for_model(6, 512).unwrap_err();
-        assert!(error.exit_code() == 2 && error.to_string().contains(says), "{error}");
     }
 }

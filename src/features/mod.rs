@@ -10,6 +10,7 @@
 //! | `bow` | one-hot over the training stories' vocabulary | sparse |
 //! | `static_vectors` | word2vec and GloVe vectors | dense |
 //! | `contextual` | hidden states of a language model, read in windows | dense |
+//! | `windows` | of those windows: where they begin, and which words they give | |
 //! | `word_rate` | a single 1 | dense |
 //! | `word_length` | letters of the word | dense |
 //! | `column` | numbers from the word table | dense |
@@ -21,11 +22,13 @@
 
 pub mod bow;
 pub mod column;
+#[cfg(feature = "language")]
 pub mod contextual;
 pub mod coverage;
 pub mod file;
 pub mod phones;
 pub mod position;
 pub mod static_vectors;
+pub mod windows;
 pub mod word_length;
 pub mod word_rate;

@@ -6,8 +6,8 @@ pub use super::record::{
     SubjectVoxels,
 };
 pub use super::rows::{
-    BeyondScores, Comparison, CvPoint, DelayScores, Learning, NoiseCeiling, Overlap, Significance,
-    SplitScores, StoryProperties, SweepEpoch, TrainStep,
+    BeyondScores, Comparison, CvPoint, DelayScores, Learning, NoiseCeiling, Overlap,
+    PreferredScores, Significance, SplitScores, StoryProperties, SweepEpoch, TrainStep,
 };
 use crate::ridge::edges::AlphaEdges;
 
@@ -44,6 +44,8 @@ pub struct Results {
     pub properties: Vec<StoryProperties>,
     /// delays.csv.
     pub delays: Vec<DelayScores>,
+    /// preferred.csv.
+    pub preferred: Vec<PreferredScores>,
     /// cv_curve.csv.
     pub cv_curve: Vec<CvPoint>,
     /// Where the voxels of a subject are, for those that have a mask or a flat map.

@@ -79,6 +79,9 @@ pub struct RunInfo {
     pub timings_s: ByName<f64>,
     /// Seconds of each stage of the tiles, summed over threads.
     pub tile_stages_s: ByName<f64>,
+    /// Bytes of BOLD that this run read, as f32: of one pass the training and test TRs times voxels
+    /// times four, for each subject. What an earlier run or a shard did is not in it.
+    pub bold_bytes_read: u64,
     /// Largest resident memory.
     pub peak_memory_bytes: u64,
     /// Where each shard ran, of a study in shards.

@@ -409,6 +409,32 @@ pub struct DelayScores {
     pub n_voxels: usize,
 }
 
+/// A row of preferred.csv: one of the models that a list of layers or of pasts asks for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct PreferredScores {
+    pub subject: String,
+    /// The `[[space]]` with the list.
+    pub space: String,
+    pub lagged: bool,
+    /// The space of this one of its models.
+    pub model: String,
+    pub layer: Option<usize>,
+    /// In pieces.
+    pub past: Option<usize>,
+    #[serde(with = "digits")]
+    pub mean_r: f64,
+    #[serde(with = "optional_digits", default, skip_serializing_if = "Option::is_none")]
+    pub inner_mean_r: Option<f64>,
+    /// Mean over voxels of the best alpha's CV score.
+    #[serde(with = "digits")]
+    pub mean_cv_score: f64,
+    /// Voxels whose CV score is highest with it.
+    pub n_preferring: usize,
+    /// Voxels with a CV score.
+    pub n_voxels: usize,
+}
+
 /// A row of train_log.csv; a loss that was not taken at this step is missing.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[allow(missing_docs)]

@@ -2,7 +2,7 @@
 
 use super::data::Results;
 use super::figures::{
-    Drawn, Figure, Group, alignment, alphas, beyond, brain, delays, encoder, number_twins,
+    Drawn, Figure, Group, alignment, alphas, beyond, brain, delays, encoder, layers, number_twins,
     performance, statistics, stories, voxels,
 };
 use super::tables::{self, Table};
@@ -62,6 +62,7 @@ pub fn sections(results: &Results) -> Vec<Section> {
             "Voxels",
             vec![
                 brain::maps(drawn),
+                layers::curves(drawn),
                 voxels::spaces(drawn),
                 voxels::tails(drawn),
                 voxels::pairs(drawn),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::names::{CACHE, ENCODERS, MODELS, ModelId, Name, PARTIAL, SHARDS};
+use super::names::{CACHE, ENCODERS, MODELS, ModelId, Name, PARTIAL, PREFERENCES, SHARDS};
 
 /// A results folder. Paths below it come from here alone, and only from checked names: nothing
 /// that a file says can lead out of it.
@@ -39,6 +39,11 @@ impl RunFolder {
     /// `models/SUBJECT/SPACE[-lagged]/`.
     pub fn model(&self, id: &ModelId) -> PathBuf {
         self.models().join(id.path())
+    }
+
+    /// `preferred/SUBJECT/SPACE[-lagged]/`.
+    pub fn preferred(&self, id: &ModelId) -> PathBuf {
+        self.0.join(PREFERENCES).join(id.path())
     }
 
     /// `encoders/`.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::folder::RunFolder;
 use super::names::{
     BASELINE, BEYOND, CEILINGS, COMPARISONS, CV_CURVE, DELAYS, LEARNING_CURVE, ModelId, OVERLAP,
-    SIGNIFICANCE, STABILITY, STABILITY_STORIES, STORIES, STORY_CORRELATION, STORY_PROPERTIES,
-    SUMMARY, SWEEP, TEST_CORRELATION, TRAIN_LOG,
+    PREFERRED, SIGNIFICANCE, STABILITY, STABILITY_STORIES, STORIES, STORY_CORRELATION,
+    STORY_PROPERTIES, SUMMARY, SWEEP, TEST_CORRELATION, TRAIN_LOG,
 };
 use super::tables::{read as rows, read_cells, read_if_there as optional};
 use super::{brain, broken, read_json, record};
@@ -43,6 +43,7 @@ pub fn load(out: &Path) -> Result<Results> {
         beyond: optional(&out.file(BEYOND))?,
         properties: optional(&out.file(STORY_PROPERTIES))?,
         delays: optional(&out.file(DELAYS))?,
+        preferred: optional(&out.file(PREFERRED))?,
         cv_curve: optional(&out.file(CV_CURVE))?,
         ..Results::default()
     };

@@ -65,6 +65,8 @@ files! {
     BEYOND = "beyond.csv";
     /// r of single delays, over the voxels that have the best ones.
     DELAYS = "delays.csv";
+    /// Scores of the layers and the pasts of a language model, and how many voxels prefer each.
+    PREFERRED = "preferred.csv";
     /// What the demo knows of the truth.
     RECOVERY = "recovery.json";
     /// What a folder of predictions holds.
@@ -72,6 +74,8 @@ files! {
 
     /// The folder of all models: `models/SUBJECT/SPACE[-lagged]/`.
     MODELS = "models";
+    /// The folder of what voxels prefer: `preferred/SUBJECT/SPACE[-lagged]/`.
+    PREFERENCES = "preferred";
     /// The folder of the encoders behind `encoder` spaces: `encoders/SPACE/`.
     ENCODERS = "encoders";
     /// The folder of a study's shards.
@@ -135,6 +139,10 @@ files! {
     BEST_DELAY = "best_delay.npy";
     /// `(n_voxels)` delays around it whose r is above half of its r.
     RESPONSE_WIDTH = "response_width.npy";
+    /// `(n_voxels)` the layer whose model has the highest CV score.
+    PREFERRED_LAYER = "preferred_layer.npy";
+    /// `(n_voxels)` the past whose model has the highest CV score, in pieces.
+    PREFERRED_PAST = "preferred_past.npy";
     /// Best alpha, test correlation and p-value of a shard's voxels, three rows.
     SCALARS = "scalars.npy";
     /// Tensors `weights` `(n_coefs, n_voxels)` and `intercept` `(1, n_voxels)`, f32.

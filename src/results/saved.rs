@@ -136,6 +136,8 @@ pub enum SavedFeatures {
     Bert(SavedLanguage),
     /// Those of an encoder that was trained here.
     Encoder(SavedLanguage),
+    /// Those of a causal language model.
+    Lm(SavedLanguage),
     /// A combination, which has no rows of its own; and what older versions could not predict with.
     NotYet {
         /// As in STUDY.toml.
@@ -146,21 +148,42 @@ pub enum SavedFeatures {
 /// A language model: not copied, but known again; and how it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SavedLanguage {
-    /// Its checkpoint folder, from the model's folder.
+    /// Its checkpoint, from the model's folder.
     pub path: PathBuf,
     /// blake3, hexadecimal, of the files that word vectors depend on.
     pub blake3: String,
     /// Hidden state.
     pub layer: usize,
-    /// Whether a word is read with what comes after it.
-    pub sees_ahead: bool,
-    /// Pieces of a window.
-    pub window: usize,
-    /// Pieces between the beginnings of windows, where words see ahead.
-    pub stride: Option<usize>,
+    /// Windows.
+    #[serde(flatten)]
+    pub windows: SavedWindows,
     /// Whether punctuation at the ends of words is taken off; none: words are read as the model's
     /// tokenizer does.
     pub strips_punctuation: Option<bool>,
+}
+
+/// How a language model's windows lie.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SavedWindows {
+    /// Of a model that reads both ways.
+    BothWays {
+        /// Whether a word is read with what comes after it.
+        sees_ahead: bool,
+        /// Pieces of a window.
+        window: usize,
+        /// Pieces between the beginnings of windows, where words see ahead.
+        stride: Option<usize>,
+    },
+    /// Of a causal model.
+    Causal {
+        /// Pieces before a word, at least; 0: it is read alone.
+        past: usize,
+        /// Pieces of a window; none where words are read alone.
+        window: Option<usize>,
+        /// Whether a word's vector is the mean over its pieces, and not its last piece's.
+        is_mean: bool,
+    },
 }
 
 /// A file of word vectors: not copied, but known again.

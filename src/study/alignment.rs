@@ -60,7 +60,7 @@ pub fn check(
     }
     let preference = |kind: &SpaceKind| match kind {
         SpaceKind::Glove(_) | SpaceKind::Word2Vec(_) | SpaceKind::Eng1000(_) => 0,
-        SpaceKind::Bert(_) | SpaceKind::Encoder(_) => 1,
+        SpaceKind::Bert(_) | SpaceKind::Encoder(_) | SpaceKind::Lm(_) => 1,
         SpaceKind::File(_) => 2,
         SpaceKind::Bow(_) => 3,
         SpaceKind::WordRate => 4,

@@ -130,7 +130,7 @@ impl<'a> OpenStudy<'a> {
     pub fn language(&self) -> Result<Language<'a>> {
         let OpenStudy { study, options, session, .. } = self;
         let is_needed =
-            study.spaces.iter().any(|space| space.kind.is_language()) && !options.dry_run;
+            study.spaces.iter().any(|space| space.kind.language().is_some()) && !options.dry_run;
         let device = if is_needed {
             language_device(&options.device, options.device_is_auto, session.reporter)?
         } else {

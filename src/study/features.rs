@@ -20,6 +20,7 @@ use crate::design::zscore::{ColumnStats, ZScore, ZScoreMode, zscore};
 use crate::error::Result;
 use crate::features::bow::Vocabulary;
 use crate::features::static_vectors::VectorFormat;
+use crate::features::windows::ContextSettings;
 use crate::matrix::{Rows, SPARSE_MAX_DENSITY, StoryDesign};
 use crate::results::lock::wait_for_turn;
 use crate::results::names::TURN;
@@ -59,29 +60,76 @@ pub fn word_space(
             kinds::vector_space(&folder.join(path), VectorFormat::Glove, stories)?
         }
         SpaceKind::Eng1000(path) => kinds::eng1000_space(&folder.join(path), stories)?,
-        SpaceKind::Bert(space) | SpaceKind::Encoder(space) => {
-            language_space(space, folder, stories, train, work)?
+        SpaceKind::Bert(space) | SpaceKind::Encoder(space) | SpaceKind::Lm(space) => {
+            let layers = [space.reading.layer];
+            language_spaces(space, &layers, folder, stories, train, work)?.swap_remove(0)
         }
     };
     Ok(Some(made))
 }
 
-fn language_space(
-    space: &LanguageSpace,
+/// Word rows of several spaces, each as [`word_space`] makes it; those that read the same model in
+/// the same way and differ in their layer come from one reading.
+/// # Errors
+/// As [`word_space`].
+pub fn word_spaces_of<'a>(
+    spaces: impl Iterator<Item = &'a SpaceKind>,
     folder: &Path,
     stories: &[Story],
     train: &[usize],
     work: &LanguageWork<'_>,
-) -> Result<WordSpace> {
+) -> Result<Vec<Option<WordSpace>>> {
+    let kinds: Vec<&SpaceKind> = spaces.collect();
+    let reading_of = |kind: &SpaceKind| {
+        let space = kind.language()?;
+        let reading = ContextSettings { layer: None, ..space.reading.clone() };
+        Some(LanguageSpace { reading, ..space.clone() })
+    };
+    let readings: Vec<Option<LanguageSpace>> = kinds.iter().map(|kind| reading_of(kind)).collect();
+    let mut made: Vec<Option<WordSpace>> = kinds.iter().map(|_| None).collect();
+    for (at, kind) in kinds.iter().enumerate() {
+        let Some(reading) = &readings[at] else {
+            made[at] = word_space(kind, folder, stories, train, work)?;
+            continue;
+        };
+        let first = readings.iter().position(|other| other.as_ref() == Some(reading));
+        if first != Some(at) {
+            continue;
+        }
+        let alike = |&other: &usize| readings[other].as_ref() == Some(reading);
+        let alike: Vec<usize> = (at..kinds.len()).filter(alike).collect();
+        let layer = |&space: &usize| kinds[space].language().and_then(|own| own.reading.layer);
+        let layers: Vec<Option<usize>> = alike.iter().map(layer).collect();
+        let spaces = language_spaces(reading, &layers, folder, stories, train, work)?;
+        for (space, words) in alike.into_iter().zip(spaces) {
+            made[space] = Some(words);
+        }
+    }
+    Ok(made)
+}
+
+/// A space for each of `layers`, from one reading.
+fn language_spaces(
+    space: &LanguageSpace,
+    layers: &[Option<usize>],
+    folder: &Path,
+    stories: &[Story],
+    train: &[usize],
+    work: &LanguageWork<'_>,
+) -> Result<Vec<WordSpace>> {
     if cfg!(not(feature = "language")) {
         // A plan too is refused where there are no language models.
         model_folder(&space.model, folder, stories, train, work)?;
     }
     let is_ours = !matches!(space.model, ModelSource::Folder(_));
     if let (true, true, Some(settings)) = (is_ours, work.is_plan, work.encoder) {
-        let reading = space.reading.for_model(settings.layers, settings.max_length)?;
-        let rows = RowSource::Files(Vec::new());
-        return Ok(WordSpace { reading: Some(reading), ..WordSpace::new(settings.hidden, rows) });
+        let planned = |&layer: &Option<usize>| {
+            let asked = ContextSettings { layer, ..space.reading.clone() };
+            let reading = asked.for_model(settings.layers, settings.max_length)?;
+            let rows = RowSource::Files(Vec::new());
+            Ok(WordSpace { reading: Some(reading), ..WordSpace::new(settings.hidden, rows) })
+        };
+        return layers.iter().map(planned).collect();
     }
     // Shards of a study share the cache: one trains or computes, the others find what it left.
     let _turn = match work.is_plan {
@@ -93,14 +141,15 @@ fn language_space(
         .map(|punctuation| stories.iter().map(|s| s.read_as(punctuation)).collect());
     let stories = spelled.as_deref().unwrap_or(stories);
     let model = model_folder(&space.model, folder, stories, train, work)?;
-    let stored = stored_vectors(&model, &space.reading, stories, work)?;
-    Ok(WordSpace {
+    let stored = stored_vectors(&model, &space.reading, layers, stories, work)?;
+    let made = stored.into_iter().map(|stored| WordSpace {
         coverage: Some(stored.coverage),
-        encoder: is_ours.then_some(model),
+        encoder: is_ours.then(|| model.clone()),
         reading: Some(stored.reading),
         model: Some(stored.model),
         ..WordSpace::new(stored.width, RowSource::Files(stored.files))
-    })
+    });
+    Ok(made.collect())
 }
 
 /// Every space's word rows, in the order of the study; vector files are read once each.
@@ -113,17 +162,22 @@ pub fn word_spaces(
     warnings: &mut Vec<Warning>,
     work: &LanguageWork<'_>,
 ) -> Result<Vec<Option<WordSpace>>> {
-    let mut made = Vec::with_capacity(study.spaces.len());
     let (stories, train) = (&inputs.stories, stories_of(&inputs.units, &split.train));
-    for space in &study.spaces {
-        let words = match &space.kind {
-            SpaceKind::Bow(settings) if study.units.by_block => {
-                let training = training_words(study, inputs, split);
-                let training = training.iter().map(Vec::as_slice);
-                Some(kinds::vocabulary_space(&Vocabulary::build(training, settings)?, stories))
-            }
-            kind => word_space(kind, &study.folder, stories, &train, work)?,
-        };
+    // Bags of words of blocks have words of their own.
+    let is_of_blocks = |kind: &SpaceKind| study.units.by_block && matches!(kind, SpaceKind::Bow(_));
+    let none = SpaceKind::Combine(Vec::new());
+    let kinds = study.spaces.iter().map(|space| match is_of_blocks(&space.kind) {
+        true => &none,
+        false => &space.kind,
+    });
+    let mut made = word_spaces_of(kinds, &study.folder, stories, &train, work)?;
+    for (space, words) in study.spaces.iter().zip(&mut made) {
+        if let (SpaceKind::Bow(settings), true) = (&space.kind, is_of_blocks(&space.kind)) {
+            let training = training_words(study, inputs, split);
+            let training = training.iter().map(Vec::as_slice);
+            let vocabulary = Vocabulary::build(training, settings)?;
+            *words = Some(kinds::vocabulary_space(&vocabulary, stories));
+        }
         warnings.extend(words.iter().flat_map(|words| words.warnings.iter().cloned()));
         let is_static = matches!(
             space.kind,
@@ -134,7 +188,6 @@ pub fn word_spaces(
         {
             warnings.extend(Warning::low_coverage(&space.name, coverage));
         }
-        made.push(words);
     }
     Ok(made)
 }

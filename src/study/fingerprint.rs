@@ -1,7 +1,7 @@
 //! What a result depends on: settings and inputs, hashed, so that a resumed or repeated run knows
 //! whether it is the same.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::inputs::{Inputs, Subject};
-use super::language::MODEL_FILES;
+use super::language::{file_of, model_files};
 use super::models::ModelPlan;
 use super::split::Split;
 use super::stability::ExtraSplits;
@@ -67,23 +67,34 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs, wanted: &Range<usize>) -> Res
     if let Some(respdict) = &study.respdict {
         hashes.words.extend(hash_path(study, respdict)?);
     }
+    let mut of_models: HashMap<Vec<PathBuf>, Vec<InputHash>> = HashMap::new();
     for space in &study.spaces {
         hashes.spaces.push(match &space.kind {
             SpaceKind::Word2Vec(path) | SpaceKind::Glove(path) | SpaceKind::Eng1000(path) => {
                 hash_path(study, path)?
             }
             SpaceKind::File(space) => hash_rows(study, inputs, space)?,
-            SpaceKind::Bert(space) | SpaceKind::Encoder(space) => match &space.model {
-                ModelSource::Folder(folder) => {
-                    let files = MODEL_FILES.iter().map(|name| hash_path(study, &folder.join(name)));
-                    files.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
+            SpaceKind::Bert(space) | SpaceKind::Encoder(space) | SpaceKind::Lm(space) => {
+                let files = match &space.model {
+                    ModelSource::Folder(model) => {
+                        let files = model_files(&study.path(model)).into_iter();
+                        files.map(|name| file_of(model, &name)).collect()
+                    }
+                    ModelSource::Trained(_) | ModelSource::Untrained => {
+                        study.encoder.tokenizer.iter().cloned().collect::<Vec<PathBuf>>()
+                    }
+                };
+                // Layers of one model share its files.
+                match of_models.get(&files) {
+                    Some(known) => known.clone(),
+                    None => {
+                        let hashes = files.iter().map(|file| hash_path(study, file));
+                        let hashes: Vec<_> =
+                            hashes.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+                        of_models.entry(files).or_insert(hashes).clone()
+                    }
                 }
-                ModelSource::Trained(_) | ModelSource::Untrained => {
-                    let tokenizer = study.encoder.tokenizer.iter();
-                    let hashes = tokenizer.map(|path| hash_path(study, path));
-                    hashes.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect()
-                }
-            },
+            }
             // Tables and TextGrids are hashed as the stories'.
             SpaceKind::Bow(_)
             | SpaceKind::WordRate

@@ -62,6 +62,8 @@ pub struct SubjectFitter<'a> {
     pub conditioning: Vec<Conditioning>,
     /// Seconds of each stage so far.
     pub stages: StageSeconds,
+    /// Bytes of BOLD that were read so far, in f32.
+    pub bold_bytes_read: u64,
     prepared: Option<Prepared>,
     /// Whether a route that cannot be trusted was told of, and whether that is among the warnings.
     reported_doubt: bool,
@@ -91,6 +93,7 @@ impl<'a> SubjectFitter<'a> {
             plan: context.plan.clone(),
             conditioning: Vec::new(),
             stages: StageSeconds::new(),
+            bold_bytes_read: 0,
             prepared: None,
             reported_doubt: false,
             warned: false,
@@ -406,7 +409,7 @@ impl<'a> SubjectFitter<'a> {
         let note = |text: &str| reporter.note(text);
         let other = other.map(|other| (other, budget));
         let run = TileRun { device, n_threads, cancel, progress: &progress, note: &note, other };
-        let source = SubjectSource { subject, split: splits.of(index) };
+        let source = SubjectSource { subject, split: splits.of(index), n_bytes: 0.into() };
         let stages = run_tiles(problem, &source, &writer, &missing, &run)?;
         reporter.finish();
         if let Some(file) = stamps[index].first_changed(&Stamps::of(subject)) {
@@ -420,6 +423,7 @@ impl<'a> SubjectFitter<'a> {
         }
         writer.finish()?;
         add_stages(&mut self.stages, stages);
+        self.bold_bytes_read += source.n_bytes.into_inner();
         Ok(())
     }
 

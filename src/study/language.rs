@@ -3,28 +3,35 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 #[cfg(feature = "language")]
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
+#[cfg(feature = "language")]
+use std::time::Instant;
+
+#[cfg(feature = "language")]
+use ndarray::{Array2, Axis};
 
 #[cfg(feature = "language")]
 pub use crate::encoder::language_device;
 #[cfg(feature = "language")]
 use crate::encoder::{LAST_EPOCH, train_cached, untrained_cached};
 use crate::error::{Error, Result};
-use crate::features::contextual::Reading;
 #[cfg(feature = "language")]
-use crate::features::contextual::{BATCH_TOKENS, ContextSettings, unknown_words, word_vectors};
+use crate::features::contextual::{BATCH_TOKENS, Cutter, unknown_words, word_vectors};
 use crate::features::coverage::Coverage;
 #[cfg(feature = "language")]
 use crate::features::coverage::CoverageCounts;
+use crate::features::windows::Reading;
+#[cfg(feature = "language")]
+use crate::features::windows::{ContextSettings, Windows};
 use crate::io::input::read_bytes;
 #[cfg(feature = "language")]
 use crate::io::npy;
 use crate::io::output::write_bytes;
 #[cfg(feature = "language")]
 use crate::nn::WordPieces;
-#[cfg(feature = "language")]
-use crate::nn::pretrained::{open, shape};
 use crate::nn::{Device, TrainSettings};
+#[cfg(feature = "language")]
+use crate::nn::{ModelShape, open, shape};
 use crate::reporter::Reporter;
 #[cfg(feature = "language")]
 use crate::results::hash::{Extent, hash};
@@ -33,7 +40,7 @@ use crate::results::names::{BASELINE, TRAIN, TRAIN_LOG};
 #[cfg(feature = "language")]
 use crate::stimuli::Story;
 #[cfg(feature = "language")]
-use crate::study_file::{Epoch, ModelSource, SpaceKind, Study};
+use crate::study_file::{Epoch, ModelSource, Study};
 
 #[cfg(not(feature = "language"))]
 pub use absent::{check_models, language_device, model_folder, model_hash, stored_vectors};
@@ -125,14 +132,13 @@ pub fn model_folder(
 #[cfg(feature = "language")]
 pub fn check_models(study: &Study) -> Result<()> {
     for space in &study.spaces {
-        let (SpaceKind::Bert(language) | SpaceKind::Encoder(language)) = &space.kind else {
+        let Some(language) = space.kind.language() else {
             continue;
         };
         let (n_layers, max_length) = match &language.model {
             ModelSource::Folder(folder) => {
-                let shape = shape(&study.path(folder))?;
-                WordPieces::read(&study.path(folder))?;
-                (shape.n_layers, shape.max_length)
+                let (shape, _, max_length) = opened(&study.path(folder), &language.reading)?;
+                (shape.n_layers, max_length)
             }
             _ => {
                 study
@@ -162,8 +168,33 @@ pub fn publish_model(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Vectors of all words of `stories` by the model in `folder`, out of the cache where they are
-/// there.
+/// A checkpoint's size, its tokenizer, and the most pieces of words in a row (special ones
+/// included, where a model reads both ways).
+#[cfg(feature = "language")]
+fn opened(model: &Path, settings: &ContextSettings) -> Result<(ModelShape, Cutter, usize)> {
+    let shape = shape(model)?;
+    let is_causal = settings.windows.is_causal();
+    if is_causal != shape.is_causal {
+        let [asked, right] = match is_causal {
+            true => ["lm", "bert"],
+            false => ["bert or encoder", "lm"],
+        };
+        return Err(Error::Usage {
+            place: model.display().to_string(),
+            problem: format!(
+                "kind = \"{asked}\" wants a {} model, this one is not",
+                if is_causal { "causal" } else { "bidirectional" }
+            ),
+            hint: format!("write kind = \"{right}\""),
+        });
+    }
+    let cutter = Cutter::read(model, is_causal)?;
+    let longest = shape.max_length.saturating_sub(cutter.prefix());
+    Ok((shape, cutter, longest))
+}
+
+/// Vectors of all words of `stories` by one model, for each of `layers`, from one reading; out of
+/// the cache where they are there. `settings` without their layer.
 ///
 /// A file's name is a hash of the model's files, the reading and the story's words, so that other
 /// subjects, other spaces and later runs into the same folder find it.
@@ -172,120 +203,230 @@ pub fn publish_model(from: &Path, to: &Path) -> Result<()> {
 /// `Error::Interrupted`: finished stories are kept.
 #[cfg(feature = "language")]
 pub fn stored_vectors(
-    folder: &Path,
+    model: &Path,
     settings: &ContextSettings,
+    layers: &[Option<usize>],
     stories: &[Story],
     work: &LanguageWork<'_>,
-) -> Result<StoredVectors> {
-    let shape = shape(folder)?;
-    let reading = settings.for_model(shape.n_layers, shape.max_length)?;
-    let tokenizer = WordPieces::read(folder)?;
+) -> Result<Vec<StoredVectors>> {
+    let (shape, cutter, longest) = opened(model, settings)?;
+    let of_layer = |&layer: &Option<usize>| {
+        ContextSettings { layer, ..settings.clone() }.for_model(shape.n_layers, longest)
+    };
+    let readings: Vec<Reading> = layers.iter().map(of_layer).collect::<Result<_>>()?;
     let mut counts = CoverageCounts::default();
     for story in stories {
-        counts.add_story(story.words.len(), &unknown_words(&tokenizer, &story.words)?);
+        counts.add_story(story.words.len(), &unknown_words(&cutter, &story.words)?);
     }
-    let model = model_hash(folder)?;
-    let words_folder = work.cache.join("words");
-    let file = |story: &Story| words_folder.join(format!("{}.npy", key(&model, &reading, story)));
-    let files: Vec<PathBuf> = stories.iter().map(file).collect();
+    let hash = model_hash(model)?;
+    let folder = work.cache.join("words");
+    let file = |reading: &Reading, story: &Story| {
+        folder.join(format!("{}.npy", key(&hash, reading, story)))
+    };
+    let files: Vec<Vec<PathBuf>> = readings
+        .iter()
+        .map(|reading| stories.iter().map(|story| file(reading, story)).collect())
+        .collect();
     if !work.is_plan {
-        std::fs::create_dir_all(&words_folder)
-            .map_err(|source| Error::Write { path: words_folder.clone(), source })?;
-        compute_missing(folder, &tokenizer, &reading, stories, &files, work)?;
+        std::fs::create_dir_all(&folder)
+            .map_err(|source| Error::Write { path: folder.clone(), source })?;
+        Computing { model, cutter: &cutter, readings: &readings, files: &files, work }
+            .missing(stories)?;
     }
-    Ok(StoredVectors {
+    let coverage = counts.coverage();
+    let made = readings.into_iter().zip(files).map(|(reading, files)| StoredVectors {
         width: shape.width,
         files,
-        coverage: counts.coverage(),
+        coverage: coverage.clone(),
         reading,
-        model: model.to_hex().to_string(),
-    })
+        model: hash.to_hex().to_string(),
+    });
+    Ok(made.collect())
+}
+
+/// Layers of one reading, story by story.
+#[cfg(feature = "language")]
+struct Computing<'a> {
+    model: &'a Path,
+    cutter: &'a Cutter,
+    /// Alike but for their layer.
+    readings: &'a [Reading],
+    /// `[reading][story]`.
+    files: &'a [Vec<PathBuf>],
+    work: &'a LanguageWork<'a>,
 }
 
 #[cfg(feature = "language")]
-fn compute_missing(
-    folder: &Path,
-    tokenizer: &WordPieces,
-    reading: &Reading,
-    stories: &[Story],
-    files: &[PathBuf],
-    work: &LanguageWork<'_>,
-) -> Result<()> {
-    let missing: Vec<(&Story, &PathBuf)> =
-        stories.iter().zip(files).filter(|(_, file)| !file.is_file()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let model = open(folder, work.device)?;
-    let n_words: usize = missing.iter().map(|(story, _)| story.words.len()).sum();
-    work.reporter.step(&format!(
-        "{}: layer {} of {n_words} words, context {}, {} pieces a window",
-        folder.display(),
-        reading.layer,
-        reading.context.label(),
-        reading.capacity + 2,
-    ));
-    work.reporter.start("words", n_words as u64);
-    let done = |n: usize| match work.cancel.load(Ordering::Relaxed) {
-        true => Err(Error::Interrupted),
-        false => {
-            work.reporter.advance(n as u64);
-            Ok(())
+impl Computing<'_> {
+    /// Computes and writes the files that are not there yet.
+    fn missing(&self, stories: &[Story]) -> Result<()> {
+        let lacks = |layer: usize, story: usize| !self.files[layer][story].is_file();
+        let layers: Vec<usize> = (0..self.readings.len())
+            .filter(|&layer| (0..stories.len()).any(|story| lacks(layer, story)))
+            .collect();
+        let missing: Vec<usize> = (0..stories.len())
+            .filter(|&story| layers.iter().any(|&layer| lacks(layer, story)))
+            .collect();
+        let Some(first) = layers.first() else { return Ok(()) };
+        let windows = self.readings[*first].windows;
+        let model = open(self.model, self.work.device)?;
+        let n_words: usize = missing.iter().map(|&story| stories[story].words.len()).sum();
+        let indices: Vec<usize> = layers.iter().map(|&at| self.readings[at].layer).collect();
+        let text = indices.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        let (plural, reporter) = (if indices.len() > 1 { "s" } else { "" }, self.work.reporter);
+        reporter.step(&format!(
+            "{}: layer{plural} {text} of {n_words} words, {}",
+            self.model.display(),
+            windows.describe()
+        ));
+        reporter.start("words", n_words as u64);
+        let (began, n_pieces) = (Instant::now(), AtomicUsize::new(0));
+        let done = |n: usize, pieces: usize| match self.work.cancel.load(Ordering::Relaxed) {
+            true => Err(Error::Interrupted),
+            false => {
+                n_pieces.fetch_add(pieces, Ordering::Relaxed);
+                reporter.advance(n as u64);
+                Ok(())
+            }
+        };
+        let read = |words: &[String], place: &str| {
+            word_vectors(&*model, self.cutter, words, (&windows, &indices), BATCH_TOKENS, &done)
+                .map_err(|error| match error {
+                    Error::Interrupted => error,
+                    other => other.in_story(place),
+                })
+        };
+        for stories_at_once in self.portions(&missing, stories, &windows, model.width()) {
+            // A word that stands alone is read once, wherever it is heard.
+            let mut words: Vec<String> =
+                stories_at_once.iter().flat_map(|&s| stories[s].words.iter().cloned()).collect();
+            let is_alone = matches!(windows, Windows::Alone { .. });
+            if is_alone {
+                words.sort_unstable();
+                words.dedup();
+            }
+            let vectors = read(&words, &stories[stories_at_once[0]].name)?;
+            for &story in &stories_at_once {
+                for (rows, &layer) in vectors.iter().zip(&layers) {
+                    let own = stories[story].words.iter();
+                    let own: Option<Vec<usize>> =
+                        is_alone.then(|| own.filter_map(|w| words.binary_search(w).ok()).collect());
+                    let own = own.map(|own| rows.select(Axis(0), &own));
+                    let rows = own.as_ref().unwrap_or(rows);
+                    self.write(rows, &self.files[layer][story], &stories[story].name)?;
+                }
+            }
         }
-    };
-    for (story, file) in missing {
-        let rows = word_vectors(&*model, tokenizer, &story.words, reading, BATCH_TOKENS, &done)
-            .map_err(|error| match error {
-                Error::Interrupted => error,
-                other => other.in_story(&story.name),
-            })?;
+        reporter.finish();
+        let (pieces, seconds) = (n_pieces.into_inner(), began.elapsed().as_secs_f64());
+        reporter.step(&format!(
+            "{pieces} pieces read in {seconds:.1} s, {:.0} a second",
+            pieces as f64 / seconds.max(1e-3)
+        ));
+        Ok(())
+    }
+
+    /// Stories that are read together: one by one; where words stand alone, as many as fit into
+    /// memory, because they share words.
+    fn portions(
+        &self,
+        missing: &[usize],
+        stories: &[Story],
+        windows: &Windows,
+        width: usize,
+    ) -> Vec<Vec<usize>> {
+        const MOST_BYTES: usize = 256 << 20;
+        let of_word = self.readings.len() * width * size_of::<f32>();
+        let most = match windows {
+            Windows::Alone { .. } => (MOST_BYTES / of_word.max(1)).max(1),
+            _ => 0,
+        };
+        let (mut portions, mut n_words): (Vec<Vec<usize>>, usize) = (Vec::new(), 0);
+        for &story in missing {
+            n_words += stories[story].words.len();
+            match portions.last_mut().filter(|_| n_words <= most) {
+                Some(portion) => portion.push(story),
+                None => {
+                    n_words = stories[story].words.len();
+                    portions.push(vec![story]);
+                }
+            }
+        }
+        portions
+    }
+
+    fn write(&self, rows: &Array2<f32>, file: &Path, story: &str) -> Result<()> {
         let values: Vec<f32> = rows.iter().copied().collect();
         if values.iter().any(|value| !value.is_finite()) {
             return Err(Error::Values {
-                place: folder.display().to_string(),
-                problem: format!("gives NaN or infinite vectors for words of {:?}", story.name),
+                place: self.model.display().to_string(),
+                problem: format!("gives NaN or infinite vectors for words of {story:?}"),
                 hint: "the checkpoint is damaged, or another layer must be taken".into(),
             });
         }
-        npy::write(file, &[rows.nrows(), rows.ncols()], &values)?;
+        npy::write(file, &[rows.nrows(), rows.ncols()], &values)
     }
-    work.reporter.finish();
-    Ok(())
 }
 
 /// blake3 over everything of a checkpoint that word vectors depend on.
 /// # Errors
 /// `Error::Read`.
 #[cfg(feature = "language")]
-pub fn model_hash(folder: &Path) -> Result<blake3::Hash> {
+pub fn model_hash(model: &Path) -> Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
-    for name in MODEL_FILES {
-        let path = folder.join(name);
-        if !path.is_file() {
-            continue;
-        }
-        let (_, own) = hash(&path, Extent::Whole)?;
-        hasher.update(name.as_bytes());
+    for name in model_files(model) {
+        let (_, own) = hash(&file_of(model, &name), Extent::Whole)?;
+        hasher.update(name.as_os_str().as_encoded_bytes());
         hasher.update(own.as_bytes());
     }
     Ok(hasher.finalize())
 }
 
-/// Files of a checkpoint folder that decide what its model gives.
-pub const MODEL_FILES: [&str; 5] =
-    ["config.json", "model.safetensors", "tokenizer.json", "vocab.txt", "tokenizer_config.json"];
+/// Files of a checkpoint that decide what its model gives, relative to its folder; of a model that
+/// is one file, that one, as an empty path.
+pub fn model_files(model: &Path) -> Vec<PathBuf> {
+    if model.is_file() {
+        return vec![PathBuf::new()];
+    }
+    const FILES: [&str; 6] = [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "vocab.txt",
+        "tokenizer_config.json",
+        "model.safetensors.index.json",
+    ];
+    let mut files = FILES.map(PathBuf::from).to_vec();
+    let entries = std::fs::read_dir(model).into_iter().flatten().flatten();
+    let shards = entries.map(|entry| PathBuf::from(entry.file_name())).filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("model-") && name.ends_with(".safetensors")
+    });
+    let mut shards: Vec<PathBuf> = shards.collect();
+    shards.sort();
+    files.extend(shards);
+    files.retain(|name| model.join(name).is_file());
+    files
+}
+
+/// Path of one of [`model_files`].
+pub fn file_of(model: &Path, name: &Path) -> PathBuf {
+    match name.as_os_str().is_empty() {
+        true => model.to_owned(),
+        false => model.join(name),
+    }
+}
 
 #[cfg(feature = "language")]
 fn key(model: &blake3::Hash, reading: &Reading, story: &Story) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(model.as_bytes());
-    let Reading { layer, context, capacity, stride } = reading;
-    let how = format!("{layer} {} {capacity} {stride}", context.label());
+    let how = format!("{} {}", reading.layer, reading.windows.describe());
     let mut add = |text: &str| {
         hasher.update(&(text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());
     };
-    add("voxelcast word vectors 1");
+    add("voxelcast word vectors 2");
     add(&how);
     story.words.iter().for_each(|word| add(word));
     hasher.finalize().to_hex()[..32].to_owned()
@@ -299,7 +440,7 @@ mod absent {
     use super::{LanguageWork, StoredVectors};
     use crate::backend::device;
     use crate::error::{Error, Result};
-    use crate::features::contextual::ContextSettings;
+    use crate::features::windows::ContextSettings;
     use crate::nn::Device;
     use crate::reporter::Reporter;
     use crate::stimuli::Story;
@@ -307,7 +448,7 @@ mod absent {
 
     fn refuse<T>() -> Result<T> {
         Err(Error::Usage {
-            place: "kind = \"bert\" or \"encoder\"".into(),
+            place: "kind = \"bert\", \"encoder\" or \"lm\"".into(),
             problem: "this voxelcast was built without language models".into(),
             hint: "build it with its default features: cargo build --release".into(),
         })
@@ -316,7 +457,7 @@ mod absent {
     /// # Errors
     /// `Error::Usage` for a study with a language model.
     pub fn check_models(study: &Study) -> Result<()> {
-        match study.spaces.iter().any(|space| space.kind.is_language()) {
+        match study.spaces.iter().any(|space| space.kind.language().is_some()) {
             true => refuse(),
             false => Ok(()),
         }
@@ -351,9 +492,10 @@ mod absent {
     pub fn stored_vectors(
         _: &Path,
         _: &ContextSettings,
+        _: &[Option<usize>],
         _: &[Story],
         _: &LanguageWork<'_>,
-    ) -> Result<StoredVectors> {
+    ) -> Result<Vec<StoredVectors>> {
         refuse()
     }
 }

@@ -18,6 +18,7 @@ use super::tables::analysis::write_tables;
 use super::tables::bands::write_band_tables;
 use super::tables::beyond::write_beyond;
 use super::tables::delays::write_delay_tables;
+use super::tables::preferred::write_preferred;
 use super::tables::run_json::{Known, keep_study, record};
 use super::tables::scores::read_tables;
 use crate::error::{Error, Result};
@@ -169,7 +170,7 @@ fn run_or_merge(
     for index in 0..inputs.subjects.len() {
         fitter.fit_delays(index, &mut clock)?;
     }
-    let SubjectFitter { plan, conditioning, stages, .. } = fitter;
+    let SubjectFitter { plan, conditioning, stages, bold_bytes_read, .. } = fitter;
 
     // Models of a partition and single delays are no models of the user's: each has a table of its own.
     let reported = plan.part(&plan.models.iter().map(ModelPlan::is_reported).collect::<Vec<_>>());
@@ -181,6 +182,7 @@ fn run_or_merge(
     write_tables(&options.out, study, inputs, splits, &reported, more)?;
     write_band_tables(&options.out, &plan)?;
     write_beyond(&options.out, study, &plan)?;
+    write_preferred(&options.out, study, &plan)?;
     let cut_off = write_delay_tables(&options.out, study, &plan)?;
     cut_off.iter().for_each(|warning| reporter.warn(warning));
     warnings.extend(cut_off);
@@ -201,6 +203,7 @@ fn run_or_merge(
         hashes,
         timings: clock.steps.into_iter().chain([total]).collect(),
         stages,
+        bold_bytes_read,
         shards: shards.as_ref(),
     });
     let lines = |rows: &[ScoreRow]| rows.iter().map(ScoreLine::from).collect::<Vec<_>>();

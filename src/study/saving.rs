@@ -9,9 +9,10 @@ use super::models::ModelPlan;
 use super::word_space::WordSpace;
 use crate::design::zscore::ZScore;
 use crate::error::Result;
-use crate::features::contextual::{Context, ContextSettings};
+use crate::features::windows::{Context, ContextSettings, Pool, WindowSettings};
 use crate::results::saved::{
-    SCHEMA, SavedFeatures, SavedLanguage, SavedModel, SavedPart, SavedVectors, relative,
+    SCHEMA, SavedFeatures, SavedLanguage, SavedModel, SavedPart, SavedVectors, SavedWindows,
+    relative,
 };
 use crate::results::{Name, RunFolder};
 use crate::stimuli::spelling::Punctuation;
@@ -122,26 +123,35 @@ fn features(
                 names: space.names.clone().unwrap_or_default(),
             }
         }
-        SpaceKind::Bert(language) | SpaceKind::Encoder(language) => {
+        SpaceKind::Bert(language) | SpaceKind::Encoder(language) | SpaceKind::Lm(language) => {
             let path = match &language.model {
                 ModelSource::Folder(path) => study.path(path),
                 // It was put there before anything was fitted.
                 _ => RunFolder::at(out).encoder(&Name::new(&own.name)?),
             };
             let reading = space.reading.map(|reading| reading.settings());
-            let ContextSettings { layer, context, window, stride } =
+            let ContextSettings { layer, windows } =
                 reading.unwrap_or_else(|| language.reading.clone());
+            let windows = match windows {
+                WindowSettings::BothWays { context, window, stride } => SavedWindows::BothWays {
+                    sees_ahead: context == Context::Both,
+                    window: window.unwrap_or_default(),
+                    stride,
+                },
+                WindowSettings::Causal { past, window, pool } => {
+                    SavedWindows::Causal { past, window, is_mean: pool == Pool::Mean }
+                }
+            };
             let saved = SavedLanguage {
                 path: relative(&path, folder),
                 blake3: space.model.clone().unwrap_or_default(),
                 layer: layer.unwrap_or_default(),
-                sees_ahead: context == Context::Both,
-                window: window.unwrap_or_default(),
-                stride,
+                windows,
                 strips_punctuation: language.punctuation.map(|how| how == Punctuation::Strip),
             };
             match own.kind {
                 SpaceKind::Bert(_) => SavedFeatures::Bert(saved),
+                SpaceKind::Lm(_) => SavedFeatures::Lm(saved),
                 _ => SavedFeatures::Encoder(saved),
             }
         }

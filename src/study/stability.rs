@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::features::{designs, word_space};
+use super::features::{designs, word_spaces_of};
 use super::inputs::{Inputs, Subject, writes_delays};
 use super::kinds::vocabulary_space;
 use super::models::ModelPlan;
@@ -272,11 +272,12 @@ fn split_words(
     split: &Split,
     work: &LanguageWork<'_>,
 ) -> Result<Vec<Option<WordSpace>>> {
-    let made = study.spaces.iter().map(|space| match space.kind.depends_on_training() {
-        true => word_space(&space.kind, &study.folder, &inputs.stories, &split.train, work),
-        false => Ok(None),
+    let none = SpaceKind::Combine(Vec::new());
+    let kinds = study.spaces.iter().map(|space| match space.kind.depends_on_training() {
+        true => &space.kind,
+        false => &none,
     });
-    made.collect()
+    word_spaces_of(kinds, &study.folder, &inputs.stories, &split.train, work)
 }
 
 /// Which of a fit's spaces have their XᵀY from the slots, and where there: those with equal columns

@@ -79,7 +79,8 @@ pub(crate) fn add_beyond(section: &Section<'_>, spaces: &mut Vec<SpaceSettings>)
             return Err(section.error("beyond", expected, format!("{name:?}")));
         }
         let columns = Columns::Beyond { space: index, base };
-        added.push(SpaceSettings { name, kind: SpaceKind::Combine(all), fit: true, columns });
+        let kind = SpaceKind::Combine(all);
+        added.push(SpaceSettings { name, kind, fit: true, columns, member: None });
     }
     if added.is_empty() {
         return Err(section.error(
@@ -128,6 +129,7 @@ pub(crate) fn add_partition(section: &Section<'_>, spaces: &mut Vec<SpaceSetting
             kind: SpaceKind::Combine(own().map(|i| parts[i]).collect()),
             fit: true,
             columns: Columns::Part { of, kept },
+            member: None,
         });
     }
     Ok(())

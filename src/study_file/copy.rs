@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Value};
 
+use super::language::ModelSource;
 use super::parse::from_text;
-use super::settings::{FileRows, Folds, ModelSource, SpaceKind, Study};
+use super::settings::{FileRows, Folds, SpaceKind, Study};
 
 /// How a copy begins. A STUDY.toml that begins otherwise is not voxelcast's to replace.
 pub const COPIED: &str = "# The study of these results, as voxelcast ran it; paths are absolute.\n";
@@ -61,7 +62,7 @@ impl Study {
                         pattern(times)?;
                     }
                 }
-                SpaceKind::Bert(space) | SpaceKind::Encoder(space) => {
+                SpaceKind::Bert(space) | SpaceKind::Encoder(space) | SpaceKind::Lm(space) => {
                     if let ModelSource::Folder(folder) = &mut space.model {
                         path(folder)?;
                     }

@@ -41,6 +41,7 @@ pub(crate) fn space_kind(section: &Section<'_>) -> Result<SpaceKind> {
         "eng1000" => (SpaceKind::Eng1000(vectors()?.into()), VECTORS),
         "bert" => (SpaceKind::Bert(language::bert(section)?), language::BERT_KEYS),
         "encoder" => (SpaceKind::Encoder(language::encoder(section)?), language::ENCODER_KEYS),
+        "lm" => (SpaceKind::Lm(language::lm(section)?), language::LM_KEYS),
         "word_rate" => (SpaceKind::WordRate, &[]),
         "word_length" => (SpaceKind::WordLength, &[]),
         "phones" => (SpaceKind::Phones(phones(section)?), PHONES),
@@ -48,7 +49,7 @@ pub(crate) fn space_kind(section: &Section<'_>) -> Result<SpaceKind> {
         "position" => (SpaceKind::Position, &[]),
         "file" => (SpaceKind::File(file(section)?), FILE),
         other => {
-            let expected = "one of bow, word2vec, glove, eng1000, bert, encoder, word_rate, \
+            let expected = "one of bow, word2vec, glove, eng1000, bert, encoder, lm, word_rate, \
                             word_length, phones, column, position, file";
             return Err(section.error("kind", expected, format!("{other:?}")));
         }
@@ -136,13 +137,18 @@ pub(super) mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::study_file::from_text;
+    use crate::study_file::{SpaceSettings, from_text};
 
     /// The kind of the one space of a study.
     pub fn kind(lines: &str) -> Result<SpaceKind> {
+        spaces(lines).map(|spaces| spaces[0].kind.clone())
+    }
+
+    /// The spaces that one `[[space]]` asks for.
+    pub fn spaces(lines: &str) -> Result<Vec<SpaceSettings>> {
         let text =
             format!("[stories]\npath='w.tsv'\n[bold.s]\npath='{{story}}.npy'\n[[space]]\n{lines}");
-        from_text(&text, Path::new("."), "S.toml").map(|study| study.spaces[0].kind.clone())
+        from_text(&text, Path::new("."), "S.toml").map(|study| study.spaces)
     }
 
     #[test]

@@ -15,10 +15,11 @@ mod split;
 
 pub use copy::COPIED;
 pub use kinds::kind_of_keys;
+pub use language::{Epoch, LanguageSpace, ModelSource};
 pub use parse::{from_text, read};
 pub use record::{hashed_settings, main_settings, settings_of_rows};
 pub use settings::{
-    AlphaConvention, BoldCleaning, BoldFiles, Censor, Columns, DelayProfile, Epoch, FileRows,
-    FileSpace, FirstTr, Folds, Inner, LanguageSpace, ModelSource, ModelVariant, PhoneColumns,
-    PhoneSpace, SpaceKind, SpaceSettings, SplitHow, Stability, Statistics, Study, Units, WordTime,
+    AlphaConvention, BoldCleaning, BoldFiles, Censor, Columns, DelayProfile, FileRows, FileSpace,
+    FirstTr, Folds, Inner, Member, ModelVariant, PhoneColumns, PhoneSpace, SpaceKind,
+    SpaceSettings, SplitHow, Stability, Statistics, Study, Units, WordTime,
 };

@@ -8,9 +8,10 @@ use super::bands;
 use super::bold::{bold_cleaning, bold_files, repeats};
 use super::keys::nearest;
 use super::kinds::space_kind;
+use super::language::{Listed, listed};
 use super::section::{Section, at_least_one, at_most};
 use super::settings::{
-    AlphaConvention, BoldCleaning, BoldFiles, Columns, DelayProfile, Folds, ModelVariant,
+    AlphaConvention, BoldCleaning, BoldFiles, Columns, DelayProfile, Folds, Member, ModelVariant,
     SpaceKind, SpaceSettings, Stability, Statistics, Study, WordTime,
 };
 use super::split::{check_units, inner, split_how, units};
@@ -23,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::io::input::read_text;
 use crate::results::is_free_name;
 use crate::results::names::single_delay_name;
-use crate::ridge::{AlphaGrid, Solver};
+use crate::ridge::{AlphaGrid, BandSampling, Solver};
 use crate::scoring::delays::LAST_DELAY;
 use crate::stimuli::{TimeUnit, Untimed, WordRules};
 
@@ -290,32 +291,17 @@ impl<'a> Parser<'a> {
             let label = label.unwrap_or_else(|| format!("number {}", index + 1));
             let place = format!("{}: [[space]] {label}", self.name);
             let section = Section::new("space", place, Some(table))?;
-            let kind = space_kind(&section)?;
-            let name = match section.text("name")? {
-                Some(name) => name.to_owned(),
-                None if section.has("combine") => {
-                    return Err(section.error("name", "a text", "nothing"));
-                }
-                None => kind.label().to_owned(),
-            };
-            check_name(&section.place, &name)?;
-            if name.ends_with("-lagged") {
-                let expected = "a name that does not end in -lagged";
-                return Err(section.error("name", expected, format!("{name:?}")));
-            }
-            if spaces.iter().any(|space| space.name == name) {
-                let expected = "a name of its own for each space";
-                return Err(section.error("name", expected, format!("{name:?} twice")));
-            }
             if let Some(parts) = section.texts("combine")? {
-                combines.push((index, parts, section.place.clone()));
+                combines.push((spaces.len(), parts, section.place.clone()));
             }
-            let fit = section.flag("fit", true)?;
-            let columns = match bands::is_banded(&section)? {
-                true => Columns::Banded(sampling.clone()),
-                false => Columns::Alike,
-            };
-            spaces.push(SpaceSettings { name, kind, fit, columns });
+            let listed = listed(&section, table)?;
+            if listed.is_empty() {
+                spaces.push(one_space(&section, None, &spaces, &sampling)?);
+            }
+            for one in &listed {
+                let section = Section::new("space", section.place.clone(), Some(&one.table))?;
+                spaces.push(one_space(&section, Some(one), &spaces, &sampling)?);
+            }
         }
         for (index, parts, place) in combines {
             let parts = parts
@@ -354,6 +340,37 @@ impl<'a> Parser<'a> {
         };
         Err(Error::Usage { place: format!("{place}, combine"), problem, hint })
     }
+}
+
+/// A `[[space]]`, or one of those that its lists ask for; the parts of a combination come later.
+fn one_space(
+    section: &Section<'_>,
+    listed: Option<&Listed>,
+    others: &[SpaceSettings],
+    sampling: &BandSampling,
+) -> Result<SpaceSettings> {
+    let kind = space_kind(section)?;
+    let family = match section.text("name")? {
+        Some(name) => name.to_owned(),
+        None if section.has("combine") => return Err(section.error("name", "a text", "nothing")),
+        None => kind.label().to_owned(),
+    };
+    let name = family.clone() + &listed.map(Listed::suffix).unwrap_or_default();
+    check_name(&section.place, &name)?;
+    if name.ends_with("-lagged") {
+        let expected = "a name that does not end in -lagged";
+        return Err(section.error("name", expected, format!("{name:?}")));
+    }
+    if others.iter().any(|space| space.name == name) {
+        let expected = "a name of its own for each space";
+        return Err(section.error("name", expected, format!("{name:?} twice")));
+    }
+    let columns = match bands::is_banded(section)? {
+        true => Columns::Banded(sampling.clone()),
+        false => Columns::Alike,
+    };
+    let member = listed.map(|one| Member { family, layer: one.layer, past: one.past });
+    Ok(SpaceSettings { name, kind, fit: section.flag("fit", true)?, columns, member })
 }
 
 /// Names become folders: letters, digits, `-`, `_`, `.`, and not `.` in front; no file of a results

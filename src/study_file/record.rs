@@ -6,15 +6,16 @@ use std::path::Path;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use super::language::{Epoch, LanguageSpace, ModelSource};
 use super::settings::{
-    AlphaConvention, BoldCleaning, Censor, Columns, Epoch, FileRows, FileSpace, FirstTr, Folds,
-    Inner, LanguageSpace, ModelSource, ModelVariant, PhoneColumns, PhoneSpace, SpaceKind,
-    SpaceSettings, SplitHow, Stability, Statistics, Study, Units, WordTime,
+    AlphaConvention, BoldCleaning, Censor, Columns, FileRows, FileSpace, FirstTr, Folds, Inner,
+    ModelVariant, PhoneColumns, PhoneSpace, SpaceKind, SpaceSettings, SplitHow, Stability,
+    Statistics, Study, Units, WordTime,
 };
 use crate::backend::Scorer;
 use crate::design::trim::Trim;
 use crate::design::zscore::ZScoreMode;
-use crate::features::contextual::ContextSettings;
+use crate::features::windows::ContextSettings;
 use crate::io::matrix_file::DATASET;
 use crate::nn::TrainSettings;
 use crate::report::record::ByName;
@@ -383,7 +384,7 @@ impl<'a> Record<'a> {
 
 impl<'a> Space<'a> {
     fn of(space: &'a SpaceSettings, name: impl Fn(&usize) -> &'a str) -> Self {
-        let SpaceSettings { name: own, kind, fit, columns } = space;
+        let SpaceSettings { name: own, kind, fit, columns, member: _ } = space;
         let base = Self { name: own, fit: *fit, kind: Some(kind.label()), ..Self::default() };
         match kind {
             SpaceKind::Bow(bow) => Self {
@@ -411,7 +412,8 @@ impl<'a> Space<'a> {
             SpaceKind::Phones(PhoneSpace { what, tier }) => {
                 Self { what: Some(*what), phone_tier: Some(tier.as_deref()), ..base }
             }
-            SpaceKind::Bert(LanguageSpace { model, reading, punctuation: _ }) => {
+            SpaceKind::Bert(LanguageSpace { model, reading, punctuation: _ })
+            | SpaceKind::Lm(LanguageSpace { model, reading, punctuation: _ }) => {
                 let ModelSource::Folder(folder) = model else { return base };
                 Self { model: Some(folder), reading: Some(reading), ..base }
             }
@@ -530,6 +532,10 @@ mod tests {
         columns = ["surprisal"]
         [[space]]
         kind = "phones"
+        [[space]]
+        kind = "lm"
+        model = "m.gguf"
+        past = [32]
         [partition]
         spaces = ["bow", "glove"]
         beyond = "surprisal"
@@ -564,7 +570,11 @@ mod tests {
             (&spaces[6]["columns"][0], &spaces[7]["what"]),
             (&"surprisal".into(), &"rate".into())
         );
-        assert_eq!(spaces.as_array().unwrap().len(), 8, "parts of the partition are no spaces");
+        assert_eq!(
+            (&spaces[8]["name"], &spaces[8]["window"], &spaces[8]["pool"]),
+            (&"lm.past32".into(), &64.into(), &"last".into())
+        );
+        assert_eq!(spaces.as_array().unwrap().len(), 9, "parts of the partition are no spaces");
         let partition = serde_json::json!({"spaces": ["bow", "glove"], "beyond": "surprisal"});
         assert_eq!(record["partition"], partition);
         assert_eq!(record["ridge"]["alphas"], serde_json::json!([1.0, 2.0, 3.0]));

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::language::{LanguageSpace, ModelSource};
 use crate::backend::Scorer;
 use crate::design::clean::Detrend;
 use crate::design::trim::Trim;
 use crate::design::zscore::ZScoreMode;
-use crate::features::contextual::{ContextSettings, Reading};
+use crate::features::windows::Reading;
 use crate::nn::TrainSettings;
 use crate::results::brain::PlaceFiles;
 use crate::ridge::{AlphaGrid, BandSampling, Solver};
 use crate::stimuli::WordRules;
-use crate::stimuli::spelling::Punctuation;
 
 /// Everything STUDY.toml says, with defaults filled in. Paths are as the file gives them,
 /// relative to its folder; [`Study::path`] resolves them.
@@ -239,9 +239,7 @@ impl Study {
     pub fn resolved(&self, readings: &[Option<Reading>]) -> Self {
         let mut study = self.clone();
         for (space, reading) in study.spaces.iter_mut().zip(readings) {
-            if let (SpaceKind::Bert(space) | SpaceKind::Encoder(space), Some(reading)) =
-                (&mut space.kind, reading)
-            {
+            if let (Some(space), Some(reading)) = (space.kind.language_mut(), reading) {
                 space.reading = reading.settings();
             }
         }
@@ -387,6 +385,19 @@ pub struct SpaceSettings {
     pub fit: bool,
     /// What its columns share.
     pub columns: Columns,
+    /// Where a list of layers or of pasts asked for it.
+    pub member: Option<Member>,
+}
+
+/// One of the spaces that a list asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Name of the `[[space]]` with the list.
+    pub family: String,
+    /// Hidden state, where `layer` is a list.
+    pub layer: Option<usize>,
+    /// Pieces before a word, where `past` is a list.
+    pub past: Option<usize>,
 }
 
 /// What the columns of a space share in its models.
@@ -434,6 +445,8 @@ pub enum SpaceKind {
     Bert(LanguageSpace),
     /// Hidden states of an encoder of ours.
     Encoder(LanguageSpace),
+    /// Hidden states of a causal language model.
+    Lm(LanguageSpace),
     /// Words per TR.
     WordRate,
     /// Letters of the word.
@@ -513,43 +526,24 @@ impl PhoneColumns {
         [("rate", PhoneColumns::Rate), ("identity", PhoneColumns::Identity)];
 }
 
-/// Word vectors out of a language model.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LanguageSpace {
-    /// The model.
-    pub model: ModelSource,
-    /// Which of its hidden states, read how.
-    pub reading: ContextSettings,
-    /// How its tokenizer reads words; none: as they are written.
-    pub punctuation: Option<Punctuation>,
-}
-
-/// Where a language model comes from.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ModelSource {
-    /// A checkpoint folder.
-    Folder(PathBuf),
-    /// `[encoder]`, trained on the training stories of the split, as it was after an epoch.
-    Trained(Epoch),
-    /// The same before the first step: what the architecture and the tokenizer give by themselves.
-    Untrained,
-}
-
-/// Which weights of a training.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Epoch {
-    /// Those of the smallest validation loss.
-    #[default]
-    Best,
-    /// Those it ended with.
-    Last,
-}
-
 impl SpaceKind {
-    /// Whether a language model makes its rows.
-    pub fn is_language(&self) -> bool {
-        matches!(self, SpaceKind::Bert(_) | SpaceKind::Encoder(_))
+    /// The language model that makes its rows, if one does.
+    pub fn language(&self) -> Option<&LanguageSpace> {
+        match self {
+            SpaceKind::Bert(space) | SpaceKind::Encoder(space) | SpaceKind::Lm(space) => {
+                Some(space)
+            }
+            _ => None,
+        }
+    }
+
+    fn language_mut(&mut self) -> Option<&mut LanguageSpace> {
+        match self {
+            SpaceKind::Bert(space) | SpaceKind::Encoder(space) | SpaceKind::Lm(space) => {
+                Some(space)
+            }
+            _ => None,
+        }
     }
 
     /// Whether a word's row depends on which stories are trained on.
@@ -562,13 +556,10 @@ impl SpaceKind {
         }
     }
 
-    /// The checkpoint folder that the study names, if it names one.
+    /// The checkpoint that the study names, if it names one.
     pub fn model_folder(&self) -> Option<&Path> {
-        match self {
-            SpaceKind::Bert(space) | SpaceKind::Encoder(space) => match &space.model {
-                ModelSource::Folder(folder) => Some(folder),
-                _ => None,
-            },
+        match &self.language()?.model {
+            ModelSource::Folder(folder) => Some(folder),
             _ => None,
         }
     }
@@ -581,6 +572,7 @@ impl SpaceKind {
             SpaceKind::Glove(_) => "glove",
             SpaceKind::Bert(_) => "bert",
             SpaceKind::Encoder(_) => "encoder",
+            SpaceKind::Lm(_) => "lm",
             SpaceKind::WordRate => "word_rate",
             SpaceKind::WordLength => "word_length",
             SpaceKind::Eng1000(_) => "eng1000",

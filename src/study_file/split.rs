@@ -1,9 +1,8 @@
 //! `[split]`: which stories are held out, and what is held out as one.
 
+use super::language::ModelSource;
 use super::section::{Section, at_least_one, at_most};
-use super::settings::{
-    Inner, ModelSource, SpaceKind, SpaceSettings, SplitHow, Stability, Study, Units,
-};
+use super::settings::{Inner, SpaceKind, SpaceSettings, SplitHow, Stability, Study, Units};
 use crate::design::trim::Trim;
 use crate::design::zscore::ZScoreMode;
 use crate::error::{Error, Result};

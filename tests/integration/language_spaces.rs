@@ -85,7 +85,7 @@ fn flags_of_a_language_model_are_checked_with_what_is_wrong() {
         (&["--kind", "encoder"], 2, "--model"),
         (&["--kind", "word_rate", "--layer", "1"], 2, "--layer: --kind word_rate uses no language"),
         (&["--kind", "word_rate", "--model", "m"], 2, "--model: --kind word_rate uses no language"),
-        (&["--kind", "bert", "--model", "no/such"], 3, "no/such/config.json"),
+        (&["--kind", "bert", "--model", "no/such"], 3, "no/such: no such file"),
         (&[&with_model[..], &["--layer", "3"]].concat(), 2, "0 (embeddings) to 2, got 3"),
         (&[&with_model[..], &["--context", "all"]].concat(), 2, "both or past"),
         (&[&with_model[..], &["--context-window", "21"]].concat(), 2, "3 to 20 pieces, got 21"),
@@ -321,7 +321,7 @@ fn check_opens_the_language_models_of_a_study() {
     assert_eq!(bench.check(&[&spaces()]).code, 0);
     assert_eq!(bench.check(&ENCODERS).code, 0);
     let missing = spaces().replace(text(&bert()), "no/model");
-    bench.check(&[&missing]).refused(3, &["no/model/config.json"]);
+    bench.check(&[&missing]).refused(3, &["no/model: no such file"]);
     let deep = spaces().replace("layer = 0", "layer = 3");
     bench.check(&[&deep]).refused(2, &["0 (embeddings) to 2, got 3"]);
     let long = ENCODERS.map(|line| line.replace("trained = false", "window = 33"));

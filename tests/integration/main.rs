@@ -46,6 +46,7 @@
 //! | `report_made` | pages of made-up results: hostile names, one of everything, very many |
 //! | `bert_family` | pretrained checkpoints against transformers, layer by layer |
 //! | `causal` | causal checkpoints and their tokenizers against transformers; what is refused |
+//! | `lm_spaces` | causal models as features: windows, lists of layers and pasts, what voxels prefer |
 //! | `language_spaces` | `bert` and `encoder` as features: vectors, windows, cache, spaces of a study |
 //! | `words_command` | words as other programs write them; wrong times, tiers, sections |
 //! | `word_pieces` | tokenizers against transformers; training a vocabulary |
@@ -84,6 +85,7 @@ mod kinds;
 mod kinds_files;
 #[cfg(feature = "language")]
 mod language_spaces;
+mod lm_spaces;
 mod memory;
 mod naive;
 mod null_and_planted;

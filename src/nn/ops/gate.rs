@@ -80,7 +80,7 @@ vectorized! {
 
 vectorized! {
     fn gelu_tanh<'a>(x: &'a [f32], out: &'a mut [f32]) {
-        const SLOPE: f32 = 1.595_769_1; // 2·√(2/π)
+        const SLOPE: f32 = 1.595_769; // 2·√(2/π)
         for (out, &x) in out.iter_mut().zip(x) {
             let inner = SLOPE * x.mul_add(0.044_715 * x * x, x);
             *out = x / (1.0 + exp(-inner));

@@ -9,6 +9,7 @@ pub mod delays;
 pub mod encoder;
 mod font;
 pub mod heat;
+pub mod layers;
 pub mod paint;
 pub mod performance;
 mod png;

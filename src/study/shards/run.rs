@@ -18,7 +18,7 @@ use crate::results::names::MANIFEST;
 use crate::results::{RunFolder, remove_leftovers};
 use crate::study::bold::unpack::unpack;
 use crate::study::context::{OpenStudy, RunOptions, Session, StepClock, open};
-use crate::study::features::word_space;
+use crate::study::features::word_spaces_of;
 use crate::study::fingerprint::hash_inputs;
 use crate::study::fit::{Mode, SubjectFitter};
 use crate::study::models::ModelPlan;
@@ -180,8 +180,7 @@ pub fn make_features(opened: &OpenStudy<'_>) -> Result<()> {
     let OpenStudy { study, inputs, splits, .. } = opened;
     let train = stories_of(&inputs.units, &splits.all.train);
     let language = opened.language()?;
-    for space in study.spaces.iter().filter(|space| space.kind.is_language()) {
-        word_space(&space.kind, &study.folder, &inputs.stories, &train, &language.work())?;
-    }
-    Ok(())
+    let kinds = study.spaces.iter().map(|space| &space.kind);
+    let kinds = kinds.filter(|kind| kind.language().is_some());
+    word_spaces_of(kinds, &study.folder, &inputs.stories, &train, &language.work()).map(drop)
 }

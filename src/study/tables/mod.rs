@@ -6,6 +6,7 @@ pub mod beyond;
 pub mod ceiling;
 pub mod delays;
 mod parcels;
+pub mod preferred;
 pub mod run_json;
 pub mod scores;
 pub mod stability;

@@ -51,6 +51,8 @@ pub struct Known<'a> {
     pub timings: Vec<(String, f64)>,
     /// Seconds of each stage of the tiles.
     pub stages: StageSeconds,
+    /// Bytes of BOLD that were read, in f32.
+    pub bold_bytes_read: u64,
     /// Where shards ran, of a study in shards.
     pub shards: Option<&'a FinishedShards>,
 }
@@ -139,6 +141,7 @@ pub fn record(known: Known<'_>) -> RunInfo {
             Some(shards) => shards.stages().into_iter().collect(),
             None => own.collect(),
         },
+        bold_bytes_read: known.bold_bytes_read,
         peak_memory_bytes: peak_bytes().max(shards.map_or(0, FinishedShards::peak_bytes)),
         shards: shards.map(FinishedShards::about).unwrap_or_default(),
     }

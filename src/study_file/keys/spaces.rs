@@ -14,7 +14,7 @@ pub(super) const KEYS: &[Key] = &[
         "space",
         "kind",
         "required",
-        "bow, word2vec, glove, eng1000, bert, encoder, word_rate, word_length, phones, column, position, file",
+        "bow, word2vec, glove, eng1000, bert, encoder, lm, word_rate, word_length, phones, column, position, file",
         "what makes a word's row of numbers (docs/definitions.md); left out with combine",
     ),
     key(
@@ -107,9 +107,9 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "space",
         "model",
-        "required by bert",
-        "folder",
-        "bert: checkpoint (config.json, model.safetensors, tokenizer.json or vocab.txt); encoder: a trained one, instead of training it",
+        "required by bert, lm",
+        "folder, .gguf",
+        "bert, lm: checkpoint (config.json, model.safetensors or its shards, tokenizer.json or vocab.txt; lm: or one .gguf file); encoder: a trained one, instead of training it",
     ),
     key(
         "space",
@@ -129,8 +129,8 @@ pub(super) const KEYS: &[Key] = &[
         "space",
         "layer",
         "the last",
-        "0 to the layers",
-        "bert, encoder: hidden state, 0 is the embeddings",
+        "0 to the layers, or a list",
+        "bert, encoder, lm: hidden state, 0 is the embeddings; a list: a space NAME.L8 for each, all from one reading",
     ),
     key(
         "space",
@@ -142,9 +142,9 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "space",
         "window",
-        "512 or the longest; past: 64",
+        "512 or the longest; context = \"past\": 64",
         "3 to the longest",
-        "bert, encoder: word pieces that the model sees at once, two special ones included",
+        "bert, encoder: word pieces that the model sees at once, two special ones included; lm: pieces of a window, by default 2 · past where past is a list",
     ),
     key(
         "space",
@@ -152,6 +152,20 @@ pub(super) const KEYS: &[Key] = &[
         "half a window",
         "≥ 1",
         "bert, encoder: pieces between the beginnings of two windows, with both sides",
+    ),
+    key(
+        "space",
+        "past",
+        "64",
+        "0 up to the window, or a list",
+        "lm: pieces that stand before a word in its window, at least; 0: each word is read alone; a list: a space NAME.past64 for each",
+    ),
+    key(
+        "space",
+        "pool",
+        "\"last\"",
+        "last, mean",
+        "lm: a word's vector is that of its last piece, or the mean of its pieces",
     ),
     key(
         "space",
