@@ -193,7 +193,7 @@ fn every_mistake_exits_2_and_says_where_and_what() {
         (
             "kind = \"glove\"",
             "kind = \"gloves\"",
-            "bow, word2vec, glove, eng1000, bert, encoder, word_rate",
+            "bow, word2vec, glove, eng1000, bert, encoder, lm, word_rate",
         ),
         ("vectors = \"g.txt\"", "", "vectors"),
         (
