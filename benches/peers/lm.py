@@ -1,0 +1,98 @@
+"""Hidden states of language models, voxelcast and transformers in turn; see scripts/bench-lm."""
+
+import datetime
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import machine
+
+HERE = Path(__file__).parent
+RECORDS = HERE.parent / "records"
+# What the program sets for itself (src/cli/heap.rs).
+HEAP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+TINY = HERE.parents[1] / "tests/golden/causal"
+
+
+def shipped(script):
+    done = subprocess.run([HERE.parents[1] / "scripts" / script], stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.strip()
+
+
+def gpt2_sized(folder):
+    """A model of GPT-2 small's shape with random weights, kept as bf16: 250 MB."""
+    import torch
+    from transformers import GPT2Config, GPT2Model
+
+    torch.manual_seed(1)
+    GPT2Model(GPT2Config()).to(torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
+def measure(command, settings, environment):
+    flags = [f"{name}={value}" for name, value in settings.items()]
+    done = subprocess.run(
+        [*command, *flags], stdout=subprocess.PIPE, text=True, check=True, env=os.environ | environment
+    )
+    return json.loads(done.stdout)
+
+
+def main():
+    program, small = sys.argv[1], "--small" in sys.argv
+    only = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else ""
+    threads = int(os.environ["THREADS"])
+    torch = [sys.executable, str(HERE / "lm_torch.py")]
+    # Whatever batch is the quicker one for transformers is its time.
+    contenders = {
+        "voxelcast": ([program], HEAP, {"batch": 1024}),
+        "transformers, 1,024 pieces a batch": (torch, {}, {"batch": 1024}),
+        "transformers, 4,096 pieces a batch": (torch, {}, {"batch": 4096}),
+    }
+    record = machine.header("voxelcast.peers.lm/1", "scripts/bench-lm", threads, ("torch", "transformers", "numpy"))
+    record["models"] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        if small:
+            models = {"llama": lambda: TINY / "llama", "gpt2": lambda: TINY / "gpt2"}
+            cases = [{"length": 20, "rows": 4, "repeats": 1}]
+        else:
+            models = {
+                "SmolLM2-135M": lambda: shipped("smollm2"),
+                "MiniLM-L6": lambda: shipped("minilm"),
+                "GPT-2 small, random": lambda: gpt2_sized(folder),
+            }
+            cases = [{"length": 512, "rows": 8, "repeats": 3}, {"length": 128, "rows": 32, "repeats": 3}]
+        for name, path in models.items():
+            if only not in name:
+                continue
+            path = path()
+            for case in cases:
+                compare(record, f"{name}, {case['length']}", contenders, case | {"model": path}, 1 if small else 3)
+    if not small and not only:
+        path = RECORDS / f"{datetime.date.today()}-cpu-lm.json"
+        path.write_text(json.dumps(record, indent=1, default=str) + "\n")
+        print(path)
+
+
+def compare(record, name, contenders, settings, rounds):
+    runs = {contender: [] for contender in contenders}
+    for _ in range(rounds):
+        for contender, (command, environment, own) in contenders.items():
+            runs[contender].append(measure(command, settings | own, environment))
+    rates = {c: statistics.median(run["pieces_per_s"] for run in r) for c, r in runs.items()}
+    ours = rates["voxelcast"]
+    peer = max(rate for contender, rate in rates.items() if contender != "voxelcast")
+    means = [r[0]["mean_of_last_state"] for r in runs.values()]
+    off = max(abs(mean / means[0] - 1) for mean in means)
+    own = {key: value for key, value in settings.items() if key != "model"}
+    record["models"][name] = {"settings": own, "pieces_per_s": rates, "ratio": ours / peer, "means_differ_by": off, "runs": runs}
+    print(
+        f"{name}: voxelcast {ours:,.0f} pieces/s, transformers eager {peer:,.0f}: {ours / peer:.2f} x; "
+        f"means of the last state differ by {off:.1e}", flush=True
+    )
+
+
+main()
