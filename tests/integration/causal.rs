@@ -126,8 +126,10 @@ fn rows_that_do_not_fit_the_model_are_refused() {
 
 #[test]
 fn stories_are_cut_as_transformers_cuts_them() {
-    for (kind, n_prefix) in [("bytes", 0), ("pieces", 1), ("split", 1)] {
-        let tokenizer = TextPieces::read(&golden(kind)).expect("a tokenizer");
+    let kinds =
+        [("bytes", "", 0), ("pieces", "", 1), ("pieces", "/pieces.gguf", 1), ("split", "", 1)];
+    for (kind, file, n_prefix) in kinds {
+        let tokenizer = TextPieces::read(&golden(&format!("{kind}{file}"))).expect("a tokenizer");
         let text = std::fs::read_to_string(golden(&format!("{kind}/stories.json"))).expect("text");
         let golden: Value = serde_json::from_str(&text).expect("JSON");
         let numbers = |value: &Value| -> Vec<u32> {

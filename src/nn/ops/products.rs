@@ -22,6 +22,10 @@ use crate::product::vectorized::vectorized;
 /// second-level cache.
 const DEPTH: usize = 384;
 
+/// The same where the left factor is in strips: in one go over a depth of 3,072 a panel leaves the
+/// second-level cache (a tenth slower with AVX2).
+const STRIP_DEPTH: usize = 768;
+
 /// The form of all factors on this machine.
 pub fn layout() -> Layout {
     Layout::best(usize::MAX)
@@ -181,11 +185,17 @@ pub fn multiply_within(
     let panels = first..width.end.div_ceil(PANEL);
     let live = |p: usize| PANEL.min(width.end - p * PANEL);
     if left.layout() == Layout::Strips {
-        for p in panels {
-            let part = Part { strips: 0..left.n_strips(), columns: 0..left.depth(), upper: false };
-            let rows = &right.rows[p * right.depth..(p + 1) * right.depth][depth.clone()];
-            let data = &mut out[(p - first) * PANEL..];
-            multiply::multiply(arch, left, part, rows, Out { data, stride, live: live(p) }, add);
+        for start in (0..left.depth()).step_by(STRIP_DEPTH) {
+            let columns = start..(start + STRIP_DEPTH).min(left.depth());
+            let rows = depth.start + columns.start..depth.start + columns.end;
+            for p in panels.clone() {
+                let part =
+                    Part { strips: 0..left.n_strips(), columns: columns.clone(), upper: false };
+                let right = &right.rows[p * right.depth..(p + 1) * right.depth][rows.clone()];
+                let data = &mut out[(p - first) * PANEL..];
+                let out = Out { data, stride, live: live(p) };
+                multiply::multiply(arch, left, part, right, out, add || start > 0);
+            }
         }
         return;
     }

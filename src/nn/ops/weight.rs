@@ -8,7 +8,7 @@ use super::host::slice;
 use super::products::{Panels, Strided, rows_times};
 
 /// Most rows of one task, and fewest: below, the matrix would be read too often.
-const ROWS: std::ops::RangeInclusive<usize> = 48..=192;
+const ROWS: std::ops::RangeInclusive<usize> = 96..=288;
 
 /// x · weightᵀ + bias, packed once where it is computed on the CPU.
 #[derive(Debug)]

@@ -265,6 +265,20 @@ def tokenizers():
     pieces.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)])
     save("pieces", pieces, bos_token="<s>", unk_token="<unk>")
 
+    # The same in a GGUF file, without a model.
+    writer = gguf.GGUFWriter(HERE / "pieces/pieces.gguf", "llama")
+    tokens = sorted(made["model"]["vocab"], key=made["model"]["vocab"].get)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([-float(i) for i in range(len(tokens))])
+    writer.add_token_types([2, 3, 3] + [6] * 256 + [1] * (len(tokens) - 259))
+    writer.add_bos_token_id(1)
+    writer.add_unk_token_id(0)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
     split = Tokenizer(models.BPE(ignore_merges=True))
     split.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(llama3), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
