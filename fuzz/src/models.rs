@@ -3,7 +3,7 @@
 use candle_core::Device;
 use voxelcast::io::safetensors::ColumnsReader;
 use voxelcast::nn::tokenizer::WordPieces;
-use voxelcast::nn::{Batch, TextPieces, checkpoint, pretrained};
+use voxelcast::nn::{Batch, TextPieces, checkpoint, open, shape};
 use voxelcast::results::saved;
 
 use super::{answer, answer_of_settings, bounded, file, folder};
@@ -66,8 +66,8 @@ pub fn model_folder(data: &[u8]) -> bool {
     let folder = folder();
     bounded(data.len(), 2000, || {
         answer(WordPieces::read(&folder.join("vocab.txt"))).inspect(cut);
-        let shape = answer_of_settings(pretrained::shape(&folder));
-        let model = answer_of_settings(pretrained::open(&folder, &Device::Cpu));
+        let shape = answer_of_settings(shape(&folder));
+        let model = answer_of_settings(open(&folder, &Device::Cpu));
         let Some(_) = model else { return false };
         assert!(shape.is_some_and(|shape| shape.width * shape.n_layers <= data.len()));
         true
@@ -84,8 +84,8 @@ pub fn gguf(data: &[u8]) -> bool {
             assert_eq!(found.ids.len(), found.word.len());
             assert!(found.ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()));
         }
-        let shape = answer(pretrained::shape(&path));
-        let Some(model) = answer(pretrained::open(&path, &Device::Cpu)) else { return false };
+        let shape = answer(shape(&path));
+        let Some(model) = answer(open(&path, &Device::Cpu)) else { return false };
         let shape = shape.expect("the model was opened");
         assert_eq!((shape.n_layers, shape.width), (model.n_layers(), model.width()));
         // Positions of a short text, whatever the file says of long ones.

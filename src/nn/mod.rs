@@ -24,6 +24,8 @@ mod encoding;
 pub mod events;
 pub mod examples;
 #[cfg(feature = "language")]
+mod files;
+#[cfg(feature = "language")]
 pub mod gguf;
 pub mod masking;
 #[cfg(feature = "language")]
@@ -68,9 +70,9 @@ pub use config::EncoderConfig;
 #[cfg(feature = "language")]
 pub use model::Encoder;
 #[cfg(feature = "language")]
-pub use open::{ModelShape, open, shape};
+pub use open::{open, shape};
 #[cfg(feature = "language")]
-pub use pretrained::Pretrained;
+pub use pretrained::{ModelShape, Pretrained};
 pub use settings::TrainSettings;
 #[cfg(feature = "language")]
 pub use text_pieces::TextPieces;

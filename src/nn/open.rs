@@ -1,30 +1,16 @@
 //! Which kind of language model a path leads to, told before anything else of it is read.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::Device;
 use serde_json::Value;
 
 use super::causal::{self, CausalModel};
+use super::files::{is_gguf, names, no_weights, refuse_pointer, values};
 use super::model::Encoder;
-use super::pretrained::{self, HiddenStates, Pretrained};
+use super::pretrained::{self, HiddenStates, ModelShape, Pretrained};
 use crate::error::{Error, Result};
-use crate::io::input::{open_file, read_text};
-
-/// What can be known of a model's size without opening its weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ModelShape {
-    /// Layers above the embeddings.
-    pub n_layers: usize,
-    /// Values of a hidden state.
-    pub width: usize,
-    /// Most pieces of a row, special tokens included.
-    pub max_length: usize,
-    /// Whether a piece's state knows nothing of the pieces behind it.
-    pub is_causal: bool,
-}
+use crate::io::input::read_text;
 
 /// What a path leads to.
 enum Kind {
@@ -59,11 +45,6 @@ pub fn shape(path: &Path) -> Result<ModelShape> {
         Kind::Causal => causal::shape(path),
         Kind::OurEncoder | Kind::Bert => pretrained::bert_shape(path),
     }
-}
-
-/// Whether the file's name ends in `.gguf`.
-pub(super) fn is_gguf(path: &Path) -> bool {
-    path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("gguf")) && !path.is_dir()
 }
 
 fn kind(path: &Path) -> Result<Kind> {
@@ -109,10 +90,6 @@ fn is_listed(list: &str, name: &str) -> bool {
 fn known() -> String {
     let bert = pretrained::MODEL_TYPES.replace(" or ", ", ");
     format!("{}, {bert}", causal::MODEL_TYPES.join(", "))
-}
-
-fn values(path: &Path, problem: String, hint: String) -> Error {
-    Error::Values { place: path.display().to_string(), problem, hint }
 }
 
 /// A path that leads to nothing may be a hub's name of a model.
@@ -161,15 +138,6 @@ fn no_config(path: &Path) -> Error {
     Error::Read { path: path.to_owned(), source: missing }
 }
 
-/// Names in a folder, sorted, at most 1,000.
-fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().take(1000);
-    let mut names: Vec<String> =
-        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
-}
-
 /// A BERT-like checkpoint's folder, whose weights are one file.
 fn one_file(folder: &Path) -> Result<&Path> {
     let file = folder.join("model.safetensors");
@@ -178,44 +146,4 @@ fn one_file(folder: &Path) -> Result<&Path> {
     }
     refuse_pointer(&file)?;
     Ok(folder)
-}
-
-/// What is wrong with a checkpoint folder that lacks model.safetensors.
-pub(super) fn no_weights(folder: &Path) -> Error {
-    let is_old = |name: &&String| name.starts_with("pytorch_model") && name.ends_with(".bin");
-    if let Some(old) = names(folder).iter().find(is_old) {
-        return values(
-            folder,
-            format!("expected model.safetensors, got {old} alone, which can hold any program"),
-            format!(
-                "write it anew with: python -c \"from transformers import AutoModel as A; \
-                 A.from_pretrained('{0}').save_pretrained('{0}')\"",
-                folder.display()
-            ),
-        );
-    }
-    let missing = std::io::Error::new(
-        std::io::ErrorKind::NotFound,
-        "expected model.safetensors or model.safetensors.index.json in this folder, found neither",
-    );
-    Error::Read { path: folder.to_owned(), source: missing }
-}
-
-/// Refuses the text that stands for a file which Git LFS has not fetched.
-pub(super) fn refuse_pointer(path: &Path) -> Result<()> {
-    const BEGINNING: &[u8] = b"version https://git-lfs";
-    let fail = |source| Error::Read { path: path.to_owned(), source };
-    let file: File = open_file(path).map_err(fail)?;
-    let mut bytes = Vec::new();
-    file.take(BEGINNING.len() as u64).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes != BEGINNING {
-        return Ok(());
-    }
-    let folder = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    Err(values(
-        path,
-        "this is a pointer of Git LFS, not the file itself".into(),
-        format!("fetch it with: git -C {} lfs pull --include {name}", folder.display()),
-    ))
 }

@@ -18,8 +18,6 @@ use super::ops::{self, Rows};
 use crate::error::{Error, Result};
 use crate::io::input::{read_bytes, read_text};
 
-pub use super::open::{ModelShape, open, shape};
-
 /// What `model_type` of a config.json may be.
 pub(super) const MODEL_TYPES: &str =
     "bert, roberta, xlm-roberta, camembert, distilbert or megatron-bert";
@@ -76,6 +74,19 @@ pub(super) fn last_of(layers: &[usize], n_layers: usize) -> Result<usize> {
         }),
         false => Ok(last),
     }
+}
+
+/// What can be known of a model's size without opening its weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelShape {
+    /// Layers above the embeddings.
+    pub n_layers: usize,
+    /// Values of a hidden state.
+    pub width: usize,
+    /// Most pieces of a row, special tokens included.
+    pub max_length: usize,
+    /// Whether a piece's state knows nothing of the pieces behind it.
+    pub is_causal: bool,
 }
 
 /// The size of a BERT-like checkpoint's model, without opening the weights.

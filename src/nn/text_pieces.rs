@@ -8,8 +8,8 @@ use std::path::Path;
 use tokenizers::Tokenizer;
 use tokenizers::models::ModelWrapper;
 
+use super::files::{is_gguf, refuse_pointer};
 use super::gguf;
-use super::open::{is_gguf, refuse_pointer};
 use super::tokenizer::{Pieces, failed, from_json, read_bytes, unread};
 use crate::error::{Error, Result};
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use serde_json::Value;
 use voxelcast::io::npy;
-use voxelcast::nn::pretrained::{HiddenStates, Pretrained, open};
+use voxelcast::nn::open;
+use voxelcast::nn::pretrained::{HiddenStates, Pretrained};
 use voxelcast::nn::{Batch, WordPieces};
 
 use super::workbench::skipped;

@@ -13,9 +13,8 @@ use crate::error::{Error, Result};
 use crate::io::input::read_text;
 use crate::nn::batch::Batch;
 use crate::nn::gguf;
-use crate::nn::open::ModelShape;
 use crate::nn::ops::{self, Causal, HeadNorms, Turns, Weight};
-use crate::nn::pretrained::{HiddenStates, last_of};
+use crate::nn::pretrained::{HiddenStates, ModelShape, last_of};
 
 /// A decoder whose hidden states are those of transformers.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::io::input::{open_file, read_text};
 use crate::io::safetensors::read_tensors;
 use crate::nn::encoding::Encoding;
+use crate::nn::files::{no_weights, refuse_pointer};
 use crate::nn::gguf::{Entry, Gguf};
-use crate::nn::open::{no_weights, refuse_pointer};
 
 /// A list of some thousand tensors is under 1 MB.
 const MAX_HEADER_BYTES: u64 = 64 << 20;
