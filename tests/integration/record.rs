@@ -20,8 +20,10 @@ fn spaces() -> String {
         "spaces = [[space]]\nname = \"glove\"\nkind = \"glove\"\nvectors = \"vectors.txt\"\n\
          [[space]]\nkind = \"bow\"\nmin_count = 2\n[[space]]\nkind = \"word_rate\"\n\
          [[space]]\nname = \"bert\"\nkind = \"bert\"\nmodel = \"{}\"\nwindow = 16\n\
-         [[space]]\nname = \"both\"\ncombine = [\"glove\", \"word_rate\"]\nbanded = true\n",
-        bert()
+         [[space]]\nname = \"both\"\ncombine = [\"glove\", \"word_rate\"]\nbanded = true\n\
+         [[space]]\nname = \"lm\"\nkind = \"lm\"\nmodel = \"{}\"\nlayer = [2]\npast = 4\n",
+        bert(),
+        text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/causal_words/model"))
     )
 }
 
