@@ -66,7 +66,8 @@ fn dead_link(path: &Path) -> Option<Error> {
 
 const ANNEX: &str = "a DataLad (git-annex) link whose data were not fetched";
 
-fn datalad_get(path: &Path) -> String {
+/// The command that gets a file of DataLad's.
+pub fn datalad_get(path: &Path) -> String {
     format!("run: datalad get {}", path.display())
 }
 

@@ -1,5 +1,7 @@
 //! What goes into an encoder: rows of word pieces, and the positions it has to guess.
 
+use crate::error::{Error, Result};
+
 /// Rows of word pieces of one length, row-major, padded at the end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -28,6 +30,34 @@ impl Batch {
         }
         batch.types = vec![0; batch.ids.len()];
         batch
+    }
+
+    /// Asks that a model of so many pieces, in a row and in all, can read the rows. Behind a row's
+    /// last piece nothing is attended, which is why a causal model needs no mask.
+    /// # Errors
+    /// `Error::Shape` with both sizes.
+    pub fn check(&self, max_length: usize, vocab_size: usize) -> Result<()> {
+        let n = self.rows * self.length;
+        let fits = n > 0
+            && [self.ids.len(), self.attended.len()] == [n; 2]
+            && self.length <= max_length
+            && self.types.iter().all(|&kind| kind == 0)
+            && self.ids.iter().all(|&id| (id as usize) < vocab_size)
+            && self.attended.chunks(self.length).all(|row| row.is_sorted_by(|a, b| *a >= *b));
+        if fits {
+            return Ok(());
+        }
+        let Self { rows, length, ids, .. } = self;
+        let highest = ids.iter().max().copied().unwrap_or(0);
+        Err(Error::Shape {
+            what: "rows of pieces".into(),
+            expected: format!(
+                "at most {max_length} pieces a row, of {vocab_size} known ones, all of type 0, \
+                 padded at the end"
+            ),
+            got: format!("{rows} rows of {length}, ids up to {highest}"),
+            hint: "is it the tokenizer that belongs to this model?".into(),
+        })
     }
 }
 

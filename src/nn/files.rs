@@ -1,11 +1,12 @@
 //! Files of checkpoints: what stands in their place, and the commands that help.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::io::file_kind::datalad_get;
 use crate::io::input::open_file;
+use crate::io::kinds::{FileKind, is_dangling, of_content};
 
 /// Whether the file's name ends in `.gguf`.
 pub(super) fn is_gguf(path: &Path) -> bool {
@@ -47,15 +48,28 @@ pub(super) fn no_weights(folder: &Path) -> Error {
     Error::Read { path: folder.to_owned(), source: missing }
 }
 
-/// Refuses the text that stands for a file which Git LFS has not fetched.
+/// Whether something has this name, be it a link to what was not fetched.
+pub(super) fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+fn not_fetched(path: &Path) -> Error {
+    values(path, format!("this is {}", FileKind::AnnexPointer.what()), datalad_get(path))
+}
+
+/// Refuses what stands for a file that git-annex or Git LFS has not fetched.
 pub(super) fn refuse_pointer(path: &Path) -> Result<()> {
-    const BEGINNING: &[u8] = b"version https://git-lfs";
+    const LONGEST: u64 = 1 << 10;
     let fail = |source| Error::Read { path: path.to_owned(), source };
-    let file: File = open_file(path).map_err(fail)?;
     let mut bytes = Vec::new();
-    file.take(BEGINNING.len() as u64).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes != BEGINNING {
-        return Ok(());
+    if !is_dangling(path) {
+        open_file(path).map_err(fail)?.take(LONGEST).read_to_end(&mut bytes).map_err(fail)?;
+    }
+    match of_content(&bytes) {
+        Some(FileKind::LfsPointer) => {}
+        Some(FileKind::AnnexPointer) => return Err(not_fetched(path)),
+        None if is_dangling(path) => return Err(not_fetched(path)),
+        _ => return Ok(()),
     }
     let folder = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
     let name = path.file_name().unwrap_or_default().to_string_lossy();

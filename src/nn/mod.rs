@@ -50,6 +50,8 @@ pub mod tokenizer;
 pub mod train;
 #[cfg(feature = "language")]
 mod vocabulary;
+#[cfg(feature = "language")]
+mod weights;
 
 /// Where language models compute.
 #[cfg(feature = "language")]

@@ -6,7 +6,7 @@ use candle_core::Device;
 use serde_json::Value;
 
 use super::causal::{self, CausalModel};
-use super::files::{is_gguf, names, no_weights, refuse_pointer, values};
+use super::files::{is_gguf, is_there, names, no_weights, refuse_pointer, values};
 use super::model::Encoder;
 use super::pretrained::{self, HiddenStates, ModelShape, Pretrained};
 use crate::error::{Error, Result};
@@ -48,7 +48,7 @@ pub fn shape(path: &Path) -> Result<ModelShape> {
 }
 
 fn kind(path: &Path) -> Result<Kind> {
-    if !path.exists() {
+    if !is_there(path) {
         return Err(nothing_there(path));
     }
     if is_gguf(path) {

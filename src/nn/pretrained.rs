@@ -5,18 +5,17 @@
 //! are put together here out of the encoder's own operations (`ops`). Parameters bear
 //! transformers' names.
 
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use candle_core::safetensors::SliceSafetensors;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use serde::Deserialize;
 
 use super::batch::Batch;
 use super::model::Encoder;
-use super::ops::{self, Rows};
+use super::ops::{self, Activation, Rows, Weight};
+use super::weights::{Matrix, Weights};
 use crate::error::{Error, Result};
-use crate::io::input::{read_bytes, read_text};
+use crate::io::input::read_text;
 
 /// What `model_type` of a config.json may be.
 pub(super) const MODEL_TYPES: &str =
@@ -64,7 +63,7 @@ impl HiddenStates for Encoder {
 }
 
 /// The highest of `layers`, none of which may be above `n_layers`.
-pub(super) fn last_of(layers: &[usize], n_layers: usize) -> Result<usize> {
+fn last_of(layers: &[usize], n_layers: usize) -> Result<usize> {
     let last = layers.iter().copied().max().unwrap_or(0);
     match last > n_layers {
         true => Err(Error::Usage {
@@ -74,6 +73,28 @@ pub(super) fn last_of(layers: &[usize], n_layers: usize) -> Result<usize> {
         }),
         false => Ok(last),
     }
+}
+
+/// The states of `layers` that `run` shows on its way through so many blocks, (tokens, width) each
+/// and the embeddings first.
+pub(super) fn states_of(
+    batch: &Batch,
+    model: &dyn HiddenStates,
+    layers: &[usize],
+    run: impl FnOnce(usize, &mut dyn FnMut(&Tensor)) -> Result<()>,
+) -> Result<Vec<Tensor>> {
+    let last = last_of(layers, model.n_layers())?;
+    let mut states = vec![None; last + 1];
+    let mut layer = 0;
+    run(last, &mut |state| {
+        if layers.contains(&layer) {
+            states[layer] = Some(state.clone());
+        }
+        layer += 1;
+    })?;
+    let shape = (batch.rows, batch.length, model.width());
+    let kept = layers.iter().filter_map(|&layer| states[layer].as_ref());
+    kept.map(|state| Ok(state.reshape(shape)?)).collect()
 }
 
 /// What can be known of a model's size without opening its weights.
@@ -165,16 +186,6 @@ fn read_config<T: serde::de::DeserializeOwned>(folder: &Path) -> Result<T> {
     serde_json::from_str(&text).map_err(|error| wrong(&path, error.to_string()))
 }
 
-/// What happens between the two layers of a feed-forward.
-#[derive(Debug, Clone, Copy)]
-enum Activation {
-    /// With the error function.
-    Gelu,
-    /// With tanh.
-    GeluTanh,
-    Relu,
-}
-
 /// A pretrained model of post-norm blocks.
 #[derive(Debug)]
 pub struct Pretrained {
@@ -191,6 +202,7 @@ pub struct Pretrained {
     blocks: Vec<Block>,
 }
 
+/// Parameters of a LayerNorm.
 #[derive(Debug)]
 struct Affine {
     weight: Tensor,
@@ -199,11 +211,11 @@ struct Affine {
 
 #[derive(Debug)]
 struct Block {
-    qkv: Affine,
-    attention_out: Affine,
+    qkv: Weight,
+    attention_out: Weight,
     attention_norm: Affine,
-    wide: Affine,
-    narrow: Affine,
+    wide: Weight,
+    narrow: Weight,
     norm: Affine,
 }
 
@@ -231,7 +243,7 @@ const DISTILBERT_PARTS: [&str; 8] = [
 ];
 
 impl Pretrained {
-    /// Reads `config.json` and `model.safetensors` of a folder; any float type becomes f32.
+    /// Reads `config.json` and the safetensors files of a folder; any float type becomes f32.
     ///
     /// Parameters are found with and without a prefix (`bert.`), LayerNorms as `weight` and `bias`
     /// or as `gamma` and `beta`; heads are not looked at.
@@ -242,61 +254,49 @@ impl Pretrained {
         let config: Config = read_config(folder)?;
         let path = folder.join("config.json");
         let activation = checked(&config).map_err(|problem| wrong(&path, problem))?;
-        let path = folder.join("model.safetensors");
-        let bytes =
-            read_bytes(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        let file =
-            SliceSafetensors::new(&bytes).map_err(|error| wrong(&path, error.to_string()))?;
-        let tensors = Tensors::new(file, path, device)?;
+        let weights = Weights::of_folder(folder, "embeddings.word_embeddings.weight")?;
+        let parameters = Parameters { weights: &weights, width: config.hidden_size, device };
         let is_distilbert = config.model_type == "distilbert";
-        let (h, n) = (config.hidden_size, config.max_position_embeddings);
-        let table = |name: &str, rows: usize| {
-            tensors.get(&format!("embeddings.{name}_embeddings.weight"), &[rows, h])
-        };
         let types = match is_distilbert {
             true => None,
-            false => Some(tensors.first_row("embeddings.token_type_embeddings.weight", h)?),
+            false => Some(parameters.first_row("embeddings.token_type_embeddings.weight")?),
         };
         let blocks = (0..config.num_hidden_layers)
             .map(|i| match is_distilbert {
-                true => tensors.block(&format!("transformer.layer.{i}"), &DISTILBERT_PARTS, h),
-                false => tensors.block(&format!("encoder.layer.{i}"), &BERT_PARTS, h),
+                true => parameters.block(&format!("transformer.layer.{i}"), &DISTILBERT_PARTS),
+                false => parameters.block(&format!("encoder.layer.{i}"), &BERT_PARTS),
             })
             .collect::<Result<_>>()?;
+        let table = |name: &str, rows: usize| {
+            parameters.table(&format!("embeddings.{name}_embeddings.weight"), rows)
+        };
         Ok(Self {
             activation,
             first_position: config.first_position(),
             device: device.clone(),
             words: table("word", config.vocab_size)?,
-            positions: table("position", n)?,
+            positions: table("position", config.max_position_embeddings)?,
             types,
-            norm: tensors.affine("embeddings.LayerNorm", &[h])?,
+            norm: parameters.norm("embeddings.LayerNorm")?,
             blocks,
             config,
         })
     }
 
     /// Shows `see` the embeddings and the state after each of `n_blocks` blocks, (tokens, width).
-    fn run(&self, batch: &Batch, n_blocks: usize, mut see: impl FnMut(&Tensor)) -> Result<()> {
-        self.check(batch)?;
+    fn run(&self, batch: &Batch, n_blocks: usize, see: &mut dyn FnMut(&Tensor)) -> Result<()> {
+        batch.check(self.max_length(), self.config.vocab_size)?;
         let eps = self.config.layer_norm_eps;
         let rows = Rows { rows: batch.rows, length: batch.length, attended: &batch.attended };
         let normed = |x: &Tensor, n: &Affine| ops::layer_norm(x, &n.weight, &n.bias, eps);
-        let linear = |x: &Tensor, part: &Affine| ops::linear(x, &part.weight, &part.bias);
         let mut x = normed(&self.embed(batch)?, &self.norm)?;
         see(&x);
         for block in &self.blocks[..n_blocks] {
             let heads = self.config.num_attention_heads;
-            let mixed = ops::attention(&linear(&x, &block.qkv)?, heads, rows, None)?;
-            let mixed = linear(&mixed, &block.attention_out)?;
-            x = normed(&(mixed + x)?, &block.attention_norm)?;
-            let wide = linear(&x, &block.wide)?;
-            let wide = match self.activation {
-                Activation::Gelu => ops::gelu(&wide)?,
-                Activation::GeluTanh => wide.gelu()?,
-                Activation::Relu => wide.relu()?,
-            };
-            x = normed(&(linear(&wide, &block.narrow)? + x)?, &block.norm)?;
+            let mixed = ops::attention(&block.qkv.times(&x, None)?, heads, rows, None)?;
+            x = normed(&block.attention_out.times(&mixed, Some(&x))?, &block.attention_norm)?;
+            let wide = ops::activate(&block.wide.times(&x, None)?, self.activation)?;
+            x = normed(&block.narrow.times(&wide, Some(&x))?, &block.norm)?;
             see(&x);
         }
         Ok(())
@@ -315,33 +315,6 @@ impl Pretrained {
             Some(row) => sum.broadcast_add(row),
             None => Ok(sum),
         }
-    }
-
-    fn check(&self, batch: &Batch) -> Result<()> {
-        let n = batch.rows * batch.length;
-        let fits = n > 0
-            && [batch.ids.len(), batch.attended.len()] == [n; 2]
-            && batch.length <= self.max_length()
-            && batch.types.iter().all(|&kind| kind == 0)
-            && batch.ids.iter().all(|&id| (id as usize) < self.config.vocab_size);
-        if fits {
-            return Ok(());
-        }
-        Err(Error::Shape {
-            what: "rows of word pieces".into(),
-            expected: format!(
-                "at most {} pieces a row, of {} known ones, all of type 0",
-                self.max_length(),
-                self.config.vocab_size
-            ),
-            got: format!(
-                "{} rows of {}, ids up to {}",
-                batch.rows,
-                batch.length,
-                batch.ids.iter().max().copied().unwrap_or(0)
-            ),
-            hint: "is it the tokenizer that belongs to this model?".into(),
-        })
     }
 }
 
@@ -363,18 +336,7 @@ impl HiddenStates for Pretrained {
     }
 
     fn states(&self, batch: &Batch, layers: &[usize]) -> Result<Vec<Tensor>> {
-        let last = last_of(layers, self.blocks.len())?;
-        let mut states = vec![None; last + 1];
-        let mut layer = 0;
-        self.run(batch, last, |state| {
-            if layers.contains(&layer) {
-                states[layer] = Some(state.clone());
-            }
-            layer += 1;
-        })?;
-        let shape = (batch.rows, batch.length, self.config.hidden_size);
-        let kept = layers.iter().filter_map(|&layer| states[layer].as_ref());
-        kept.map(|state| Ok(state.reshape(shape)?)).collect()
+        states_of(batch, self, layers, |n_blocks, see| self.run(batch, n_blocks, see))
     }
 }
 
@@ -404,106 +366,73 @@ fn checked(config: &Config) -> Result<Activation, String> {
             config.pad()
         ));
     }
-    match hidden_act.as_str() {
-        "gelu" => Ok(Activation::Gelu),
-        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
-        "relu" => Ok(Activation::Relu),
-        other => Err(format!("expected hidden_act gelu, gelu_new or relu, got {other:?}")),
-    }
+    let activation = Activation::named(hidden_act).filter(|known| *known != Activation::Silu);
+    activation
+        .ok_or_else(|| format!("expected hidden_act gelu, gelu_new or relu, got {hidden_act:?}"))
 }
 
-/// A safetensors file whose parameters may stand behind a prefix.
-struct Tensors<'a> {
-    file: SliceSafetensors<'a>,
-    names: HashSet<String>,
-    prefix: String,
-    path: PathBuf,
+/// A checkpoint's parameters, by the parts that a model of this width asks for.
+struct Parameters<'a> {
+    weights: &'a Weights,
+    width: usize,
     device: &'a Device,
 }
 
-impl<'a> Tensors<'a> {
-    fn new(file: SliceSafetensors<'a>, path: PathBuf, device: &'a Device) -> Result<Self> {
-        let names: HashSet<String> = file.tensors().into_iter().map(|(name, _)| name).collect();
-        const ANCHOR: &str = "embeddings.word_embeddings.weight";
-        let found =
-            names.iter().filter_map(|name| name.strip_suffix(ANCHOR)).min_by_key(|p| p.len());
-        let Some(prefix) = found.map(str::to_owned) else {
-            return Err(wrong(&path, format!("holds no {ANCHOR} among {} tensors", names.len())));
-        };
-        Ok(Self { file, names, prefix, path, device })
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.names.contains(&format!("{}{name}", self.prefix))
-    }
-
-    /// A tensor in f32, of any shape; the file's own text about what is wrong with it.
-    fn any(&self, name: &str) -> Result<Tensor> {
-        let full = format!("{}{name}", self.prefix);
-        if !self.has(name) {
-            return Err(self.misfit(name, "a tensor of this name", "none"));
-        }
-        let tensor = self.file.load(&full, self.device);
-        let tensor = tensor.and_then(|tensor| tensor.to_dtype(DType::F32));
-        tensor.map_err(|error| wrong(&self.path, format!("{full}: {error}")))
-    }
-
-    fn get(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let tensor = self.any(name)?;
-        if tensor.dims() != shape {
-            let (expected, got) = (format!("{shape:?}"), format!("{:?}", tensor.dims()));
-            return Err(self.misfit(name, &expected, &got));
-        }
-        Ok(tensor)
-    }
-
-    fn misfit(&self, name: &str, expected: &str, got: &str) -> Error {
-        Error::Shape {
-            what: format!("{}{name} of {}", self.prefix, self.path.display()),
-            expected: expected.to_owned(),
-            got: got.to_owned(),
-            hint: "config.json and model.safetensors must be of one model".into(),
-        }
+impl Parameters<'_> {
+    /// (rows, width).
+    fn table(&self, name: &str, rows: usize) -> Result<Tensor> {
+        let values = self.weights.read(name, &[rows, self.width])?;
+        Ok(Tensor::from_vec(values, (rows, self.width), self.device)?)
     }
 
     /// Row 0 of a table: texts are of token type 0.
-    fn first_row(&self, name: &str, width: usize) -> Result<Tensor> {
-        let tensor = self.any(name)?;
-        match tensor.dims() {
-            [rows, columns] if *rows > 0 && *columns == width => Ok(tensor.get(0)?),
-            other => Err(self.misfit(name, &format!("[n, {width}]"), &format!("{other:?}"))),
+    fn first_row(&self, name: &str) -> Result<Tensor> {
+        let expected = format!("[n, {}]", self.width);
+        match *self.weights.shape(name, &expected)? {
+            [rows, width] if rows > 0 && width == self.width => {
+                Ok(self.table(name, rows)?.get(0)?)
+            }
+            ref other => Err(self.weights.is_not(name, &expected, other)),
         }
     }
 
-    fn affine(&self, name: &str, shape: &[usize]) -> Result<Affine> {
-        let is_old = self.has(&format!("{name}.gamma"));
+    /// A LayerNorm, whose parameters old checkpoints call gamma and beta.
+    fn norm(&self, name: &str) -> Result<Affine> {
+        let is_old = self.weights.has(&format!("{name}.gamma"));
         let (weight, bias) = if is_old { ("gamma", "beta") } else { ("weight", "bias") };
-        Ok(Affine {
-            weight: self.get(&format!("{name}.{weight}"), shape)?,
-            bias: self.get(&format!("{name}.{bias}"), &shape[..1])?,
-        })
+        let vector = |part: &str| -> Result<Tensor> {
+            let values = self.weights.read(&format!("{name}.{part}"), &[self.width])?;
+            Ok(Tensor::from_vec(values, self.width, self.device)?)
+        };
+        Ok(Affine { weight: vector(weight)?, bias: vector(bias)? })
     }
 
-    fn block(&self, place: &str, parts: &[&str; 8], h: usize) -> Result<Block> {
+    /// A matrix (out, in) with its bias.
+    fn matrix(&self, name: &str, n_out: usize, n_in: usize) -> Result<Matrix> {
+        let rows = self.weights.read(&format!("{name}.weight"), &[n_out, n_in])?;
+        let bias = Some(self.weights.read(&format!("{name}.bias"), &[n_out])?);
+        Ok(Matrix { rows, n_in, bias })
+    }
+
+    fn block(&self, place: &str, parts: &[&str; 8]) -> Result<Block> {
         let [query, key, value, out, out_norm, wide, narrow, norm] =
             parts.map(|part| format!("{place}.{part}"));
-        let three = [query, key, value].map(|name| self.affine(&name, &[h, h]));
-        let [query, key, value] = three;
-        let (query, key, value) = (query?, key?, value?);
-        let f = match self.any(&format!("{wide}.bias"))?.dims() {
-            [f] => *f,
-            other => return Err(self.misfit(&wide, "one bias a unit", &format!("{other:?}"))),
+        let h = self.width;
+        let three = [query, key, value].into_iter().map(|name| self.matrix(&name, h, h));
+        let qkv = Matrix::stacked(three.collect::<Result<_>>()?);
+        let bias = format!("{wide}.bias");
+        let expected = "one bias a unit";
+        let f = match *self.weights.shape(&bias, expected)? {
+            [f] => f,
+            ref other => return Err(self.weights.is_not(&bias, expected, other)),
         };
         Ok(Block {
-            qkv: Affine {
-                weight: Tensor::cat(&[&query.weight, &key.weight, &value.weight], 0)?,
-                bias: Tensor::cat(&[&query.bias, &key.bias, &value.bias], 0)?,
-            },
-            attention_out: self.affine(&out, &[h, h])?,
-            attention_norm: self.affine(&out_norm, &[h])?,
-            wide: self.affine(&wide, &[f, h])?,
-            narrow: self.affine(&narrow, &[h, f])?,
-            norm: self.affine(&norm, &[h])?,
+            qkv: qkv.on(self.device)?,
+            attention_out: self.matrix(&out, h, h)?.on(self.device)?,
+            attention_norm: self.norm(&out_norm)?,
+            wide: self.matrix(&wide, f, h)?.on(self.device)?,
+            narrow: self.matrix(&narrow, h, f)?.on(self.device)?,
+            norm: self.norm(&norm)?,
         })
     }
 }

@@ -107,7 +107,8 @@ pub struct Config {
     pub positions: Positions,
     /// What embeddings are multiplied by.
     pub embedding_scale: f32,
-    /// Per layer: a piece sees itself and so many pieces before it, less one; none: all of them.
+    /// Per layer: a piece sees itself and so many pieces before it, less one; none, or no entry: all
+    /// of them.
     pub windows: Vec<Option<usize>>,
     /// Whether scores of block i are also divided by i + 1 (a switch of GPT-2).
     pub scale_by_layer: bool,
@@ -220,15 +221,11 @@ impl Config {
 
 /// Activation by its name in transformers.
 fn activation(name: &str) -> Result<Activation, String> {
-    match name {
-        "silu" | "swish" => Ok(Activation::Silu),
-        "gelu" => Ok(Activation::Gelu),
-        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Ok(Activation::GeluTanh),
-        "relu" => Ok(Activation::Relu),
-        other => Err(format!(
-            "expected the activation silu, gelu, gelu_new, gelu_pytorch_tanh or relu, got {other:?}"
-        )),
-    }
+    Activation::named(name).ok_or_else(|| {
+        format!(
+            "expected the activation silu, gelu, gelu_new, gelu_pytorch_tanh or relu, got {name:?}"
+        )
+    })
 }
 
 fn llama(model_type: &str, fields: &Fields<'_>) -> Result<Config, String> {
@@ -292,7 +289,7 @@ fn windows(
         }
         _ => None,
     };
-    let Some(window) = window else { return Ok(vec![None; n_layers.min(10_000)]) };
+    let Some(window) = window else { return Ok(Vec::new()) };
     if window == 0 {
         return Err("expected a sliding_window above 0, got 0".into());
     }
@@ -432,7 +429,7 @@ fn gpt2(fields: &Fields<'_>) -> Result<Config, String> {
         qk_norm: false,
         positions: Positions::Learned { first: 0 },
         embedding_scale: 1.0,
-        windows: vec![None; n_layers.min(10_000)],
+        windows: Vec::new(),
         scale_by_layer: fields.switch("scale_attn_by_inverse_layer_idx", false)?,
         scale_by_size: fields.switch("scale_attn_weights", true)?,
     })
@@ -470,7 +467,7 @@ fn opt(fields: &Fields<'_>) -> Result<Config, String> {
         qk_norm: false,
         positions: Positions::Learned { first: 2 },
         embedding_scale: 1.0,
-        windows: vec![None; n_layers.min(10_000)],
+        windows: Vec::new(),
         scale_by_layer: false,
         scale_by_size: true,
     })
@@ -499,7 +496,7 @@ fn neox(fields: &Fields<'_>) -> Result<Config, String> {
         qk_norm: false,
         positions: rotary(fields, head_size, fields.number("rotary_pct")?.unwrap_or(0.25))?,
         embedding_scale: 1.0,
-        windows: vec![None; n_layers.min(10_000)],
+        windows: Vec::new(),
         scale_by_layer: false,
         scale_by_size: true,
     })

@@ -1,15 +1,8 @@
 //! How each family calls its parameters, and how they lie in its matrices.
 
 use super::config::{Config, Family, Norm};
-use super::weights::Weights;
 use crate::error::Result;
-
-/// A matrix (out, in), row by row, and its bias.
-pub struct Matrix {
-    pub rows: Vec<f32>,
-    pub n_in: usize,
-    pub bias: Option<Vec<f32>>,
-}
+use crate::nn::weights::{Matrix, Weights};
 
 /// Parameters of a norm.
 pub struct NormValues {
@@ -42,6 +35,89 @@ pub enum Source {
         /// turns them (ggml-org/llama.cpp: convert_hf_to_gguf.py: LlamaModel.permute).
         permuted: bool,
     },
+}
+
+/// What a block's parts are called.
+struct Names {
+    /// Before a block's number.
+    blocks: &'static str,
+    attention_norm: &'static str,
+    /// All in one matrix, or one each.
+    qkv: &'static [&'static str],
+    /// Weights of the norms of queries and keys, where there are such.
+    head_norms: [&'static str; 2],
+    out: &'static str,
+    mlp_norm: &'static str,
+    /// The gate, where there is one, and what it multiplies.
+    wide: [&'static str; 2],
+    narrow: &'static str,
+    /// Whether matrices are kept as (in, out).
+    is_transposed: bool,
+}
+
+impl Names {
+    fn of(source: Source, family: Family) -> Self {
+        match (source, family) {
+            (Source::Gguf { .. }, _) => Self {
+                blocks: "blk",
+                attention_norm: "attn_norm",
+                qkv: match family {
+                    Family::Gpt2 => &["attn_qkv"],
+                    _ => &["attn_q", "attn_k", "attn_v"],
+                },
+                head_norms: ["attn_q_norm.weight", "attn_k_norm.weight"],
+                out: "attn_output",
+                mlp_norm: "ffn_norm",
+                wide: ["ffn_gate", "ffn_up"],
+                narrow: "ffn_down",
+                is_transposed: false,
+            },
+            (_, Family::Llama) => Self {
+                blocks: "layers",
+                attention_norm: "input_layernorm",
+                qkv: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+                head_norms: ["self_attn.q_norm.weight", "self_attn.k_norm.weight"],
+                out: "self_attn.o_proj",
+                mlp_norm: "post_attention_layernorm",
+                wide: ["mlp.gate_proj", "mlp.up_proj"],
+                narrow: "mlp.down_proj",
+                is_transposed: false,
+            },
+            (_, Family::Gpt2) => Self {
+                blocks: "h",
+                attention_norm: "ln_1",
+                qkv: &["attn.c_attn"],
+                head_norms: [""; 2],
+                out: "attn.c_proj",
+                mlp_norm: "ln_2",
+                wide: ["", "mlp.c_fc"],
+                narrow: "mlp.c_proj",
+                is_transposed: true,
+            },
+            (_, Family::Opt) => Self {
+                blocks: "layers",
+                attention_norm: "self_attn_layer_norm",
+                qkv: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+                head_norms: [""; 2],
+                out: "self_attn.out_proj",
+                mlp_norm: "final_layer_norm",
+                wide: ["", "fc1"],
+                narrow: "fc2",
+                is_transposed: false,
+            },
+            (_, Family::NeoX) => Self {
+                blocks: "layers",
+                attention_norm: "input_layernorm",
+                qkv: &["attention.query_key_value"],
+                head_norms: [""; 2],
+                out: "attention.dense",
+                mlp_norm: "post_attention_layernorm",
+                wide: ["", "mlp.dense_h_to_4h"],
+                narrow: "mlp.dense_4h_to_h",
+                is_transposed: false,
+            },
+        }
+    }
 }
 
 /// Parameters by the parts that a model asks for.
@@ -92,14 +168,46 @@ impl Layout<'_> {
 
     /// A block's parameters.
     pub fn block(&self, i: usize) -> Result<BlockValues> {
-        match (self.source, self.config.family) {
-            (Source::Gguf { .. }, Family::Gpt2) => self.gguf_gpt2(&format!("blk.{i}")),
-            (Source::Gguf { permuted }, _) => self.gguf_llama(&format!("blk.{i}"), permuted),
-            (_, Family::Llama) => self.llama(&format!("layers.{i}")),
-            (_, Family::Gpt2) => self.gpt2(&format!("h.{i}")),
-            (_, Family::Opt) => self.opt(&format!("layers.{i}")),
-            (_, Family::NeoX) => self.neox(&format!("layers.{i}")),
-        }
+        let names = Names::of(self.source, self.config.family);
+        let Config { heads, kv_heads, head_size, width, inner, qk_norm, gated, .. } = *self.config;
+        let place = |name: &str| format!("{}.{i}.{name}", names.blocks);
+        let part = |name: &str, n_out: usize, n_in: usize| match names.is_transposed {
+            true => self.transposed(&place(name), n_out, n_in),
+            false => self.weights.matrix(&place(name), n_out, n_in),
+        };
+        let (n_q, n_kv) = (heads * head_size, kv_heads * head_size);
+        let qkv = match names.qkv {
+            [all] => {
+                let mut all = part(all, n_q + 2 * n_kv, width)?;
+                if self.config.family == Family::NeoX {
+                    all.rows = sorted_heads(&all.rows, head_size * width);
+                    all.bias = all.bias.map(|bias| sorted_heads(&bias, head_size));
+                }
+                all
+            }
+            names => {
+                let sizes = [n_q, n_kv, n_kv];
+                let parts = names.iter().zip(sizes).map(|(name, n_out)| part(name, n_out, width));
+                let mut parts: Vec<Matrix> = parts.collect::<Result<_>>()?;
+                if self.source == (Source::Gguf { permuted: true }) {
+                    parts[..2].iter_mut().for_each(|matrix| unpermute(matrix, head_size));
+                }
+                Matrix::stacked(parts)
+            }
+        };
+        let head_norm = |name: &str| self.weights.read(&place(name), &[head_size]);
+        let [query, key] = names.head_norms;
+        let both = || -> Result<_> { Ok((head_norm(query)?, head_norm(key)?)) };
+        let wide = names.wide.iter().skip(usize::from(!gated)).map(|name| part(name, inner, width));
+        Ok(BlockValues {
+            attention_norm: self.norm(&place(names.attention_norm))?,
+            qkv,
+            head_norms: qk_norm.then(both).transpose()?,
+            out: part(names.out, width, n_q)?,
+            mlp_norm: self.norm(&place(names.mlp_norm))?,
+            wide: Matrix::stacked(wide.collect::<Result<_>>()?),
+            narrow: part(names.narrow, width, inner)?,
+        })
     }
 
     fn norm(&self, name: &str) -> Result<NormValues> {
@@ -115,15 +223,6 @@ impl Layout<'_> {
         Ok(NormValues { weight, bias })
     }
 
-    /// A matrix (out, in), with the bias that is there.
-    fn matrix(&self, name: &str, n_out: usize, n_in: usize) -> Result<Matrix> {
-        let rows = self.weights.read(&format!("{name}.weight"), &[n_out, n_in])?;
-        let bias = format!("{name}.bias");
-        let has_bias = self.weights.has(&bias);
-        let bias = has_bias.then(|| self.weights.read(&bias, &[n_out])).transpose()?;
-        Ok(Matrix { rows, n_in, bias })
-    }
-
     /// A matrix that is kept as (in, out).
     fn transposed(&self, name: &str, n_out: usize, n_in: usize) -> Result<Matrix> {
         let columns = self.weights.read(&format!("{name}.weight"), &[n_in, n_out])?;
@@ -134,151 +233,6 @@ impl Layout<'_> {
         let bias = Some(self.weights.read(&format!("{name}.bias"), &[n_out])?);
         Ok(Matrix { rows, n_in, bias })
     }
-
-    /// Numbers of queries, and of keys or values.
-    fn head_widths(&self) -> (usize, usize) {
-        let Config { heads, kv_heads, head_size, .. } = *self.config;
-        (heads * head_size, kv_heads * head_size)
-    }
-
-    fn llama(&self, place: &str) -> Result<BlockValues> {
-        let Config { width, inner, head_size, qk_norm, .. } = *self.config;
-        let (n_q, n_kv) = self.head_widths();
-        let part = |name: &str, n_out, n_in| self.matrix(&format!("{place}.{name}"), n_out, n_in);
-        let head_norm = |name: &str| {
-            self.weights.read(&format!("{place}.self_attn.{name}.weight"), &[head_size])
-        };
-        let both = || -> Result<_> { Ok((head_norm("q_norm")?, head_norm("k_norm")?)) };
-        let head_norms = qk_norm.then(both).transpose()?;
-        Ok(BlockValues {
-            attention_norm: self.norm(&format!("{place}.input_layernorm"))?,
-            qkv: stacked([
-                part("self_attn.q_proj", n_q, width)?,
-                part("self_attn.k_proj", n_kv, width)?,
-                part("self_attn.v_proj", n_kv, width)?,
-            ]),
-            head_norms,
-            out: part("self_attn.o_proj", width, n_q)?,
-            mlp_norm: self.norm(&format!("{place}.post_attention_layernorm"))?,
-            wide: stacked([
-                part("mlp.gate_proj", inner, width)?,
-                part("mlp.up_proj", inner, width)?,
-            ]),
-            narrow: part("mlp.down_proj", width, inner)?,
-        })
-    }
-
-    fn gguf_llama(&self, place: &str, permuted: bool) -> Result<BlockValues> {
-        let Config { width, inner, head_size, qk_norm, .. } = *self.config;
-        let (n_q, n_kv) = self.head_widths();
-        let part = |name: &str, n_out, n_in| self.matrix(&format!("{place}.{name}"), n_out, n_in);
-        let turned = |name: &str, n_out| -> Result<Matrix> {
-            let mut matrix = part(name, n_out, width)?;
-            if permuted {
-                unpermute(&mut matrix.rows, head_size, width);
-                if let Some(bias) = &mut matrix.bias {
-                    unpermute(bias, head_size, 1);
-                }
-            }
-            Ok(matrix)
-        };
-        let head_norm =
-            |name: &str| self.weights.read(&format!("{place}.{name}.weight"), &[head_size]);
-        let both = || -> Result<_> { Ok((head_norm("attn_q_norm")?, head_norm("attn_k_norm")?)) };
-        let head_norms = qk_norm.then(both).transpose()?;
-        Ok(BlockValues {
-            attention_norm: self.norm(&format!("{place}.attn_norm"))?,
-            qkv: stacked([
-                turned("attn_q", n_q)?,
-                turned("attn_k", n_kv)?,
-                part("attn_v", n_kv, width)?,
-            ]),
-            head_norms,
-            out: part("attn_output", width, n_q)?,
-            mlp_norm: self.norm(&format!("{place}.ffn_norm"))?,
-            wide: stacked([part("ffn_gate", inner, width)?, part("ffn_up", inner, width)?]),
-            narrow: part("ffn_down", width, inner)?,
-        })
-    }
-
-    fn gpt2(&self, place: &str) -> Result<BlockValues> {
-        let Config { width, inner, .. } = *self.config;
-        let part =
-            |name: &str, n_out, n_in| self.transposed(&format!("{place}.{name}"), n_out, n_in);
-        Ok(BlockValues {
-            attention_norm: self.norm(&format!("{place}.ln_1"))?,
-            qkv: part("attn.c_attn", 3 * width, width)?,
-            head_norms: None,
-            out: part("attn.c_proj", width, width)?,
-            mlp_norm: self.norm(&format!("{place}.ln_2"))?,
-            wide: part("mlp.c_fc", inner, width)?,
-            narrow: part("mlp.c_proj", width, inner)?,
-        })
-    }
-
-    fn gguf_gpt2(&self, place: &str) -> Result<BlockValues> {
-        let Config { width, inner, .. } = *self.config;
-        let part = |name: &str, n_out, n_in| self.matrix(&format!("{place}.{name}"), n_out, n_in);
-        Ok(BlockValues {
-            attention_norm: self.norm(&format!("{place}.attn_norm"))?,
-            qkv: part("attn_qkv", 3 * width, width)?,
-            head_norms: None,
-            out: part("attn_output", width, width)?,
-            mlp_norm: self.norm(&format!("{place}.ffn_norm"))?,
-            wide: part("ffn_up", inner, width)?,
-            narrow: part("ffn_down", width, inner)?,
-        })
-    }
-
-    fn opt(&self, place: &str) -> Result<BlockValues> {
-        let Config { width, inner, .. } = *self.config;
-        let part = |name: &str, n_out, n_in| self.matrix(&format!("{place}.{name}"), n_out, n_in);
-        Ok(BlockValues {
-            attention_norm: self.norm(&format!("{place}.self_attn_layer_norm"))?,
-            qkv: stacked([
-                part("self_attn.q_proj", width, width)?,
-                part("self_attn.k_proj", width, width)?,
-                part("self_attn.v_proj", width, width)?,
-            ]),
-            head_norms: None,
-            out: part("self_attn.out_proj", width, width)?,
-            mlp_norm: self.norm(&format!("{place}.final_layer_norm"))?,
-            wide: part("fc1", inner, width)?,
-            narrow: part("fc2", width, inner)?,
-        })
-    }
-
-    fn neox(&self, place: &str) -> Result<BlockValues> {
-        let Config { width, inner, head_size, .. } = *self.config;
-        let part = |name: &str, n_out, n_in| self.matrix(&format!("{place}.{name}"), n_out, n_in);
-        let mut qkv = part("attention.query_key_value", 3 * width, width)?;
-        qkv.rows = sorted_heads(&qkv.rows, head_size * width);
-        qkv.bias = qkv.bias.map(|bias| sorted_heads(&bias, head_size));
-        Ok(BlockValues {
-            attention_norm: self.norm(&format!("{place}.input_layernorm"))?,
-            qkv,
-            head_norms: None,
-            out: part("attention.dense", width, width)?,
-            mlp_norm: self.norm(&format!("{place}.post_attention_layernorm"))?,
-            wide: part("mlp.dense_h_to_4h", inner, width)?,
-            narrow: part("mlp.dense_4h_to_h", width, inner)?,
-        })
-    }
-}
-
-/// Matrices of the same input below each other; a missing bias is zeros where others have one.
-fn stacked<const N: usize>(parts: [Matrix; N]) -> Matrix {
-    let n_in = parts.iter().map(|part| part.n_in).max().unwrap_or(1);
-    let has_bias = parts.iter().any(|part| part.bias.is_some());
-    let mut all = Matrix { rows: Vec::new(), n_in, bias: has_bias.then(Vec::new) };
-    for part in parts {
-        let n_out = part.rows.len() / n_in;
-        all.rows.extend(part.rows);
-        if let Some(bias) = &mut all.bias {
-            bias.extend(part.bias.unwrap_or_else(|| vec![0.0; n_out]));
-        }
-    }
-    all
 }
 
 /// Rows (head, [query, key, value], size) to ([query, key, value], head, size); `n`: numbers of
@@ -287,13 +241,19 @@ fn sorted_heads(rows: &[f32], n: usize) -> Vec<f32> {
     (0..3).flat_map(|part| rows[part * n..].chunks(n).step_by(3)).flatten().copied().collect()
 }
 
-/// Rows of a head in pairs (2i, 2i + 1) to pairs (i, i + size/2).
-fn unpermute(rows: &mut [f32], head_size: usize, n_in: usize) {
-    for head in rows.chunks_exact_mut(head_size * n_in) {
-        let from = head.to_vec();
-        for (i, row) in head.chunks_exact_mut(n_in).enumerate() {
-            let (pair, side) = (i % (head_size / 2), i / (head_size / 2));
-            row.copy_from_slice(&from[(2 * pair + side) * n_in..][..n_in]);
+/// Rows of a head in pairs (2i, 2i + 1) to pairs (i, i + size/2), and its bias.
+fn unpermute(matrix: &mut Matrix, head_size: usize) {
+    let turn = |rows: &mut [f32], n_in: usize| {
+        for head in rows.chunks_exact_mut(head_size * n_in) {
+            let from = head.to_vec();
+            for (i, row) in head.chunks_exact_mut(n_in).enumerate() {
+                let (pair, side) = (i % (head_size / 2), i / (head_size / 2));
+                row.copy_from_slice(&from[(2 * pair + side) * n_in..][..n_in]);
+            }
         }
+    };
+    turn(&mut matrix.rows, matrix.n_in);
+    if let Some(bias) = &mut matrix.bias {
+        turn(bias, 1);
     }
 }

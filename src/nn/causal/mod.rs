@@ -1,7 +1,7 @@
 //! Causal language models: one decoder block with switches.
 //!
 //! `config` turns a config.json, and `gguf_config` a GGUF file's metadata, into one [`Config`] that
-//! cannot be wrong; `weights` finds parameters by name in safetensors files or in a GGUF file;
+//! cannot be wrong; `nn::weights` finds parameters by name in safetensors files or in a GGUF file;
 //! `layout` knows how each family calls and arranges them; `model` computes.
 //!
 //! ```text
@@ -18,7 +18,6 @@ mod config;
 mod gguf_config;
 mod layout;
 mod model;
-mod weights;
 
 pub use config::{Config, MODEL_TYPES, is_known};
 pub use model::{CausalModel, gguf_shape, shape};

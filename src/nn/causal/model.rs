@@ -7,14 +7,14 @@ use serde_json::{Map, Value};
 
 use super::config::{Config, Norm, Positions, Residual};
 use super::gguf_config;
-use super::layout::{BlockValues, Layout, Matrix, NormValues, Source, anchor};
-use super::weights::Weights;
+use super::layout::{BlockValues, Layout, NormValues, Source, anchor};
 use crate::error::{Error, Result};
 use crate::io::input::read_text;
 use crate::nn::batch::Batch;
 use crate::nn::gguf;
 use crate::nn::ops::{self, Causal, HeadNorms, Turns, Weight};
-use crate::nn::pretrained::{HiddenStates, ModelShape, last_of};
+use crate::nn::pretrained::{HiddenStates, ModelShape, states_of};
+use crate::nn::weights::{Matrix, Weights};
 
 /// A decoder whose hidden states are those of transformers.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl CausalModel {
             let bias = values.bias.map(tensor).transpose()?;
             Ok(NormTensors { weight: tensor(values.weight)?, bias, eps })
         };
-        let matrix = |Matrix { rows, n_in, bias }| Weight::new(rows, n_in, bias, device);
+        let matrix = |matrix: Matrix| matrix.on(device);
         let block = |i: usize| -> Result<Block> {
             let BlockValues { attention_norm, qkv, head_norms, out, mlp_norm, wide, narrow } =
                 layout.block(i)?;
@@ -182,8 +182,8 @@ impl CausalModel {
 
     /// Shows `see` the embeddings and the state after each of `n_blocks` blocks, (tokens, width);
     /// the last one of all is behind the final norm.
-    fn run(&self, batch: &Batch, n_blocks: usize, mut see: impl FnMut(&Tensor)) -> Result<()> {
-        self.check(batch)?;
+    fn run(&self, batch: &Batch, n_blocks: usize, see: &mut dyn FnMut(&Tensor)) -> Result<()> {
+        batch.check(self.config.max_length, self.config.vocab_size)?;
         let config = &self.config;
         let turns = match &config.positions {
             Positions::Rotary { frequencies } => Some(Turns::new(frequencies, batch.length)),
@@ -249,34 +249,6 @@ impl CausalModel {
             }
         }
     }
-
-    fn check(&self, batch: &Batch) -> Result<()> {
-        let (n, config) = (batch.rows * batch.length, &self.config);
-        let fits = n > 0
-            && [batch.ids.len(), batch.attended.len()] == [n; 2]
-            && batch.length <= config.max_length
-            && batch.ids.iter().all(|&id| (id as usize) < config.vocab_size);
-        // What stands behind a piece does not reach it, so only the ends of rows may be padding.
-        let is_padded_behind = fits
-            && batch.attended.chunks(batch.length).all(|row| row.is_sorted_by(|a, b| *a >= *b));
-        if is_padded_behind {
-            return Ok(());
-        }
-        Err(Error::Shape {
-            what: "rows of pieces".into(),
-            expected: format!(
-                "at most {} pieces a row, of {} known ones, padded at the end",
-                config.max_length, config.vocab_size
-            ),
-            got: format!(
-                "{} rows of {}, ids up to {}",
-                batch.rows,
-                batch.length,
-                batch.ids.iter().max().copied().unwrap_or(0)
-            ),
-            hint: "is it the tokenizer that belongs to this model?".into(),
-        })
-    }
 }
 
 fn normed(x: &Tensor, norm: &NormTensors) -> candle_core::Result<Tensor> {
@@ -304,17 +276,6 @@ impl HiddenStates for CausalModel {
     }
 
     fn states(&self, batch: &Batch, layers: &[usize]) -> Result<Vec<Tensor>> {
-        let last = last_of(layers, self.blocks.len())?;
-        let mut states = vec![None; last + 1];
-        let mut layer = 0;
-        self.run(batch, last, |state| {
-            if layers.contains(&layer) {
-                states[layer] = Some(state.clone());
-            }
-            layer += 1;
-        })?;
-        let shape = (batch.rows, batch.length, self.config.width);
-        let kept = layers.iter().filter_map(|&layer| states[layer].as_ref());
-        kept.map(|state| Ok(state.reshape(shape)?)).collect()
+        states_of(batch, self, layers, |n_blocks, see| self.run(batch, n_blocks, see))
     }
 }

@@ -24,6 +24,19 @@ pub enum Activation {
     Relu,
 }
 
+impl Activation {
+    /// By its name in transformers.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "silu" | "swish" => Self::Silu,
+            "gelu" => Self::Gelu,
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Self::GeluTanh,
+            "relu" => Self::Relu,
+            _ => return None,
+        })
+    }
+}
+
 /// f(x), or f(first half of a row) · second half.
 pub struct Gate {
     /// f.

@@ -5,21 +5,53 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use rayon::prelude::*;
 use serde_json::Value;
 
+use super::encoding::Encoding;
+use super::files::{is_there, no_weights, refuse_pointer};
+use super::gguf::{Entry, Gguf};
+use super::ops::Weight;
 use crate::error::{Error, Result};
 use crate::io::input::{open_file, read_text};
 use crate::io::safetensors::read_tensors;
-use crate::nn::encoding::Encoding;
-use crate::nn::files::{no_weights, refuse_pointer};
-use crate::nn::gguf::{Entry, Gguf};
 
 /// A list of some thousand tensors is under 1 MB.
 const MAX_HEADER_BYTES: u64 = 64 << 20;
 /// Numbers that are read and decoded together: whole blocks of every encoding.
 const CHUNK: usize = 1 << 20;
 const INDEX: &str = "model.safetensors.index.json";
+
+/// A matrix (out, in), row by row, and its bias.
+#[derive(Debug)]
+pub struct Matrix {
+    pub rows: Vec<f32>,
+    pub n_in: usize,
+    pub bias: Option<Vec<f32>>,
+}
+
+impl Matrix {
+    /// Matrices of the same input below each other; a missing bias is zeros where others have one.
+    pub fn stacked(parts: Vec<Matrix>) -> Matrix {
+        let n_in = parts.iter().map(|part| part.n_in).max().unwrap_or(1);
+        let has_bias = parts.iter().any(|part| part.bias.is_some());
+        let mut all = Matrix { rows: Vec::new(), n_in, bias: has_bias.then(Vec::new) };
+        for part in parts {
+            let n_out = part.rows.len() / n_in;
+            all.rows.extend(part.rows);
+            if let Some(bias) = &mut all.bias {
+                bias.extend(part.bias.unwrap_or_else(|| vec![0.0; n_out]));
+            }
+        }
+        all
+    }
+
+    /// The same, ready to be multiplied with.
+    pub fn on(self, device: &Device) -> candle_core::Result<Weight> {
+        Weight::new(self.rows, self.n_in, self.bias, device)
+    }
+}
 
 /// Where a model's parameters lie.
 #[derive(Debug)]
@@ -36,7 +68,7 @@ impl Weights {
     /// `anchor`: a name that every model of the family has; what stands before it is the prefix.
     pub fn of_folder(folder: &Path, anchor: &str) -> Result<Self> {
         let whole = folder.join("model.safetensors");
-        let paths = match (whole.exists(), folder.join(INDEX).exists()) {
+        let paths = match (is_there(&whole), is_there(&folder.join(INDEX))) {
             (true, _) => vec![whole],
             (false, true) => shards(folder)?,
             (false, false) => return Err(no_weights(folder)),
@@ -70,6 +102,7 @@ impl Weights {
         Ok(Self { files, tensors, prefix: String::new() })
     }
 
+    /// Whether there is a parameter of this name.
     pub fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(&format!("{}{name}", self.prefix))
     }
@@ -82,6 +115,29 @@ impl Weights {
             self.misfit(place, name, expected.to_owned(), "no tensor of this name".into())
         })?;
         Ok((*file, entry))
+    }
+
+    /// The shape of a parameter; `expected` is what an error says was wanted.
+    /// # Errors
+    /// `Error::Shape` where there is none.
+    pub fn shape(&self, name: &str, expected: &str) -> Result<&[usize]> {
+        self.entry(name, expected).map(|(_, entry)| &entry.shape[..])
+    }
+
+    /// That a parameter is not what was expected.
+    pub fn is_not(&self, name: &str, expected: &str, got: &[usize]) -> Error {
+        let place = self.files.first().map_or(Path::new(""), |(path, _)| path);
+        self.misfit(place, name, expected.to_owned(), format!("{got:?}"))
+    }
+
+    /// A matrix (out, in), with the bias that is there.
+    /// # Errors
+    /// As [`Weights::read`].
+    pub fn matrix(&self, name: &str, n_out: usize, n_in: usize) -> Result<Matrix> {
+        let rows = self.read(&format!("{name}.weight"), &[n_out, n_in])?;
+        let bias = format!("{name}.bias");
+        let bias = self.has(&bias).then(|| self.read(&bias, &[n_out])).transpose()?;
+        Ok(Matrix { rows, n_in, bias })
     }
 
     fn misfit(&self, place: &Path, name: &str, expected: String, got: String) -> Error {
