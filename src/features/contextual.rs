@@ -35,14 +35,6 @@ impl Cutter {
         })
     }
 
-    /// One more than the largest id.
-    pub fn vocab_size(&self) -> usize {
-        match self {
-            Self::Words(cutter) => cutter.vocab_size(),
-            Self::Text(cutter) => cutter.vocab_size(),
-        }
-    }
-
     /// Special pieces before and behind those of a window.
     fn around(&self) -> (Vec<u32>, Vec<u32>) {
         match self {

@@ -20,14 +20,6 @@ pub enum Context {
 impl Context {
     /// As written in settings.
     pub const WORDS: [(&str, Context); 2] = [("both", Context::Both), ("past", Context::Past)];
-
-    /// As written in settings.
-    pub fn label(self) -> &'static str {
-        match self {
-            Context::Both => "both",
-            Context::Past => "past",
-        }
-    }
 }
 
 /// Which of a word's pieces give its vector.

@@ -69,40 +69,39 @@ pub fn word_space(
 }
 
 /// Word rows of several spaces, each as [`word_space`] makes it; those that read the same model in
-/// the same way and differ in their layer come from one reading.
+/// the same way and differ in their layer come from one reading. `None` for `None`.
 /// # Errors
 /// As [`word_space`].
 pub fn word_spaces_of<'a>(
-    spaces: impl Iterator<Item = &'a SpaceKind>,
+    kinds: impl Iterator<Item = Option<&'a SpaceKind>>,
     folder: &Path,
     stories: &[Story],
     train: &[usize],
     work: &LanguageWork<'_>,
 ) -> Result<Vec<Option<WordSpace>>> {
-    let kinds: Vec<&SpaceKind> = spaces.collect();
-    let reading_of = |kind: &SpaceKind| {
-        let space = kind.language()?;
-        let reading = ContextSettings { layer: None, ..space.reading.clone() };
-        Some(LanguageSpace { reading, ..space.clone() })
-    };
-    let readings: Vec<Option<LanguageSpace>> = kinds.iter().map(|kind| reading_of(kind)).collect();
-    let mut made: Vec<Option<WordSpace>> = kinds.iter().map(|_| None).collect();
-    for (at, kind) in kinds.iter().enumerate() {
-        let Some(reading) = &readings[at] else {
+    let mut made: Vec<Option<WordSpace>> = Vec::new();
+    // What is read once, by which spaces, and their layers.
+    let mut readings: Vec<(LanguageSpace, Vec<usize>, Vec<Option<usize>>)> = Vec::new();
+    for (at, kind) in kinds.enumerate() {
+        made.push(None);
+        let Some(kind) = kind else { continue };
+        let Some(space) = kind.language() else {
             made[at] = word_space(kind, folder, stories, train, work)?;
             continue;
         };
-        let first = readings.iter().position(|other| other.as_ref() == Some(reading));
-        if first != Some(at) {
-            continue;
-        }
-        let alike = |&other: &usize| readings[other].as_ref() == Some(reading);
-        let alike: Vec<usize> = (at..kinds.len()).filter(alike).collect();
-        let layer = |&space: &usize| kinds[space].language().and_then(|own| own.reading.layer);
-        let layers: Vec<Option<usize>> = alike.iter().map(layer).collect();
-        let spaces = language_spaces(reading, &layers, folder, stories, train, work)?;
-        for (space, words) in alike.into_iter().zip(spaces) {
-            made[space] = Some(words);
+        let reading = ContextSettings { layer: None, ..space.reading.clone() };
+        let read = LanguageSpace { reading, ..space.clone() };
+        let place = readings.iter().position(|(other, ..)| *other == read).unwrap_or_else(|| {
+            readings.push((read, Vec::new(), Vec::new()));
+            readings.len() - 1
+        });
+        readings[place].1.push(at);
+        readings[place].2.push(space.reading.layer);
+    }
+    for (space, places, layers) in &readings {
+        let spaces = language_spaces(space, layers, folder, stories, train, work)?;
+        for (&at, words) in places.iter().zip(spaces) {
+            made[at] = Some(words);
         }
     }
     Ok(made)
@@ -165,11 +164,8 @@ pub fn word_spaces(
     let (stories, train) = (&inputs.stories, stories_of(&inputs.units, &split.train));
     // Bags of words of blocks have words of their own.
     let is_of_blocks = |kind: &SpaceKind| study.units.by_block && matches!(kind, SpaceKind::Bow(_));
-    let none = SpaceKind::Combine(Vec::new());
-    let kinds = study.spaces.iter().map(|space| match is_of_blocks(&space.kind) {
-        true => &none,
-        false => &space.kind,
-    });
+    let kinds = study.spaces.iter().map(|space| Some(&space.kind));
+    let kinds = kinds.map(|kind| kind.filter(|kind| !is_of_blocks(kind)));
     let mut made = word_spaces_of(kinds, &study.folder, stories, &train, work)?;
     for (space, words) in study.spaces.iter().zip(&mut made) {
         if let (SpaceKind::Bow(settings), true) = (&space.kind, is_of_blocks(&space.kind)) {

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::inputs::{Inputs, Subject};
-use super::language::{file_of, model_files};
+use super::language::model_files;
 use super::models::ModelPlan;
 use super::split::Split;
 use super::stability::ExtraSplits;
@@ -75,13 +75,10 @@ pub fn hash_inputs(study: &Study, inputs: &Inputs, wanted: &Range<usize>) -> Res
             }
             SpaceKind::File(space) => hash_rows(study, inputs, space)?,
             SpaceKind::Bert(space) | SpaceKind::Encoder(space) | SpaceKind::Lm(space) => {
-                let files = match &space.model {
-                    ModelSource::Folder(model) => {
-                        let files = model_files(&study.path(model)).into_iter();
-                        files.map(|name| file_of(model, &name)).collect()
-                    }
+                let files: Vec<PathBuf> = match &space.model {
+                    ModelSource::Folder(model) => model_files(&study.folder, model),
                     ModelSource::Trained(_) | ModelSource::Untrained => {
-                        study.encoder.tokenizer.iter().cloned().collect::<Vec<PathBuf>>()
+                        study.encoder.tokenizer.iter().cloned().collect()
                     }
                 };
                 // Layers of one model share its files.

@@ -270,7 +270,19 @@ impl Computing<'_> {
         let Some(first) = layers.first() else { return Ok(()) };
         let windows = self.readings[*first].windows;
         let model = open(self.model, self.work.device)?;
-        let n_words: usize = missing.iter().map(|&story| stories[story].words.len()).sum();
+        let portions = self.portions(&missing, stories, &windows, model.width());
+        let is_alone = matches!(windows, Windows::Alone { .. });
+        let words_of = |portion: &[usize]| -> Vec<String> {
+            let mut words: Vec<String> =
+                portion.iter().flat_map(|&story| stories[story].words.iter().cloned()).collect();
+            if is_alone {
+                // A word that stands alone is read once, wherever it is heard.
+                words.sort_unstable();
+                words.dedup();
+            }
+            words
+        };
+        let n_words: usize = portions.iter().map(|portion| words_of(portion).len()).sum();
         let indices: Vec<usize> = layers.iter().map(|&at| self.readings[at].layer).collect();
         let text = indices.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
         let (plural, reporter) = (if indices.len() > 1 { "s" } else { "" }, self.work.reporter);
@@ -296,17 +308,10 @@ impl Computing<'_> {
                     other => other.in_story(place),
                 })
         };
-        for stories_at_once in self.portions(&missing, stories, &windows, model.width()) {
-            // A word that stands alone is read once, wherever it is heard.
-            let mut words: Vec<String> =
-                stories_at_once.iter().flat_map(|&s| stories[s].words.iter().cloned()).collect();
-            let is_alone = matches!(windows, Windows::Alone { .. });
-            if is_alone {
-                words.sort_unstable();
-                words.dedup();
-            }
-            let vectors = read(&words, &stories[stories_at_once[0]].name)?;
-            for &story in &stories_at_once {
+        for portion in &portions {
+            let words = words_of(portion);
+            let vectors = read(&words, &stories[portion[0]].name)?;
+            for &story in portion {
                 for (rows, &layer) in vectors.iter().zip(&layers) {
                     let own = stories[story].words.iter();
                     let own: Option<Vec<usize>> =
@@ -374,19 +379,21 @@ impl Computing<'_> {
 #[cfg(feature = "language")]
 pub fn model_hash(model: &Path) -> Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
-    for name in model_files(model) {
-        let (_, own) = hash(&file_of(model, &name), Extent::Whole)?;
+    for path in model_files(Path::new(""), model) {
+        let (_, own) = hash(&path, Extent::Whole)?;
+        // A model of one file is known by its content alone.
+        let name = path.strip_prefix(model).unwrap_or(&path);
         hasher.update(name.as_os_str().as_encoded_bytes());
         hasher.update(own.as_bytes());
     }
     Ok(hasher.finalize())
 }
 
-/// Files of a checkpoint that decide what its model gives, relative to its folder; of a model that
-/// is one file, that one, as an empty path.
-pub fn model_files(model: &Path) -> Vec<PathBuf> {
-    if model.is_file() {
-        return vec![PathBuf::new()];
+/// Files that decide what a checkpoint gives: those of a folder, or the model itself. `model` and
+/// what is found are relative to `base`.
+pub fn model_files(base: &Path, model: &Path) -> Vec<PathBuf> {
+    if base.join(model).is_file() {
+        return vec![model.to_owned()];
     }
     const FILES: [&str; 6] = [
         "config.json",
@@ -396,25 +403,14 @@ pub fn model_files(model: &Path) -> Vec<PathBuf> {
         "tokenizer_config.json",
         "model.safetensors.index.json",
     ];
-    let mut files = FILES.map(PathBuf::from).to_vec();
-    let entries = std::fs::read_dir(model).into_iter().flatten().flatten();
-    let shards = entries.map(|entry| PathBuf::from(entry.file_name())).filter(|name| {
-        let name = name.to_string_lossy();
-        name.starts_with("model-") && name.ends_with(".safetensors")
-    });
-    let mut shards: Vec<PathBuf> = shards.collect();
+    let entries = std::fs::read_dir(base.join(model)).into_iter().flatten().flatten();
+    let shards = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut shards: Vec<String> = shards
+        .filter(|name| name.starts_with("model-") && name.ends_with(".safetensors"))
+        .collect();
     shards.sort();
-    files.extend(shards);
-    files.retain(|name| model.join(name).is_file());
-    files
-}
-
-/// Path of one of [`model_files`].
-pub fn file_of(model: &Path, name: &Path) -> PathBuf {
-    match name.as_os_str().is_empty() {
-        true => model.to_owned(),
-        false => model.join(name),
-    }
+    let files = FILES.into_iter().map(str::to_owned).chain(shards).map(|name| model.join(name));
+    files.filter(|path| base.join(path).is_file()).collect()
 }
 
 #[cfg(feature = "language")]

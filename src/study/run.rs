@@ -182,7 +182,7 @@ fn run_or_merge(
     write_tables(&options.out, study, inputs, splits, &reported, more)?;
     write_band_tables(&options.out, &plan)?;
     write_beyond(&options.out, study, &plan)?;
-    write_preferred(&options.out, study, &plan)?;
+    write_preferred(&options.out, study, &plan, &summary)?;
     let cut_off = write_delay_tables(&options.out, study, &plan)?;
     cut_off.iter().for_each(|warning| reporter.warn(warning));
     warnings.extend(cut_off);

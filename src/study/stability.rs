@@ -272,11 +272,8 @@ fn split_words(
     split: &Split,
     work: &LanguageWork<'_>,
 ) -> Result<Vec<Option<WordSpace>>> {
-    let none = SpaceKind::Combine(Vec::new());
-    let kinds = study.spaces.iter().map(|space| match space.kind.depends_on_training() {
-        true => &space.kind,
-        false => &none,
-    });
+    let kinds = study.spaces.iter().map(|space| Some(&space.kind));
+    let kinds = kinds.map(|kind| kind.filter(|kind| kind.depends_on_training()));
     word_spaces_of(kinds, &study.folder, &inputs.stories, &split.train, work)
 }
 

@@ -180,7 +180,7 @@ pub fn make_features(opened: &OpenStudy<'_>) -> Result<()> {
     let OpenStudy { study, inputs, splits, .. } = opened;
     let train = stories_of(&inputs.units, &splits.all.train);
     let language = opened.language()?;
-    let kinds = study.spaces.iter().map(|space| &space.kind);
-    let kinds = kinds.filter(|kind| kind.language().is_some());
+    let kinds = study.spaces.iter().map(|space| Some(&space.kind));
+    let kinds = kinds.map(|kind| kind.filter(|kind| kind.language().is_some()));
     word_spaces_of(kinds, &study.folder, &inputs.stories, &train, &language.work()).map(drop)
 }

@@ -1,30 +1,32 @@
 //! preferred.csv: layers and pasts of language models, and which of them each voxel prefers.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use ndarray::Axis;
+use ndarray::ArrayView1;
 
-use super::scores::read_r;
 use crate::error::{Error, Result};
 use crate::io::npy;
+use crate::report::ScoreRow;
 use crate::report::rows::PreferredScores;
-use crate::results::names::{
-    CV_SCORES, INNER_CORRELATION, PREFERENCES, PREFERRED, PREFERRED_LAYER, PREFERRED_PAST,
-    TEST_CORRELATION,
-};
+use crate::results::names::{CV_SCORES, PREFERENCES, PREFERRED, PREFERRED_LAYER, PREFERRED_PAST};
 use crate::results::{ModelId, RunFolder, tables};
-use crate::stats::mean;
+use crate::scoring::Summary;
 use crate::study::models::ModelPlan;
 use crate::study::plan::StudyPlan;
 use crate::study_file::{Member, Study};
 
 /// Writes the table, if a space's `layer` or `past` is a list, and of every voxel the layer and the
 /// past of the model with the highest CV score (the first of equals; NaN where there is no score).
-/// Test scores choose nothing.
+/// Test scores choose nothing; their means are those of `summary`.
 /// # Errors
 /// Those of the files.
-pub fn write_preferred(out: &Path, study: &Study, plan: &StudyPlan) -> Result<()> {
+pub fn write_preferred(
+    out: &Path,
+    study: &Study,
+    plan: &StudyPlan,
+    summary: &[ScoreRow],
+) -> Result<()> {
     let run = RunFolder::at(out);
     let folder = run.path().join(PREFERENCES);
     match fs::remove_dir_all(&folder) {
@@ -37,11 +39,10 @@ pub fn write_preferred(out: &Path, study: &Study, plan: &StudyPlan) -> Result<()
     for (subject, _) in &plan.subjects {
         for family in families(study, plan) {
             let first = family[0].0;
-            let read = |(model, _): &(&ModelPlan, &Member)| -> Result<Scores> {
-                Scores::read(&run.model(&model.id(subject)?), plan.inner.is_some())
+            let read = |(model, _): &(&ModelPlan, &Member)| -> Result<Vec<f32>> {
+                best_cv_scores(&run.model(&model.id(subject)?))
             };
-            let scores: Vec<Scores> = family.iter().map(read).collect::<Result<_>>()?;
-            let cv: Vec<&[f32]> = scores.iter().map(|scores| scores.cv.as_slice()).collect();
+            let cv: Vec<Vec<f32>> = family.iter().map(read).collect::<Result<_>>()?;
             let preferred = highest(&cv);
             let name = &family[0].1.family;
             let id = ModelId::new(subject, name, first.is_lagged())?;
@@ -53,14 +54,19 @@ pub fn write_preferred(out: &Path, study: &Study, plan: &StudyPlan) -> Result<()
                     best.and_then(|best| of(family[best].1)).map_or(f32::NAN, |n| n as f32)
                 };
                 let values: Vec<f32> = preferred.iter().map(number).collect();
-                let path: PathBuf = run.preferred(&id);
-                fs::create_dir_all(&path)
-                    .map_err(|source| Error::Write { path: path.clone(), source })?;
-                npy::write(&path.join(file), &[values.len()], &values)
+                let folder = run.preferred(&id);
+                fs::create_dir_all(&folder)
+                    .map_err(|source| Error::Write { path: folder.clone(), source })?;
+                npy::write(&folder.join(file), &[values.len()], &values)
             };
             write(PREFERRED_LAYER, &|member| member.layer)?;
             write(PREFERRED_PAST, &|member| member.past)?;
-            for (at, ((model, member), scores)) in family.iter().zip(&scores).enumerate() {
+            for (at, ((model, member), cv)) in family.iter().zip(&cv).enumerate() {
+                let is_own = |row: &&ScoreRow| {
+                    let own = (subject.as_str(), model.name.as_str(), model.is_lagged());
+                    (row.subject.as_str(), row.space.as_str(), row.lagged) == own
+                };
+                let Some(scores) = summary.iter().find(is_own) else { continue };
                 rows.push(PreferredScores {
                     subject: subject.clone(),
                     space: name.clone(),
@@ -68,9 +74,9 @@ pub fn write_preferred(out: &Path, study: &Study, plan: &StudyPlan) -> Result<()
                     model: model.name.clone(),
                     layer: member.layer,
                     past: member.past,
-                    mean_r: scores.mean_r,
-                    inner_mean_r: scores.inner_mean_r,
-                    mean_cv_score: mean_of(&scores.cv),
+                    mean_r: scores.scores.mean,
+                    inner_mean_r: scores.inner.map(|inner| inner.inner_mean),
+                    mean_cv_score: Summary::of(cv).mean,
                     n_preferring: preferred.iter().filter(|best| **best == Some(at)).count(),
                     n_voxels: preferred.iter().flatten().count(),
                 });
@@ -97,34 +103,15 @@ fn families<'a>(study: &'a Study, plan: &'a StudyPlan) -> Vec<Vec<(&'a ModelPlan
     families
 }
 
-struct Scores {
-    mean_r: f64,
-    inner_mean_r: Option<f64>,
-    /// The best alpha's CV score of every voxel; NaN where there is none.
-    cv: Vec<f32>,
-}
-
-impl Scores {
-    fn read(folder: &Path, inner: bool) -> Result<Self> {
-        let r = |file: &str| read_r(&folder.join(file)).map(|r| mean_of(&r));
-        let all = npy::read_matrix_f32(&folder.join(CV_SCORES))?;
-        let of_voxel =
-            |scores: ndarray::ArrayView1<'_, f32>| scores.fold(f32::NAN, |a, b| a.max(*b));
-        Ok(Self {
-            mean_r: r(TEST_CORRELATION)?,
-            inner_mean_r: inner.then(|| r(INNER_CORRELATION)).transpose()?,
-            cv: all.axis_iter(Axis(1)).map(of_voxel).collect(),
-        })
-    }
-}
-
-fn mean_of(values: &[f32]) -> f64 {
-    let numbers = values.iter().filter(|x| !x.is_nan());
-    mean(&numbers.map(|&x| f64::from(x)).collect::<Vec<_>>())
+/// The best alpha's CV score of every voxel; NaN where there is none.
+fn best_cv_scores(folder: &Path) -> Result<Vec<f32>> {
+    let all = npy::read_matrix_f32(&folder.join(CV_SCORES))?;
+    let best = |scores: ArrayView1<'_, f32>| scores.fold(f32::NAN, |a, b| a.max(*b));
+    Ok(all.columns().into_iter().map(best).collect())
 }
 
 /// Which of several lists is highest at each place; the first of equals, none where all are NaN.
-fn highest(lists: &[&[f32]]) -> Vec<Option<usize>> {
+fn highest(lists: &[Vec<f32>]) -> Vec<Option<usize>> {
     let at = |v: usize| {
         let numbers = (0..lists.len()).filter(|&list| !lists[list][v].is_nan());
         numbers.reduce(|best, list| if lists[list][v] > lists[best][v] { list } else { best })
@@ -138,8 +125,7 @@ mod tests {
 
     #[test]
     fn the_highest_score_is_preferred_and_the_first_of_equals() {
-        let lists = [&[0.1, 0.2, f32::NAN, f32::NAN], &[0.3, 0.2, -0.5, f32::NAN]];
-        let lists: Vec<&[f32]> = lists.iter().map(|list| list.as_slice()).collect();
+        let lists = [vec![0.1, 0.2, f32::NAN, f32::NAN], vec![0.3, 0.2, -0.5, f32::NAN]];
         assert_eq!(highest(&lists), [Some(1), Some(0), Some(1), None]);
     }
 }
