@@ -4,11 +4,11 @@ import datetime
 import json
 import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
 import machine
+from machine import HEAP, measure
 
 HERE = Path(__file__).parent
 RECORDS = HERE.parent / "records"
@@ -20,17 +20,7 @@ SIZES = {
     "hidden 512": {"hidden": 512, "heads": 8, "intermediate": 2048},
     "vocabulary 8,000": {"vocab": 8000},
 }
-# What `voxelcast encoder train` sets for itself (src/cli/heap.rs).
-HEAP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 SMALL = {"small": {"vocab": 500, "hidden": 32, "batch": 2, "length": 32, "steps": 3}}
-
-
-def measure(command, size, environment):
-    flags = [f"{name}={value}" for name, value in size.items()]
-    done = subprocess.run(
-        [*command, *flags], stdout=subprocess.PIPE, text=True, check=True, env=os.environ | environment
-    )
-    return json.loads(done.stdout)
 
 
 def main():

@@ -10,11 +10,10 @@ import tempfile
 from pathlib import Path
 
 import machine
+from machine import HEAP, measure
 
 HERE = Path(__file__).parent
 RECORDS = HERE.parent / "records"
-# What the program sets for itself (src/cli/heap.rs).
-HEAP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 TINY = HERE.parents[1] / "tests/golden/causal"
 
 
@@ -31,14 +30,6 @@ def gpt2_sized(folder):
     torch.manual_seed(1)
     GPT2Model(GPT2Config()).to(torch.bfloat16).save_pretrained(folder)
     return folder
-
-
-def measure(command, settings, environment):
-    flags = [f"{name}={value}" for name, value in settings.items()]
-    done = subprocess.run(
-        [*command, *flags], stdout=subprocess.PIPE, text=True, check=True, env=os.environ | environment
-    )
-    return json.loads(done.stdout)
 
 
 def main():

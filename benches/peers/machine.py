@@ -14,6 +14,18 @@ VOXELCAST = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release
 # A user's OpenBLAS tuning, made for another version of it, slows NumPy's own down.
 UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
+# What voxelcast's commands on language models set for themselves (src/cli/heap.rs).
+HEAP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+
+
+def measure(command, settings, environment):
+    """The JSON line of a command that takes its settings as NAME=VALUE."""
+    flags = [f"{name}={value}" for name, value in settings.items()]
+    done = subprocess.run(
+        [*command, *flags], stdout=subprocess.PIPE, text=True, check=True, env=os.environ | environment
+    )
+    return json.loads(done.stdout)
+
 
 def unset_tuning():
     """Takes OpenBLAS's tuning out of the environment; returns what was set. Before NumPy is imported."""
