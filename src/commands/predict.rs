@@ -1,5 +1,7 @@
 //! `voxelcast predict`: saved models and stories in, predicted BOLD out.
 
+mod language;
+
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -8,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
+use self::language::{different_languages, read_languages, saved_language};
 use super::features::trs_to_last_word;
 use crate::backend::cpu::predict::predict_rows;
 use crate::design::lanczos::Lanczos;
@@ -16,31 +19,22 @@ use crate::design::zscore::{ZScore, ZScoreMode};
 use crate::error::{Error, Result};
 use crate::features::bow::Vocabulary;
 use crate::features::static_vectors::VectorFormat;
-use crate::features::windows::{Context, ContextSettings, Pool, WindowSettings};
 use crate::io::npy::NpyColumnsWriter;
 use crate::io::safetensors::ColumnsReader;
 use crate::matrix::StoryDesign;
 use crate::reporter::Reporter;
-use crate::results::lock::Locking;
 use crate::results::names::{CACHE, MODEL, TEST_CORRELATION, WEIGHTS, model_folder};
 use crate::results::predictions::{self, PredictedModel, Predictions, SCHEMA, story_file};
-use crate::results::saved::{
-    self, SavedFeatures, SavedLanguage, SavedModel, SavedPart, SavedWindows,
-};
+use crate::results::saved::{self, SavedFeatures, SavedModel, SavedPart};
 use crate::results::{RunFolder, record};
 use crate::stimuli::spelling::Punctuation;
 use crate::stimuli::{StoriesRead, Story, StorySpan, WordRules, check_spans, read, warn_of_spans};
-use crate::study::language::{LanguageWork, model_hash};
 use crate::study::{
     BoldFinder, BoldFlags, FeatureTrs, RESPDICT_EXTRA, Timing, WordSpace, column_space,
     eng1000_space, file_space, known_phones, length_space, position_space, rate_space,
-    read_respdict, side_by_side, standardised, vector_space, vocabulary_space, word_space,
-    written_delays,
+    read_respdict, side_by_side, standardised, vector_space, vocabulary_space, written_delays,
 };
-use crate::study_file::{
-    BoldCleaning, FileRows, FileSpace, LanguageSpace, ModelSource, PhoneColumns, PhoneSpace,
-    SpaceKind, WordTime,
-};
+use crate::study_file::{BoldCleaning, FileRows, FileSpace, PhoneColumns, PhoneSpace, WordTime};
 use crate::warning::Warning;
 
 /// Where the number of TRs comes from, for stories that do not bring TR times.
@@ -118,6 +112,7 @@ pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Re
         stories: vec![],
         tr_s: models.first().map(|(_, model)| model.tr_s),
     };
+    let mut are_read = false;
     reporter.start("models", models.len() as u64);
     for (folder, model) in &models {
         if let NewTrs::Bold(bold) = &job.n_trs
@@ -149,6 +144,11 @@ pub fn run(job: &PredictJob, reporter: &dyn Reporter, cancel: &AtomicBool) -> Re
         for part in &model.parts {
             let key = serde_json::to_string(&part.features).unwrap_or_default();
             if let Entry::Vacant(slot) = known.entry(key) {
+                if saved_language(part).is_some() && !std::mem::replace(&mut are_read, true) {
+                    // All layers of a model are read at once, whichever is asked for first.
+                    let parts = different_languages(&models);
+                    languages(job, &parts, &stories, (reporter, cancel))?;
+                }
                 slot.insert(features(job, (folder, part), &stories, (reporter, cancel))?);
             }
         }
@@ -329,6 +329,29 @@ fn timing(model: &SavedModel) -> Result<Timing> {
     })
 }
 
+/// Word rows of parts that language models make, from where the study or a flag says they are.
+fn languages(
+    job: &PredictJob,
+    parts: &[(&Path, &SavedPart)],
+    stories: &[Story],
+    progress: (&dyn Reporter, &AtomicBool),
+) -> Result<Vec<Option<WordSpace>>> {
+    let place = |&(folder, part): &(&'_ Path, &'_ SavedPart)| {
+        let saved = saved_language(part).map(|saved| folder.join(&saved.path));
+        let path = named(job, part).map(Path::to_owned).or(saved).unwrap_or_default();
+        // Saved paths start at each model's folder; one reading serves what is one model.
+        fs::canonicalize(&path).unwrap_or(path)
+    };
+    let parts: Vec<_> = parts.iter().map(|part| (place(part), part.1)).collect();
+    read_languages(&job.out.join(CACHE), &parts, stories, progress)
+}
+
+/// The path that a flag gives for a space.
+fn named<'a>(job: &'a PredictJob, part: &SavedPart) -> Option<&'a Path> {
+    let own = |(name, _): &&(Option<String>, PathBuf)| name.as_deref() == Some(part.name.as_str());
+    job.vectors.iter().find(own).map(|(_, path)| path.as_path())
+}
+
 /// Word rows of a saved space for new stories; its other half is `study::saving::features`.
 fn features(
     job: &PredictJob,
@@ -336,10 +359,11 @@ fn features(
     stories: &[Story],
     (reporter, cancel): (&dyn Reporter, &AtomicBool),
 ) -> Result<WordSpace> {
-    let named = job.vectors.iter().find(|(name, _)| name.as_deref() == Some(part.name.as_str()));
+    let named = named(job, part);
     let vectors = |saved: &saved::SavedVectors| -> Result<PathBuf> {
-        let given = named.or_else(|| job.vectors.iter().find(|(name, _)| name.is_none()));
-        let path = given.map_or_else(|| folder.join(&saved.path), |(_, path)| path.clone());
+        let any = || job.vectors.iter().find(|(name, _)| name.is_none());
+        let given = named.or_else(|| any().map(|(_, path)| path.as_path()));
+        let path = given.map_or_else(|| folder.join(&saved.path), Path::to_owned);
         let is_there = path.ancestors().any(|part| part.is_file());
         if given.is_none() && !is_there {
             return Err(Error::Values {
@@ -377,7 +401,7 @@ fn features(
             known_phones(&space, vocabulary.clone(), stories)?
         }
         SavedFeatures::File { path, dataset, rows, times, .. } => {
-            let path = named.map_or_else(|| folder.join(path), |(_, path)| path.clone());
+            let path = named.map_or_else(|| folder.join(path), Path::to_owned);
             let space = FileSpace {
                 path: path.to_string_lossy().into_owned(),
                 dataset: dataset.clone(),
@@ -392,20 +416,9 @@ fn features(
             };
             file_space(&space, Path::new(""), stories, &std::env::temp_dir())?
         }
-        SavedFeatures::Bert(saved) | SavedFeatures::Encoder(saved) | SavedFeatures::Lm(saved) => {
-            let path = named.map_or_else(|| folder.join(&saved.path), |(_, path)| path.clone());
-            let kind = SpaceKind::Bert(language(part, saved, path)?);
-            let work = LanguageWork {
-                cache: &job.out.join(CACHE),
-                device: &crate::nn::Device::Cpu,
-                encoder: None,
-                is_plan: false,
-                locking: Locking::On,
-                reporter,
-                cancel,
-            };
-            let made = word_space(&kind, Path::new(""), stories, &[], &work)?;
-            made.ok_or_else(|| not_yet(part, kind.label()))?
+        SavedFeatures::Bert(_) | SavedFeatures::Encoder(_) | SavedFeatures::Lm(_) => {
+            let made = languages(job, &[(folder, part)], stories, (reporter, cancel))?;
+            made.into_iter().flatten().next().ok_or_else(|| not_yet(part, "lm"))?
         }
         SavedFeatures::NotYet { name } => return Err(not_yet(part, name)),
     };
@@ -427,41 +440,6 @@ fn not_yet(part: &SavedPart, kind: &str) -> Error {
         problem: format!("a space of kind {kind} cannot predict on new stories"),
         hint: "run the study again with this version, or choose others with --space".into(),
     }
-}
-
-/// A saved language model, as a study would name it.
-fn language(part: &SavedPart, saved: &SavedLanguage, path: PathBuf) -> Result<LanguageSpace> {
-    let is_there = path.exists();
-    let problem = match is_there && model_hash(&path)?.to_hex().as_str() == saved.blake3 {
-        true => None,
-        false if is_there => Some("holds another model than the study's"),
-        false => Some("is not there any more"),
-    };
-    if let Some(problem) = problem {
-        return Err(Error::Values {
-            place: format!("space {:?}", part.name),
-            problem: format!("the folder of its language model, {}, {problem}", path.display()),
-            hint: format!("say where it is: --vectors {}=FOLDER", part.name),
-        });
-    }
-    let windows = match saved.windows {
-        SavedWindows::BothWays { sees_ahead, window, stride } => WindowSettings::BothWays {
-            context: if sees_ahead { Context::Both } else { Context::Past },
-            window: Some(window),
-            stride,
-        },
-        SavedWindows::Causal { past, window, is_mean } => WindowSettings::Causal {
-            past,
-            window,
-            pool: if is_mean { Pool::Mean } else { Pool::Last },
-        },
-    };
-    let strips = |&strips: &bool| if strips { Punctuation::Strip } else { Punctuation::Keep };
-    Ok(LanguageSpace {
-        model: ModelSource::Folder(path),
-        reading: ContextSettings { layer: Some(saved.layer), windows },
-        punctuation: saved.strips_punctuation.as_ref().map(strips),
-    })
 }
 
 /// Designs of every story as the model was fitted on; delayed where delays cross stories.

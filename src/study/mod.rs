@@ -36,7 +36,7 @@ mod writer;
 pub use crate::design::tr_times::FeatureTrs;
 pub use bold::files::{BoldFinder, BoldFlags};
 pub use context::{OpenStudy, RunOptions, Session, StudyContext, open};
-pub use features::{Timing, side_by_side, standardised, word_space};
+pub use features::{Timing, side_by_side, standardised, word_space, word_spaces_of};
 pub use inputs::{Inputs, RESPDICT_EXTRA, Subject, read_inputs, read_respdict};
 pub use kinds::{
     check_spaces, column_space, eng1000_space, file_space, known_phones, length_space,

@@ -141,11 +141,21 @@ fn lists_are_a_model_each_from_one_reading_and_voxels_prefer_by_cv_score() {
     // Other stories are read as the study's were.
     let predicted = bench.out();
     let words = bench.file("words.tsv");
-    let flags =
-        ["predict", "--model", text(&out), "--stories", text(&words), "--out", text(&predicted)];
+    let flags = [
+        "predict",
+        "-v",
+        "--model",
+        text(&out),
+        "--stories",
+        text(&words),
+        "--out",
+        text(&predicted),
+    ];
     let outcome = voxelcast(&flags);
     assert_eq!(outcome.code, 0, "{outcome:#?}");
     assert!(predicted.join("s2/lm.L3.past4-lagged/story5.npy").is_file());
+    let readings = outcome.stderr.lines().filter(|line| line.contains(": layer"));
+    assert_eq!(readings.count(), 2, "one for each past, all subjects: {}", outcome.stderr);
 
     // Without lists nothing is left of them.
     let outcome = bench.run_into(&out, &[&spaces("layer = 1\npast = 4")], &["--force"]);
