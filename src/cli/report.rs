@@ -19,7 +19,7 @@ pub struct ReportArgs {
     /// Write each figure as SVG and PNG too
     #[arg(long, value_name = "DIR")]
     pub figures: Option<PathBuf>,
-    /// Write each voxel's r, alpha, p-value and significance as .nii.gz too; the study names masks
+    /// Write each voxel's r, alpha, p-value, significance, preferred layer and past as .nii.gz too; the study names masks
     #[arg(long, value_name = "DIR")]
     pub nifti: Option<PathBuf>,
 }

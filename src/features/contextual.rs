@@ -36,10 +36,13 @@ impl Cutter {
     }
 
     /// Special pieces before and behind those of a window.
-    fn around(&self) -> (Vec<u32>, Vec<u32>) {
-        match self {
-            Self::Words(cutter) => (vec![cutter.cls()], vec![cutter.sep()]),
-            Self::Text(cutter) => (cutter.prefix().to_vec(), Vec::new()),
+    fn around(&self, windows: &Windows) -> (Vec<u32>, Vec<u32>) {
+        match (self, windows) {
+            (Self::Words(cutter), _) => (vec![cutter.cls()], vec![cutter.sep()]),
+            (Self::Text(cutter), Windows::Alone { .. }) => {
+                (cutter.beginning().to_vec(), Vec::new())
+            }
+            (Self::Text(cutter), _) => (cutter.prefix().to_vec(), Vec::new()),
         }
     }
 
@@ -124,7 +127,7 @@ pub fn word_vectors(
 ) -> Result<Vec<Array2<f32>>> {
     let pieces = cutter.cut(words, windows)?;
     let spans = spans(&pieces, words.len());
-    let (before, behind) = cutter.around();
+    let (before, behind) = cutter.around(windows);
     let story = Story { cutter, pieces: &pieces, spans: &spans, before, behind };
     let mut rows = windows.of(&spans);
     rows.sort_by_key(|window| std::cmp::Reverse(window.pieces.len()));

@@ -158,7 +158,7 @@ pub enum Windows {
         /// Pieces that give a word's vector.
         pool: Pool,
     },
-    /// Each word by itself.
+    /// Each word by itself, behind what the model knows as the beginning of a text.
     Alone {
         /// Pieces that give a word's vector.
         pool: Pool,
@@ -251,7 +251,10 @@ impl Windows {
             Self::Causal { past, window, pool } => {
                 format!("past {past}, {window} pieces a window, pool {}", pool.label())
             }
-            Self::Alone { pool } => format!("past 0, each word alone, pool {}", pool.label()),
+            Self::Alone { pool } => format!(
+                "past 0, each word alone behind the beginning of a text, pool {}",
+                pool.label()
+            ),
         }
     }
 

@@ -14,6 +14,8 @@
 #[cfg(feature = "language")]
 pub mod adamw;
 pub mod batch;
+#[cfg(all(test, feature = "cuda"))]
+mod card_tests;
 #[cfg(feature = "language")]
 pub mod causal;
 #[cfg(feature = "language")]
@@ -72,7 +74,7 @@ pub use config::EncoderConfig;
 #[cfg(feature = "language")]
 pub use model::Encoder;
 #[cfg(feature = "language")]
-pub use open::{open, shape};
+pub use open::{open, open_bytes, shape};
 #[cfg(feature = "language")]
 pub use pretrained::{ModelShape, Pretrained};
 pub use settings::TrainSettings;

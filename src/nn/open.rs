@@ -7,8 +7,11 @@ use serde_json::Value;
 
 use super::causal::{self, CausalModel};
 use super::files::{is_gguf, is_there, names, no_weights, refuse_pointer, values};
+use super::gguf::{self, Entry};
 use super::model::Encoder;
+use super::ops::number_bytes;
 use super::pretrained::{self, HiddenStates, ModelShape, Pretrained};
+use super::weights::n_numbers;
 use crate::error::{Error, Result};
 use crate::io::input::read_text;
 
@@ -45,6 +48,18 @@ pub fn shape(path: &Path) -> Result<ModelShape> {
         Kind::Causal => causal::shape(path),
         Kind::OurEncoder | Kind::Bert => pretrained::bert_shape(path),
     }
+}
+
+/// Bytes of memory that a checkpoint takes on the CPU while it is open, at most: the headers of its
+/// files say how many numbers there are.
+/// # Errors
+/// As [`open`].
+pub fn open_bytes(path: &Path) -> Result<f64> {
+    let n_numbers = match kind(path)? {
+        Kind::Gguf => gguf::read(path)?.tensors.values().map(Entry::n_numbers).sum(),
+        _ => n_numbers(path)?,
+    };
+    Ok(n_numbers * number_bytes() as f64)
 }
 
 fn kind(path: &Path) -> Result<Kind> {

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use serde_json::Value;
 use tokenizers::Tokenizer;
 use tokenizers::models::ModelWrapper;
 
@@ -19,6 +20,7 @@ pub struct TextPieces {
     tokenizer: Tokenizer,
     vocab_size: usize,
     prefix: Vec<u32>,
+    beginning: Vec<u32>,
     unk: Option<u32>,
     pad: u32,
 }
@@ -31,8 +33,9 @@ impl TextPieces {
     /// `Error::Read`; `Error::Values` if the file is no tokenizer that can be read.
     pub fn read(path: &Path) -> Result<Self> {
         if is_gguf(path) {
-            let (tokenizer, begins_with) = gguf::tokenizer(path)?;
-            return Self::new(tokenizer, Some(begins_with))
+            let (tokenizer, (beginning, is_wanted)) = gguf::tokenizer(path)?;
+            let prefix = beginning.filter(|_| is_wanted).into_iter().collect();
+            return Self::new(tokenizer, Some(prefix), beginning)
                 .map_err(|problem| unread(path, &problem));
         }
         let file = match path.is_dir() {
@@ -45,11 +48,17 @@ impl TextPieces {
         refuse_pointer(&file)?;
         let tokenizer =
             from_json(&read_bytes(&file)?).map_err(|problem| unread(&file, &problem))?;
-        Self::new(tokenizer, None).map_err(|problem| unread(&file, &problem))
+        let beginning = beginning_of_folder(&file.with_file_name("config.json"));
+        Self::new(tokenizer, None, beginning).map_err(|problem| unread(&file, &problem))
     }
 
     /// `prefix`: known special ids before a text; without them the tokenizer's own are looked up.
-    fn new(mut tokenizer: Tokenizer, prefix: Option<Vec<u32>>) -> Result<Self, String> {
+    /// `beginning`: what the model takes for the beginning of a text.
+    fn new(
+        mut tokenizer: Tokenizer,
+        prefix: Option<Vec<u32>>,
+        beginning: Option<u32>,
+    ) -> Result<Self, String> {
         tokenizer.with_truncation(None).map_err(|error| error.to_string())?;
         tokenizer.with_padding(None);
         let vocabulary = tokenizer.get_vocab(true);
@@ -71,12 +80,25 @@ impl TextPieces {
             Some(prefix) => prefix,
             None => own_prefix(&tokenizer)?,
         };
-        Ok(Self { vocab_size, prefix, unk, pad: pad.or(unk).unwrap_or(any), tokenizer })
+        let beginning = match prefix.is_empty() {
+            true => beginning.filter(|&id| (id as usize) < vocab_size).into_iter().collect(),
+            false => prefix.clone(),
+        };
+        Ok(Self { vocab_size, prefix, beginning, unk, pad: pad.or(unk).unwrap_or(any), tokenizer })
     }
 
     /// Special ids that the tokenizer puts before a text: `<s>` of Llama 2, nothing for GPT-2.
     pub fn prefix(&self) -> &[u32] {
         &self.prefix
+    }
+
+    /// What stands before a text of one word: the prefix, or else the piece that the model's
+    /// configuration calls the beginning of a text, if there is one.
+    ///
+    /// Causal models keep the state of a row's first piece for themselves, as a place that later
+    /// pieces attend to [Xiao et al. 2024, arXiv:2309.17453]: a word must not stand there.
+    pub fn beginning(&self) -> &[u32] {
+        &self.beginning
     }
 
     /// One more than the largest id.
@@ -132,6 +154,12 @@ fn own_prefix(tokenizer: &Tokenizer) -> Result<Vec<u32>, String> {
     let (plain, all) = (ids(false)?, ids(true)?);
     let at = all.windows(plain.len().max(1)).position(|window| window == plain);
     Ok(all[..at.unwrap_or(0)].to_vec())
+}
+
+/// `bos_token_id` of a config.json; the model's own reader tells what is wrong with the file.
+fn beginning_of_folder(config: &Path) -> Option<u32> {
+    let json: Value = serde_json::from_slice(&read_bytes(config).ok()?).ok()?;
+    json["bos_token_id"].as_u64().and_then(|id| id.try_into().ok())
 }
 
 fn no_tokenizer(path: &Path) -> Error {

@@ -194,29 +194,10 @@ fn a_loss_that_is_not_finite_ends_the_training() {
     assert_eq!(error.exit_code(), 1);
 }
 
-/// A card on which candle's kernels run: a real one, or the stand-in that was built with them.
-#[cfg(feature = "cuda")]
-fn card() -> Option<Device> {
-    let open = || -> candle_core::Result<Device> {
-        let device = Device::new_cuda_with_stream(0)?;
-        Tensor::new(&[1f32], &device)?.affine(2.0, 0.0)?;
-        Ok(device)
-    };
-    match open() {
-        Ok(device) => Some(device),
-        Err(why) => {
-            let required = std::env::var("VOXELCAST_REQUIRE").is_ok_and(|v| v == "training");
-            assert!(!required, "VOXELCAST_REQUIRE=training: {why}");
-            eprintln!("skipped: no training on a card here: {why}");
-            None
-        }
-    }
-}
-
 #[cfg(feature = "cuda")]
 #[test]
 fn a_training_on_a_card_follows_the_one_on_the_cpu() {
-    let Some(card) = card() else { return };
+    let Some(card) = crate::nn::card_tests::card() else { return };
     let settings = settings();
     let corpus = corpus(&settings);
     let mut on_cpu = Trainer::new(&corpus, &settings, &Device::Cpu).unwrap();

@@ -67,21 +67,10 @@ impl Weights {
     ///
     /// `anchor`: a name that every model of the family has; what stands before it is the prefix.
     pub fn of_folder(folder: &Path, anchor: &str) -> Result<Self> {
-        let whole = folder.join("model.safetensors");
-        let paths = match (is_there(&whole), is_there(&folder.join(INDEX))) {
-            (true, _) => vec![whole],
-            (false, true) => shards(folder)?,
-            (false, false) => return Err(no_weights(folder)),
-        };
         let (mut files, mut tensors) = (Vec::new(), HashMap::new());
-        for path in paths {
-            refuse_pointer(&path)?;
-            let hint = "the file is damaged or cut short: copy or download it again";
-            for tensor in read_tensors(&path, MAX_HEADER_BYTES, hint)? {
-                let encoding = Encoding::of_safetensors(&tensor.dtype).ok_or(tensor.dtype);
-                let entry = Entry { encoding, shape: tensor.shape, start: tensor.start };
-                tensors.insert(tensor.name, (files.len(), entry));
-            }
+        for path in weight_files(folder)? {
+            let entries = entries(&path)?;
+            tensors.extend(entries.into_iter().map(|(name, entry)| (name, (files.len(), entry))));
             files.push((path.clone(), open(&path)?));
         }
         let prefixes = tensors.keys().filter_map(|name| name.strip_suffix(anchor));
@@ -181,6 +170,37 @@ impl Weights {
         read.map_err(|source| Error::Read { path: path.clone(), source })?;
         Ok(numbers)
     }
+}
+
+/// How many numbers the safetensors files of a checkpoint's folder hold.
+/// # Errors
+/// As [`Weights::of_folder`].
+pub fn n_numbers(folder: &Path) -> Result<f64> {
+    let of_file = |path: &PathBuf| -> Result<f64> {
+        Ok(entries(path)?.iter().map(|(_, entry)| entry.n_numbers()).sum())
+    };
+    weight_files(folder)?.iter().map(of_file).sum()
+}
+
+/// model.safetensors, or the files of the index.
+fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let whole = folder.join("model.safetensors");
+    match (is_there(&whole), is_there(&folder.join(INDEX))) {
+        (true, _) => Ok(vec![whole]),
+        (false, true) => shards(folder),
+        (false, false) => Err(no_weights(folder)),
+    }
+}
+
+/// The tensors of a safetensors file, from its header.
+fn entries(path: &Path) -> Result<Vec<(String, Entry)>> {
+    refuse_pointer(path)?;
+    let hint = "the file is damaged or cut short: copy or download it again";
+    let tensors = read_tensors(path, MAX_HEADER_BYTES, hint)?.into_iter().map(|tensor| {
+        let encoding = Encoding::of_safetensors(&tensor.dtype).ok_or(tensor.dtype);
+        (tensor.name, Entry { encoding, shape: tensor.shape, start: tensor.start })
+    });
+    Ok(tensors.collect())
 }
 
 fn open(path: &Path) -> Result<File> {

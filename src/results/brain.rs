@@ -1,20 +1,21 @@
 //! Where a subject's voxels are: checked before a run, kept beside its results, read for pictures
 //! and for NIfTI files.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::folder::RunFolder;
 use super::names::{
-    BEST_ALPHA, MASK, MASK_GZ, ModelId, Name, P_VALUES, PIXELS, SIGNIFICANT, TEST_CORRELATION,
+    BEST_ALPHA, MASK, MASK_GZ, ModelId, Name, P_VALUES, PIXELS, PREFERENCES, PREFERRED_LAYER,
+    PREFERRED_PAST, SIGNIFICANT, TEST_CORRELATION,
 };
 use crate::error::{Error, Result};
 use crate::io::nifti::{Mask, write_voxels};
 use crate::io::npy::{self, NpyFile};
 use crate::io::output::{write_bytes, write_or_remove};
-use crate::report::ScoreRow;
 use crate::report::data::{Brain, Place, Results};
 
-/// Results per voxel that `--nifti` writes.
+/// Results per voxel that `--nifti` writes of each model.
 const VOXEL_FILES: [&str; 4] = [TEST_CORRELATION, BEST_ALPHA, P_VALUES, SIGNIFICANT];
 
 /// Files that say where a subject's voxels are, as its study names them.
@@ -147,7 +148,8 @@ fn read_pixels(path: &Path, n_voxels: usize) -> Result<Vec<[u32; 3]>> {
     values.as_chunks::<3>().0.iter().enumerate().map(row).collect()
 }
 
-/// Every result per voxel of the subjects that have a mask, as `SUBJECT/MODEL/NAME.nii.gz`.
+/// Every result per voxel of the subjects that have a mask, as `SUBJECT/MODEL/NAME.nii.gz`, and what
+/// voxels prefer, as `preferred/SUBJECT/SPACE/NAME.nii.gz`.
 /// # Errors
 /// `Error::Values` where no subject has a mask; those of the files.
 pub fn write_nifti(out: &Path, results: &Results, to: &Path) -> Result<Vec<PathBuf>> {
@@ -155,9 +157,17 @@ pub fn write_nifti(out: &Path, results: &Results, to: &Path) -> Result<Vec<PathB
     let mut written = Vec::new();
     for subject in results.subjects() {
         let Some(mask) = kept_mask(out, subject)? else { continue };
-        let rows = results.summary.iter().filter(|row| row.subject == subject);
-        for row in rows {
-            write_model(out, row, &mask, to, &mut written)?;
+        for row in results.summary.iter().filter(|row| row.subject == subject) {
+            let id = ModelId::new(subject, &row.space, row.lagged)?;
+            let folders = (out.model(&id), to.join(id.path()));
+            write_maps(folders, &VOXEL_FILES, &mask, &mut written)?;
+        }
+        let lists = results.preferred.iter().filter(|row| row.subject == subject);
+        let lists: BTreeSet<_> = lists.map(|row| (row.space.as_str(), row.lagged)).collect();
+        for (space, is_lagged) in lists {
+            let id = ModelId::new(subject, space, is_lagged)?;
+            let folders = (out.preferred(&id), to.join(PREFERENCES).join(id.path()));
+            write_maps(folders, &[PREFERRED_LAYER, PREFERRED_PAST], &mask, &mut written)?;
         }
     }
     if written.is_empty() {
@@ -170,17 +180,15 @@ pub fn write_nifti(out: &Path, results: &Results, to: &Path) -> Result<Vec<PathB
     Ok(written)
 }
 
-fn write_model(
-    out: &RunFolder,
-    row: &ScoreRow,
+/// Those of the files `names` that are there, as images in the grid of the mask.
+fn write_maps(
+    (from, to): (PathBuf, PathBuf),
+    names: &[&str],
     mask: &Mask,
-    to: &Path,
     written: &mut Vec<PathBuf>,
 ) -> Result<()> {
-    let id = ModelId::new(&row.subject, &row.space, row.lagged)?;
-    let (from, to) = (out.model(&id), to.join(id.path()));
     std::fs::create_dir_all(&to).map_err(|source| Error::Write { path: to.clone(), source })?;
-    for name in VOXEL_FILES {
+    for name in names {
         let path = from.join(name);
         if !path.exists() {
             continue;

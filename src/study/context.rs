@@ -15,7 +15,7 @@ use super::fingerprint::{InputHashes, Stamps, model_fingerprint};
 use super::footprint::most_bytes;
 use super::inputs::{Inputs, read_inputs};
 use super::kinds::check_trs;
-use super::language::{LanguageWork, language_device};
+use super::language::{LanguageWork, language_device, reading_bytes};
 use super::plan::{StudyPlan, plan};
 use super::split::Splits;
 use super::stability::ExtraSplits;
@@ -176,9 +176,10 @@ impl<'a> OpenStudy<'a> {
         plan.seconds += (plan.seconds - plan.profile_seconds) * extra.splits.len() as f64;
         let none = ExtraSplits { splits: Vec::new(), n_random: 0 };
         let passes = [(plan.pass(false), &extra), (plan.pass(true), &none)];
+        let work = (reading_bytes(study, &inputs.stories, resources.n_threads)?, resources);
         let bytes = passes
             .iter()
-            .map(|(plan, extra)| most_bytes(study, &inputs, plan, &words, extra, resources));
+            .map(|(plan, extra)| most_bytes(study, &inputs, plan, &words, extra, work));
         plan.most_bytes = bytes.fold(0.0, f64::max);
         Ok(StudyContext {
             study,

@@ -26,15 +26,15 @@ const SCRATCH_BYTES: f64 = 512.0 * 16.0;
 
 /// Memory of a whole run: the program, words, matrices, other fits and voxel tiles.
 ///
-/// An upper bound: of three phases (a fit is prepared, other fits are prepared, tiles are worked
-/// on) the largest, and what is always there.
+/// An upper bound: of four phases (language models read, which takes `reading`; a fit is prepared,
+/// other fits are prepared, tiles are worked on) the largest, and what is always there.
 pub fn most_bytes(
     study: &Study,
     inputs: &Inputs,
     plan: &StudyPlan,
     words: &[Option<WordSpace>],
     extra: &ExtraSplits,
-    resources: Resources,
+    (reading, resources): (f64, Resources),
 ) -> f64 {
     let Resources { n_threads, .. } = resources;
     let n_words: usize = inputs.stories.iter().map(|story| story.words.len()).sum();
@@ -51,7 +51,7 @@ pub fn most_bytes(
     let (extra_held, extra_setup) = extra_bytes((study, written), plan, extra, resources);
     let tiles = tiles_bytes(study, inputs, plan, extra, resources);
     let setup = (plan.setup_bytes + in_flight).max(held + extra_setup);
-    always + setup.max(held + extra_held + tiles)
+    always + setup.max(held + extra_held + tiles).max(reading)
 }
 
 /// Other fits: what they hold, and the most while they are prepared.

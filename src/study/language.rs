@@ -1,5 +1,7 @@
 //! Word vectors out of language models: computed once, kept in files, read story by story.
 
+#[cfg(feature = "language")]
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 #[cfg(feature = "language")]
@@ -31,7 +33,7 @@ use crate::io::output::write_bytes;
 use crate::nn::WordPieces;
 use crate::nn::{Device, TrainSettings};
 #[cfg(feature = "language")]
-use crate::nn::{ModelShape, open, shape};
+use crate::nn::{ModelShape, open, open_bytes, shape};
 use crate::reporter::Reporter;
 #[cfg(feature = "language")]
 use crate::results::hash::{Extent, hash};
@@ -43,7 +45,16 @@ use crate::stimuli::Story;
 use crate::study_file::{Epoch, ModelSource, Study};
 
 #[cfg(not(feature = "language"))]
-pub use absent::{check_models, language_device, model_folder, model_hash, stored_vectors};
+pub use absent::{
+    check_models, language_device, model_folder, model_hash, reading_bytes, stored_vectors,
+};
+
+/// Vectors of different words that stand alone and are read together, in bytes.
+#[cfg(feature = "language")]
+const WORDS_BYTES: usize = 256 << 20;
+/// Rows as wide as a state that a block works with for each token.
+#[cfg(feature = "language")]
+const STATES: usize = 24;
 
 /// What language models need of the command that uses them.
 pub struct LanguageWork<'a> {
@@ -151,6 +162,29 @@ pub fn check_models(study: &Study) -> Result<()> {
         language.reading.for_model(n_layers, max_length)?;
     }
     Ok(())
+}
+
+/// Bytes of memory that the reading of a study's pretrained models takes, at most: the weights of
+/// the largest, states of each thread's batch, and the vectors of the longest story.
+/// # Errors
+/// Those of the checkpoints.
+#[cfg(feature = "language")]
+pub fn reading_bytes(study: &Study, stories: &[Story], n_threads: usize) -> Result<f64> {
+    let mut layers: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    for language in study.spaces.iter().filter_map(|space| space.kind.language()) {
+        if let ModelSource::Folder(folder) = &language.model {
+            *layers.entry(study.path(folder)).or_default() += 1;
+        }
+    }
+    let longest = stories.iter().map(|story| story.words.len()).max().unwrap_or(0);
+    let of_model = |(path, n_layers): (&PathBuf, &usize)| -> Result<f64> {
+        let states = n_threads * BATCH_TOKENS * (n_layers + STATES);
+        // Once more while a layer is written.
+        let vectors = longest * (n_layers + 1);
+        let numbers = (states + vectors) * shape(path)?.width;
+        Ok(open_bytes(path)? + WORDS_BYTES as f64 + (numbers * size_of::<f32>()) as f64)
+    };
+    layers.iter().map(of_model).try_fold(0.0, |most, bytes| Ok(f64::max(most, bytes?)))
 }
 
 /// Copies what a training left, without what only its resumption needs, to `to`.
@@ -340,19 +374,18 @@ impl Computing<'_> {
         windows: &Windows,
         width: usize,
     ) -> Vec<Vec<usize>> {
-        const MOST_BYTES: usize = 256 << 20;
         let of_word = self.readings.len() * width * size_of::<f32>();
         let most = match windows {
-            Windows::Alone { .. } => (MOST_BYTES / of_word.max(1)).max(1),
+            Windows::Alone { .. } => (WORDS_BYTES / of_word.max(1)).max(1),
             _ => 0,
         };
-        let (mut portions, mut n_words): (Vec<Vec<usize>>, usize) = (Vec::new(), 0);
+        let (mut portions, mut words): (Vec<Vec<usize>>, HashSet<&str>) = Default::default();
         for &story in missing {
-            n_words += stories[story].words.len();
-            match portions.last_mut().filter(|_| n_words <= most) {
+            words.extend(stories[story].words.iter().map(String::as_str));
+            match portions.last_mut().filter(|_| words.len() <= most) {
                 Some(portion) => portion.push(story),
                 None => {
-                    n_words = stories[story].words.len();
+                    words = stories[story].words.iter().map(String::as_str).collect();
                     portions.push(vec![story]);
                 }
             }
@@ -481,6 +514,12 @@ mod absent {
     /// `Error::Usage`.
     pub fn model_hash(_: &Path) -> Result<blake3::Hash> {
         refuse()
+    }
+
+    /// # Errors
+    /// None: such a study is refused before.
+    pub fn reading_bytes(_: &Study, _: &[Story], _: usize) -> Result<f64> {
+        Ok(0.0)
     }
 
     /// # Errors

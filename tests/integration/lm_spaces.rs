@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use voxelcast::io::nifti::read_volume;
 use voxelcast::io::npy;
 
+use super::brain::{inside, write_mask};
 use super::study_command::run_json;
 use super::workbench::{StudyBench, read_matrix, read_vector, text, voxelcast};
 
@@ -62,7 +64,9 @@ fn spaces(lines: &str) -> String {
 fn lists_are_a_model_each_from_one_reading_and_voxels_prefer_by_cv_score() {
     let bench = StudyBench::new(2101, 40, 6);
     let lists = spaces("layer = [3, 1]\npast = [0, 4]");
-    let (outcome, out) = bench.run(&[&lists, "output.weights = true"], &["-v"]);
+    write_mask(&bench.file("mask.nii"), &inside()[..6]);
+    let masked = "bold.s1.mask = \"mask.nii\"";
+    let (outcome, out) = bench.run(&[&lists, "output.weights = true", masked], &["-v"]);
     assert_eq!(outcome.code, 0, "{outcome:#?}");
     let readings = outcome.stderr.lines().filter(|line| line.contains("layers 3, 1 of"));
     assert_eq!(readings.count(), 2, "one for each past: {}", outcome.stderr);
@@ -135,6 +139,19 @@ fn lists_are_a_model_each_from_one_reading_and_voxels_prefer_by_cv_score() {
             assert_eq!(row["n_voxels"], "6");
         }
     }
+    let nifti = bench.file("nifti");
+    let outcome = voxelcast(&["report", text(&out), "--nifti", text(&nifti)]);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    for name in ["preferred_layer", "preferred_past"] {
+        let own = read_vector(&out.join(format!("preferred/s1/lm-lagged/{name}.npy")), 6);
+        let path = nifti.join(format!("preferred/s1/lm-lagged/{name}.nii.gz"));
+        let volume = read_volume(&path).expect("an image");
+        let image: Vec<f64> =
+            inside()[..6].iter().map(|&at| f64::from(volume.values[at])).collect();
+        assert_eq!(image, own, "{name}");
+    }
+    assert!(!nifti.join("preferred/s2").exists(), "s2 has no mask");
+
     let page = std::fs::read_to_string(out.join("report.html")).expect("a page");
     assert!(page.contains("Which layer, and how much of the past?"));
 

@@ -21,9 +21,9 @@ use crate::nn::weights::{Matrix, Weights};
 pub struct CausalModel {
     config: Config,
     device: Device,
-    /// (pieces, width), scaled.
+    /// (pieces, width), scaled; on the CPU, since a batch needs few rows of many.
     embeddings: Tensor,
-    /// (places, width), where they are learned.
+    /// (places, width), where they are learned; on the CPU, too.
     places: Option<Tensor>,
     blocks: Vec<Block>,
     final_norm: Option<NormTensors>,
@@ -131,7 +131,7 @@ impl CausalModel {
         let places = match config.positions {
             Positions::Learned { first } => {
                 let places = layout.positions(first)?[first * width..].to_vec();
-                Some(Tensor::from_vec(places, (config.max_length, width), device)?)
+                Some(Tensor::from_vec(places, (config.max_length, width), &Device::Cpu)?)
             }
             Positions::Rotary { .. } => None,
         };
@@ -156,7 +156,7 @@ impl CausalModel {
             })
         };
         Ok(Self {
-            embeddings: Tensor::from_vec(embeddings, (config.vocab_size, width), device)?,
+            embeddings: Tensor::from_vec(embeddings, (config.vocab_size, width), &Device::Cpu)?,
             places,
             blocks: (0..config.n_layers).map(block).collect::<Result<_>>()?,
             final_norm: config
@@ -172,12 +172,14 @@ impl CausalModel {
     fn embed(&self, batch: &Batch) -> candle_core::Result<Tensor> {
         let n = batch.rows * batch.length;
         let look_up = |table: &Tensor, ids: &[u32]| {
-            table.index_select(&Tensor::from_slice(ids, n, &self.device)?, 0)
+            table.index_select(&Tensor::from_slice(ids, n, &Device::Cpu)?, 0)
         };
-        let x = look_up(&self.embeddings, &batch.ids)?;
-        let Some(places) = &self.places else { return Ok(x) };
-        let at: Vec<u32> = (0..n).map(|i| (i % batch.length) as u32).collect();
-        x + look_up(places, &at)?
+        let mut x = look_up(&self.embeddings, &batch.ids)?;
+        if let Some(places) = &self.places {
+            let at: Vec<u32> = (0..n).map(|i| (i % batch.length) as u32).collect();
+            x = (x + look_up(places, &at)?)?;
+        }
+        x.to_device(&self.device)
     }
 
     /// Shows `see` the embeddings and the state after each of `n_blocks` blocks, (tokens, width);

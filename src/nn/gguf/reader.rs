@@ -33,6 +33,13 @@ pub struct Entry {
     pub start: u64,
 }
 
+impl Entry {
+    /// How many numbers there are.
+    pub fn n_numbers(&self) -> f64 {
+        self.shape.iter().map(|&n| n as f64).product()
+    }
+}
+
 /// What is in a file besides the numbers themselves.
 #[derive(Debug)]
 pub struct Gguf {

@@ -20,31 +20,31 @@ const QWEN_2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 
-/// The tokenizer of a GGUF file, and the special ids that stand before a text.
+/// The tokenizer of a GGUF file, the id of the beginning of a text, and whether every text has it.
 /// # Errors
 /// As [`read`]; `Error::Values` for a kind of tokenizer that is not read.
-pub fn tokenizer(path: &Path) -> Result<(Tokenizer, Vec<u32>)> {
+pub fn tokenizer(path: &Path) -> Result<(Tokenizer, (Option<u32>, bool))> {
     let file = read(path)?;
     let json = json_of(&file)?;
     let bytes = serde_json::to_vec(&json).map_err(|error| damaged(path, error.to_string()))?;
     let tokenizer =
         from_json(&bytes).map_err(|problem| damaged(path, format!("its tokenizer: {problem}")))?;
-    let prefix = prefix(&file).map_err(|problem| damaged(path, problem))?;
-    Ok((tokenizer, prefix))
+    let beginning = beginning(&file).map_err(|problem| damaged(path, problem))?;
+    Ok((tokenizer, beginning))
 }
 
 fn rules(file: &Gguf) -> Result<&str, String> {
     Ok(file.text("tokenizer.ggml.pre")?.unwrap_or("default"))
 }
 
-/// The id of the beginning of a text, if texts are to begin with it.
-fn prefix(file: &Gguf) -> Result<Vec<u32>, String> {
+/// The id of the beginning of a text, if there is one, and whether every text is to begin with it.
+fn beginning(file: &Gguf) -> Result<(Option<u32>, bool), String> {
     let is_wanted = match file.metadata.get("tokenizer.ggml.add_bos_token") {
         Some(Meta::Switch(is_wanted)) => *is_wanted,
         _ => rules(file)? == "llama-bpe" || file.text("tokenizer.ggml.model")? == Some("llama"),
     };
-    let Some(id) = file.whole("tokenizer.ggml.bos_token_id")?.filter(|_| is_wanted) else {
-        return Ok(Vec::new());
+    let Some(id) = file.whole("tokenizer.ggml.bos_token_id")? else {
+        return Ok((None, false));
     };
     let n = match file.metadata.get("tokenizer.ggml.tokens") {
         Some(Meta::Texts(tokens)) => tokens.len(),
@@ -53,7 +53,7 @@ fn prefix(file: &Gguf) -> Result<Vec<u32>, String> {
     if id >= n {
         return Err(format!("tokenizer.ggml.bos_token_id: expected one of {n} tokens, got {id}"));
     }
-    Ok(vec![id as u32])
+    Ok((Some(id as u32), is_wanted))
 }
 
 /// What every tokenizer in a GGUF file has.

@@ -27,7 +27,7 @@ mod weight;
 pub use adam::{Adam, Moments, sum_of_squares};
 pub use causal::{Causal, HeadNorms, Turns};
 pub use gate::Activation;
-pub use weight::Weight;
+pub use weight::{Weight, number_bytes};
 
 use candle_core::{Result, Tensor};
 
