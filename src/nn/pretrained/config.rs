@@ -1,0 +1,222 @@
+//! What a BERT-like model computes, out of config.json.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::hidden_states::ModelShape;
+use crate::error::{Error, Result};
+use crate::io::input::read_text;
+use crate::nn::ops::Activation;
+
+/// What `model_type` of a config.json may be.
+pub const MODEL_TYPES: &[&str] = &[
+    "bert",
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "distilbert",
+    "electra",
+    "albert",
+    "megatron-bert",
+];
+
+/// How parameters are called and arranged in files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// BERT and what has its names: RoBERTa and its kin, ELECTRA.
+    Bert,
+    /// DistilBERT.
+    DistilBert,
+    /// ALBERT: layers share parameters.
+    Albert,
+}
+
+/// A BERT-like model's sizes and switches, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Names and arrangement of parameters.
+    pub family: Family,
+    /// Pieces that it knows.
+    pub vocab_size: usize,
+    /// Values of an embedding.
+    pub embedding_width: usize,
+    /// Whether a matrix makes hidden states of embeddings.
+    pub has_projection: bool,
+    /// Values of a hidden state.
+    pub width: usize,
+    /// Heads of a block; they divide the width.
+    pub heads: usize,
+    /// Rows of the table of positions.
+    pub n_positions: usize,
+    /// Row of a text's first piece in that table.
+    pub first_position: usize,
+    /// Added to the variance in every LayerNorm.
+    pub eps: f64,
+    /// Of the feed-forward.
+    pub activation: Activation,
+    /// For each layer, which block's parameters it has.
+    pub blocks: Vec<usize>,
+    /// ALBERT: blocks of a group; others: 1.
+    pub blocks_per_group: usize,
+}
+
+/// The part of config.json that decides what is computed; some families have names of their own.
+#[derive(Debug, Deserialize)]
+struct Raw {
+    model_type: String,
+    vocab_size: usize,
+    #[serde(alias = "dim")]
+    hidden_size: usize,
+    embedding_size: Option<usize>,
+    #[serde(alias = "n_layers")]
+    num_hidden_layers: usize,
+    #[serde(alias = "n_heads")]
+    num_attention_heads: usize,
+    max_position_embeddings: usize,
+    layer_norm_eps: Option<f64>,
+    #[serde(alias = "activation")]
+    hidden_act: Option<String>,
+    position_embedding_type: Option<String>,
+    pad_token_id: Option<u32>,
+    num_hidden_groups: Option<usize>,
+    inner_group_num: Option<usize>,
+}
+
+fn wrong(place: &Path, problem: String) -> Error {
+    Error::Values {
+        place: place.display().to_string(),
+        problem,
+        hint: format!(
+            "expected a checkpoint folder as save_pretrained of transformers writes it: config.json \
+             (model_type {}), model.safetensors, tokenizer.json or vocab.txt",
+            MODEL_TYPES.join(", ")
+        ),
+    }
+}
+
+/// The configuration in a folder.
+/// # Errors
+/// `Error::Read`; `Error::Values` for a configuration that is not read.
+pub fn read(folder: &Path) -> Result<Config> {
+    let path = folder.join("config.json");
+    let text = read_text(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+    let raw: Raw = serde_json::from_str(&text).map_err(|error| wrong(&path, error.to_string()))?;
+    raw.checked().map_err(|problem| wrong(&path, problem))
+}
+
+/// The size of a BERT-like checkpoint's model, without opening the weights.
+/// # Errors
+/// As [`read`].
+pub fn shape(folder: &Path) -> Result<ModelShape> {
+    let config = read(folder)?;
+    Ok(ModelShape {
+        n_layers: config.blocks.len(),
+        width: config.width,
+        max_length: config.max_length(),
+        is_causal: false,
+    })
+}
+
+impl Config {
+    /// Most pieces of a row.
+    pub fn max_length(&self) -> usize {
+        self.n_positions - self.first_position
+    }
+
+    /// Different blocks in the files.
+    pub fn n_blocks(&self) -> usize {
+        self.blocks.iter().max().map_or(0, |last| last + 1)
+    }
+}
+
+impl Raw {
+    /// What is wrong, or what is computed.
+    fn checked(self) -> Result<Config, String> {
+        let model_type = self.model_type.as_str();
+        if !MODEL_TYPES.contains(&model_type) {
+            let known = MODEL_TYPES.join(", ");
+            return Err(format!("expected a model_type of {known}, got {model_type:?}"));
+        }
+        if let Some(kind) = &self.position_embedding_type
+            && kind != "absolute"
+        {
+            return Err(format!("expected position_embedding_type \"absolute\", got {kind:?}"));
+        }
+        let (width, heads) = (self.hidden_size, self.num_attention_heads);
+        if heads == 0 || width == 0 || !width.is_multiple_of(heads) {
+            return Err(format!("expected heads that divide hidden_size = {width}, got {heads}"));
+        }
+        let family = match model_type {
+            "distilbert" => Family::DistilBert,
+            "albert" => Family::Albert,
+            _ => Family::Bert,
+        };
+        let embedding_width = match model_type {
+            "electra" | "albert" => self.embedding_size.unwrap_or(128),
+            _ => width,
+        };
+        let n_positions = self.max_position_embeddings;
+        let sizes = [self.vocab_size, width, embedding_width, n_positions];
+        if sizes.iter().any(|&size| size == 0 || size > 1 << 28) {
+            return Err(format!("expected sizes from 1 to 2^28, got {sizes:?}"));
+        }
+        // RoBERTa's positions begin behind that of the padding.
+        let first_position = match model_type {
+            "roberta" | "xlm-roberta" | "camembert" => self.pad_token_id.unwrap_or(0) as usize + 1,
+            _ => 0,
+        };
+        if n_positions < first_position + 3 {
+            return Err(format!(
+                "expected room for 3 pieces, got max_position_embeddings = {n_positions}, the first \
+                 of which is {first_position}"
+            ));
+        }
+        let (blocks, blocks_per_group) = self.blocks(family)?;
+        Ok(Config {
+            family,
+            vocab_size: self.vocab_size,
+            embedding_width,
+            has_projection: family == Family::Albert || embedding_width != width,
+            width,
+            heads,
+            n_positions,
+            first_position,
+            eps: self.layer_norm_eps.unwrap_or(1e-12),
+            activation: self.activation(family)?,
+            blocks,
+            blocks_per_group,
+        })
+    }
+
+    fn activation(&self, family: Family) -> Result<Activation, String> {
+        let default = if family == Family::Albert { "gelu_new" } else { "gelu" };
+        let name = self.hidden_act.as_deref().unwrap_or(default);
+        let known = Activation::named(name).filter(|known| *known != Activation::Silu);
+        known.ok_or_else(|| format!("expected hidden_act gelu, gelu_new or relu, got {name:?}"))
+    }
+
+    /// For each layer the block whose parameters it has, and how many blocks are in a group.
+    ///
+    /// ALBERT repeats each group of blocks for its share of `num_hidden_layers`, and every pass
+    /// through a block counts as a layer, as in hidden_states of transformers 5.
+    fn blocks(&self, family: Family) -> Result<(Vec<usize>, usize), String> {
+        let n = self.num_hidden_layers;
+        let (groups, inner) = match family {
+            Family::Albert => {
+                (self.num_hidden_groups.unwrap_or(1), self.inner_group_num.unwrap_or(1))
+            }
+            _ => (n, 1),
+        };
+        if inner == 0 || n.checked_mul(inner).is_none_or(|layers| layers > 10_000) {
+            return Err(format!("expected at most 10,000 layers, got {n} times {inner}"));
+        }
+        if groups > n || (groups == 0 && n > 0) {
+            return Err(format!("expected 1 to {n} num_hidden_groups, got {groups}"));
+        }
+        // transformers: models/albert/modeling_albert.py: AlbertTransformer.forward, in f64 there.
+        let group = |layer: usize| (layer as f64 / (n as f64 / groups as f64)) as usize;
+        let blocks = (0..n * inner).map(|i| group(i / inner) * inner + i % inner).collect();
+        Ok((blocks, inner))
+    }
+}
