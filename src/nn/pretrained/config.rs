@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::Value;
 
+use super::distances::MPNET_BUCKETS;
 use super::hidden_states::ModelShape;
 use crate::error::{Error, Result};
 use crate::io::input::read_text;
@@ -18,6 +20,8 @@ pub const MODEL_TYPES: &[&str] = &[
     "distilbert",
     "electra",
     "albert",
+    "mpnet",
+    "modernbert",
     "megatron-bert",
 ];
 
@@ -30,6 +34,21 @@ pub enum Family {
     DistilBert,
     /// ALBERT: layers share parameters.
     Albert,
+    /// MPNet: scores get a number for each bucket of distances.
+    Mpnet,
+    /// ModernBERT: rotary positions, and layers that see their neighbours alone.
+    ModernBert,
+}
+
+/// Rotary positions of ModernBERT, and how far its layers see.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rotary {
+    /// Radians from piece to piece, one per pair of a head's values: in layers that see all.
+    pub full: Vec<f32>,
+    /// The same in layers with a window.
+    pub sliding: Vec<f32>,
+    /// For each layer, from which distance on a piece is not seen.
+    pub windows: Vec<Option<usize>>,
 }
 
 /// A BERT-like model's sizes and switches, checked.
@@ -47,7 +66,7 @@ pub struct Config {
     pub width: usize,
     /// Heads of a block; they divide the width.
     pub heads: usize,
-    /// Rows of the table of positions.
+    /// Rows of the table of positions, or most pieces of a row where there is none.
     pub n_positions: usize,
     /// Row of a text's first piece in that table.
     pub first_position: usize,
@@ -59,6 +78,21 @@ pub struct Config {
     pub blocks: Vec<usize>,
     /// ALBERT: blocks of a group; others: 1.
     pub blocks_per_group: usize,
+    /// Whether the feed-forward's activation multiplies a second product; norms stand in front of
+    /// a block's parts then, and one behind the last block.
+    pub is_modern: bool,
+    /// Whether norms, matrices of attention and those of the feed-forward have a bias.
+    pub has_bias: Biases,
+    /// ModernBERT alone.
+    pub rotary: Option<Rotary>,
+}
+
+/// Which parameters have a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Biases {
+    pub norm: bool,
+    pub attention: bool,
+    pub mlp: bool,
 }
 
 /// The part of config.json that decides what is computed; some families have names of their own.
@@ -74,13 +108,37 @@ struct Raw {
     #[serde(alias = "n_heads")]
     num_attention_heads: usize,
     max_position_embeddings: usize,
+    #[serde(alias = "norm_eps")]
     layer_norm_eps: Option<f64>,
-    #[serde(alias = "activation")]
+    #[serde(alias = "activation", alias = "hidden_activation")]
     hidden_act: Option<String>,
     position_embedding_type: Option<String>,
     pad_token_id: Option<u32>,
     num_hidden_groups: Option<usize>,
     inner_group_num: Option<usize>,
+    relative_attention_num_buckets: Option<usize>,
+    norm_bias: Option<bool>,
+    attention_bias: Option<bool>,
+    mlp_bias: Option<bool>,
+    local_attention: Option<usize>,
+    global_attn_every_n_layers: Option<usize>,
+    layer_types: Option<Vec<String>>,
+    #[serde(default)]
+    rope_parameters: Value,
+    #[serde(default)]
+    rope_scaling: Value,
+    #[serde(default = "global_theta")]
+    global_rope_theta: Value,
+    #[serde(default = "local_theta")]
+    local_rope_theta: Value,
+}
+
+fn global_theta() -> Value {
+    160_000.into()
+}
+
+fn local_theta() -> Value {
+    10_000.into()
 }
 
 fn wrong(place: &Path, problem: String) -> Error {
@@ -150,6 +208,8 @@ impl Raw {
         let family = match model_type {
             "distilbert" => Family::DistilBert,
             "albert" => Family::Albert,
+            "mpnet" => Family::Mpnet,
+            "modernbert" => Family::ModernBert,
             _ => Family::Bert,
         };
         let embedding_width = match model_type {
@@ -161,8 +221,9 @@ impl Raw {
         if sizes.iter().any(|&size| size == 0 || size > 1 << 28) {
             return Err(format!("expected sizes from 1 to 2^28, got {sizes:?}"));
         }
-        // RoBERTa's positions begin behind that of the padding.
+        // RoBERTa's positions begin behind that of the padding, which MPNet's code fixes at 1.
         let first_position = match model_type {
+            "mpnet" => 2,
             "roberta" | "xlm-roberta" | "camembert" => self.pad_token_id.unwrap_or(0) as usize + 1,
             _ => 0,
         };
@@ -172,7 +233,15 @@ impl Raw {
                  of which is {first_position}"
             ));
         }
+        if family == Family::Mpnet
+            && let Some(n) = self.relative_attention_num_buckets
+            && n != MPNET_BUCKETS
+        {
+            return Err(format!("expected relative_attention_num_buckets 32, got {n}"));
+        }
         let (blocks, blocks_per_group) = self.blocks(family)?;
+        let is_modern = family == Family::ModernBert;
+        let has = |switch: Option<bool>| !is_modern || switch.unwrap_or(false);
         Ok(Config {
             family,
             vocab_size: self.vocab_size,
@@ -182,10 +251,68 @@ impl Raw {
             heads,
             n_positions,
             first_position,
-            eps: self.layer_norm_eps.unwrap_or(1e-12),
+            eps: self.layer_norm_eps.unwrap_or(if is_modern { 1e-5 } else { 1e-12 }),
             activation: self.activation(family)?,
             blocks,
             blocks_per_group,
+            is_modern,
+            has_bias: Biases {
+                norm: has(self.norm_bias),
+                attention: has(self.attention_bias),
+                mlp: has(self.mlp_bias),
+            },
+            rotary: if is_modern { Some(self.rotary(width / heads)?) } else { None },
+        })
+    }
+
+    /// Rotary positions and windows; `rope_parameters` and `layer_types` are transformers 5's names.
+    fn rotary(&self, head_size: usize) -> Result<Rotary, String> {
+        if !head_size.is_multiple_of(2) || head_size > 4096 {
+            return Err(format!("expected heads of an even size up to 4096, got {head_size}"));
+        }
+        if !self.rope_scaling.is_null() {
+            return Err(format!("expected no rope_scaling, got {}", self.rope_scaling));
+        }
+        let frequencies = |kind: &str, older: &Value| -> Result<Vec<f32>, String> {
+            let parameters = &self.rope_parameters[kind];
+            let rope_type = parameters["rope_type"].as_str().unwrap_or("default");
+            if rope_type != "default" {
+                return Err(format!("expected rope_type \"default\", got {rope_type:?}"));
+            }
+            let theta = parameters.get("rope_theta").unwrap_or(older);
+            let known = theta.as_f64().filter(|&theta| theta > 0.0 && theta.is_finite());
+            let theta = known
+                .ok_or_else(|| format!("expected a rope_theta of {kind} above 0, got {theta}"))?;
+            let frequency = |i: usize| 1.0 / (theta as f32).powf((2 * i) as f32 / head_size as f32);
+            Ok((0..head_size / 2).map(frequency).collect())
+        };
+        // Both ways so many pieces, and itself.
+        let window = self.local_attention.unwrap_or(128) / 2 + 1;
+        let every = self.global_attn_every_n_layers.unwrap_or(3);
+        let n = self.num_hidden_layers;
+        let windows = match &self.layer_types {
+            None if every == 0 => {
+                return Err("expected global_attn_every_n_layers above 0, got 0".into());
+            }
+            None => (0..n).map(|i| (i % every != 0).then_some(window)).collect(),
+            Some(kinds) if kinds.len() != n => {
+                return Err(format!("expected {n} layer_types, got {}", kinds.len()));
+            }
+            Some(kinds) => {
+                let window = |kind: &String| match kind.as_str() {
+                    "full_attention" => Ok(None),
+                    "sliding_attention" => Ok(Some(window)),
+                    _ => Err(format!(
+                        "expected layer_types full_attention or sliding_attention, got {kind:?}"
+                    )),
+                };
+                kinds.iter().map(window).collect::<Result<_, _>>()?
+            }
+        };
+        Ok(Rotary {
+            full: frequencies("full_attention", &self.global_rope_theta)?,
+            sliding: frequencies("sliding_attention", &self.local_rope_theta)?,
+            windows,
         })
     }
 

@@ -3,6 +3,7 @@
 use candle_core::{Device, Tensor};
 
 use super::config::{Config, Family};
+use super::distances::MPNET_BUCKETS;
 use crate::error::Result;
 use crate::nn::ops::Weight;
 use crate::nn::weights::{Matrix, Weights};
@@ -10,15 +11,15 @@ use crate::nn::weights::{Matrix, Weights};
 /// What a family's parameters are called.
 struct Names {
     words: &'static str,
-    positions: &'static str,
-    /// DistilBERT has none.
+    positions: Option<&'static str>,
     types: Option<&'static str>,
     norm: &'static str,
     /// Makes hidden states of embeddings, where these have another width.
     projection: &'static str,
     /// Before a block's number.
     blocks: &'static str,
-    qkv: [&'static str; 3],
+    /// All in one matrix, or one each.
+    qkv: &'static [&'static str],
     out: &'static str,
     attention_norm: &'static str,
     wide: &'static str,
@@ -28,12 +29,12 @@ struct Names {
 
 const BERT: Names = Names {
     words: "embeddings.word_embeddings.weight",
-    positions: "embeddings.position_embeddings.weight",
+    positions: Some("embeddings.position_embeddings.weight"),
     types: Some("embeddings.token_type_embeddings.weight"),
     norm: "embeddings.LayerNorm",
     projection: "embeddings_project",
     blocks: "encoder.layer",
-    qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
+    qkv: &["attention.self.query", "attention.self.key", "attention.self.value"],
     out: "attention.output.dense",
     attention_norm: "attention.output.LayerNorm",
     wide: "intermediate.dense",
@@ -43,7 +44,7 @@ const BERT: Names = Names {
 const DISTILBERT: Names = Names {
     types: None,
     blocks: "transformer.layer",
-    qkv: ["attention.q_lin", "attention.k_lin", "attention.v_lin"],
+    qkv: &["attention.q_lin", "attention.k_lin", "attention.v_lin"],
     out: "attention.out_lin",
     attention_norm: "sa_layer_norm",
     wide: "ffn.lin1",
@@ -54,7 +55,7 @@ const DISTILBERT: Names = Names {
 const ALBERT: Names = Names {
     projection: "encoder.embedding_hidden_mapping_in",
     blocks: "encoder.albert_layer_groups",
-    qkv: ["attention.query", "attention.key", "attention.value"],
+    qkv: &["attention.query", "attention.key", "attention.value"],
     out: "attention.dense",
     attention_norm: "attention.LayerNorm",
     wide: "ffn",
@@ -63,11 +64,35 @@ const ALBERT: Names = Names {
     ..BERT
 };
 
+const MPNET: Names = Names {
+    types: None,
+    qkv: &["attention.attn.q", "attention.attn.k", "attention.attn.v"],
+    out: "attention.attn.o",
+    attention_norm: "attention.LayerNorm",
+    ..BERT
+};
+const MODERNBERT: Names = Names {
+    words: "embeddings.tok_embeddings.weight",
+    positions: None,
+    types: None,
+    norm: "embeddings.norm",
+    projection: "",
+    blocks: "layers",
+    qkv: &["attn.Wqkv"],
+    out: "attn.Wo",
+    attention_norm: "attn_norm",
+    wide: "mlp.Wi",
+    narrow: "mlp.Wo",
+    mlp_norm: "mlp_norm",
+};
+
 fn names(family: Family) -> &'static Names {
     match family {
         Family::Bert => &BERT,
         Family::DistilBert => &DISTILBERT,
         Family::Albert => &ALBERT,
+        Family::Mpnet => &MPNET,
+        Family::ModernBert => &MODERNBERT,
     }
 }
 
@@ -89,7 +114,7 @@ pub struct Embeddings {
     /// (pieces, embedding width).
     pub words: Tensor,
     /// (positions, embedding width).
-    pub positions: Tensor,
+    pub positions: Option<Tensor>,
     /// (embedding width): that of token type 0.
     pub types: Option<Tensor>,
     pub norm: Affine,
@@ -101,7 +126,8 @@ pub struct Embeddings {
 pub struct Block {
     pub qkv: Weight,
     pub attention_out: Weight,
-    pub attention_norm: Affine,
+    /// ModernBERT's first block has none.
+    pub attention_norm: Option<Affine>,
     pub wide: Weight,
     pub narrow: Weight,
     pub mlp_norm: Affine,
@@ -115,17 +141,34 @@ pub struct Parameters<'a> {
 }
 
 impl Parameters<'_> {
+    /// MPNet's numbers for each bucket and head, (buckets, heads).
+    pub fn distance_bias(&self) -> Result<Option<Vec<f32>>> {
+        let shape = [MPNET_BUCKETS, self.config.heads];
+        let name = "encoder.relative_attention_bias.weight";
+        let is_there = self.config.family == Family::Mpnet;
+        is_there.then(|| self.weights.read(name, &shape)).transpose()
+    }
+
+    /// The norm behind the last block.
+    pub fn final_norm(&self) -> Result<Option<Affine>> {
+        let width = self.config.width;
+        self.config.is_modern.then(|| self.norm("final_norm", width)).transpose()
+    }
+
     pub fn embeddings(&self) -> Result<Embeddings> {
         let names = names(self.config.family);
         let Config { vocab_size, embedding_width, width, n_positions, .. } = *self.config;
         let projection = match self.config.has_projection {
-            true => Some(self.matrix(names.projection, width, embedding_width)?.on(self.device)?),
+            true => {
+                let matrix = self.matrix(names.projection, (width, embedding_width), true)?;
+                Some(matrix.on(self.device)?)
+            }
             false => None,
         };
         Ok(Embeddings {
             types: names.types.map(|name| self.first_row(name)).transpose()?,
             words: self.table(names.words, vocab_size)?,
-            positions: self.table(names.positions, n_positions)?,
+            positions: names.positions.map(|name| self.table(name, n_positions)).transpose()?,
             norm: self.norm(names.norm, embedding_width)?,
             projection,
         })
@@ -142,16 +185,26 @@ impl Parameters<'_> {
         };
         let name = |part: &str| format!("{place}.{part}");
         let h = self.config.width;
-        let three = names.qkv.iter().map(|part| self.matrix(&name(part), h, h));
-        let qkv = Matrix::stacked(three.collect::<Result<_>>()?);
+        let biases = self.config.has_bias;
+        let shape = (3 * h / names.qkv.len(), h);
+        let qkv = names.qkv.iter().map(|part| self.matrix(&name(part), shape, biases.attention));
+        let qkv = Matrix::stacked(qkv.collect::<Result<_>>()?);
         let wide = name(names.wide);
-        let f = self.n_rows(&format!("{wide}.weight"), h)?;
+        let n_wide = self.n_rows(&format!("{wide}.weight"), h)?;
+        // Two halves, one of which multiplies the other.
+        let inner = if self.config.is_modern { n_wide / 2 } else { n_wide };
+        let has_attention_norm = !self.config.is_modern || i > 0;
+        let attention_norm =
+            has_attention_norm.then(|| self.norm(&name(names.attention_norm), h)).transpose()?;
+        let on_device = |part: &str, shape: (usize, usize), has_bias: bool| -> Result<Weight> {
+            Ok(self.matrix(&name(part), shape, has_bias)?.on(self.device)?)
+        };
         Ok(Block {
             qkv: qkv.on(self.device)?,
-            attention_out: self.matrix(&name(names.out), h, h)?.on(self.device)?,
-            attention_norm: self.norm(&name(names.attention_norm), h)?,
-            wide: self.matrix(&wide, f, h)?.on(self.device)?,
-            narrow: self.matrix(&name(names.narrow), h, f)?.on(self.device)?,
+            attention_out: on_device(names.out, (h, h), biases.attention)?,
+            attention_norm,
+            wide: on_device(names.wide, (n_wide, h), biases.mlp)?,
+            narrow: on_device(names.narrow, (h, inner), biases.mlp)?,
             mlp_norm: self.norm(&name(names.mlp_norm), h)?,
         })
     }
@@ -182,17 +235,20 @@ impl Parameters<'_> {
     fn norm(&self, name: &str, width: usize) -> Result<Affine> {
         let is_old = self.weights.has(&format!("{name}.gamma"));
         let (weight, bias) = if is_old { ("gamma", "beta") } else { ("weight", "bias") };
-        let vector = |part: &str| -> Result<Tensor> {
-            let values = self.weights.read(&format!("{name}.{part}"), &[width])?;
-            Ok(Tensor::from_vec(values, width, self.device)?)
+        let read = |part: &str| self.weights.read(&format!("{name}.{part}"), &[width]);
+        let bias = match self.config.has_bias.norm {
+            true => read(bias)?,
+            false => vec![0.0; width],
         };
-        Ok(Affine { weight: vector(weight)?, bias: vector(bias)? })
+        let vector = |values: Vec<f32>| Tensor::from_vec(values, width, self.device);
+        Ok(Affine { weight: vector(read(weight)?)?, bias: vector(bias)? })
     }
 
-    /// A matrix (out, in) with its bias.
-    fn matrix(&self, name: &str, n_out: usize, n_in: usize) -> Result<Matrix> {
+    /// A matrix (out, in), with its bias where it has one.
+    fn matrix(&self, name: &str, shape: (usize, usize), has_bias: bool) -> Result<Matrix> {
+        let (n_out, n_in) = shape;
         let rows = self.weights.read(&format!("{name}.weight"), &[n_out, n_in])?;
-        let bias = Some(self.weights.read(&format!("{name}.bias"), &[n_out])?);
-        Ok(Matrix { rows, n_in, bias })
+        let bias = has_bias.then(|| self.weights.read(&format!("{name}.bias"), &[n_out]));
+        Ok(Matrix { rows, n_in, bias: bias.transpose()? })
     }
 }

@@ -5,11 +5,12 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 
 use super::config::{self, Config};
+use super::distances::mpnet_bucket;
 use super::hidden_states::{HiddenStates, states_of};
 use super::layout::{Affine, Block, Embeddings, Parameters, anchor};
 use crate::error::Result;
 use crate::nn::batch::Batch;
-use crate::nn::ops::{self, Rows};
+use crate::nn::ops::{self, Distances, Rows, Sight, Turns};
 use crate::nn::weights::Weights;
 
 /// A pretrained model that sees both ways.
@@ -20,6 +21,21 @@ pub struct Pretrained {
     embeddings: Embeddings,
     /// Each once, however many layers share it.
     blocks: Vec<Block>,
+    /// MPNet: what scores get, (buckets, heads).
+    distance_bias: Option<Vec<f32>>,
+    /// ModernBERT: behind the last block.
+    final_norm: Option<Affine>,
+}
+
+/// What all layers share about a batch.
+struct Places<'a> {
+    batch: &'a Batch,
+    /// Pieces of each row.
+    lengths: Vec<usize>,
+    /// Rotary positions of layers that see all, and of those with a window.
+    turns: Option<[Turns; 2]>,
+    /// Row of the table for each distance, from 1 − length on.
+    distances: Option<Vec<u32>>,
 }
 
 impl Pretrained {
@@ -37,21 +53,41 @@ impl Pretrained {
         Ok(Self {
             embeddings: parameters.embeddings()?,
             blocks: (0..config.n_blocks()).map(|i| parameters.block(i)).collect::<Result<_>>()?,
+            distance_bias: parameters.distance_bias()?,
+            final_norm: parameters.final_norm()?,
             device: device.clone(),
             config,
         })
     }
 
-    /// Shows `see` the embeddings and the state after each of `n_layers` layers, (tokens, width).
+    /// Shows `see` the embeddings and the state after each of `n_layers` layers, (tokens, width);
+    /// the last one of all is behind the final norm.
     fn run(&self, batch: &Batch, n_layers: usize, see: &mut dyn FnMut(&Tensor)) -> Result<()> {
         batch.check(self.max_length(), self.config.vocab_size)?;
+        let places = self.places(batch);
         let mut x = self.embed(batch)?;
-        see(&x);
-        for &block in &self.config.blocks[..n_layers] {
-            x = self.block(&self.blocks[block], &x, batch)?;
+        for layer in 0..n_layers {
             see(&x);
+            x = self.layer(layer, &x, &places)?;
+        }
+        match &self.final_norm {
+            Some(norm) if n_layers == self.config.blocks.len() => see(&self.normed(&x, norm)?),
+            _ => see(&x),
         }
         Ok(())
+    }
+
+    fn places<'a>(&self, batch: &'a Batch) -> Places<'a> {
+        let n = batch.length;
+        let row_length = |row: &[bool]| row.iter().filter(|&&there| there).count();
+        let turns = |frequencies: &Vec<f32>| Turns::new(frequencies, n);
+        let distances = self.distance_bias.as_ref().map(|_| 1 - n as i64..n as i64);
+        Places {
+            batch,
+            lengths: batch.attended.chunks(n).map(row_length).collect(),
+            turns: self.config.rotary.as_ref().map(|r| [&r.full, &r.sliding].map(turns)),
+            distances: distances.map(|range| range.map(mpnet_bucket).collect()),
+        }
     }
 
     /// Embeddings of pieces, positions and token type 0 together, as a hidden state.
@@ -63,7 +99,10 @@ impl Pretrained {
         };
         let first = self.config.first_position;
         let at: Vec<u32> = (0..n).map(|i| (first + i % batch.length) as u32).collect();
-        let mut sum = (look_up(words, &batch.ids)? + look_up(positions, &at)?)?;
+        let mut sum = look_up(words, &batch.ids)?;
+        if let Some(positions) = positions {
+            sum = (sum + look_up(positions, &at)?)?;
+        }
         if let Some(row) = types {
             sum = sum.broadcast_add(row)?;
         }
@@ -74,13 +113,64 @@ impl Pretrained {
         }
     }
 
-    fn block(&self, block: &Block, x: &Tensor, batch: &Batch) -> candle_core::Result<Tensor> {
-        let Config { heads, activation, .. } = self.config;
-        let rows = Rows { rows: batch.rows, length: batch.length, attended: &batch.attended };
-        let mixed = ops::attention(&block.qkv.times(x, None)?, heads, rows, None)?;
-        let x = self.normed(&block.attention_out.times(&mixed, Some(x))?, &block.attention_norm)?;
-        let wide = ops::activate(&block.wide.times(&x, None)?, activation)?;
-        self.normed(&block.narrow.times(&wide, Some(&x))?, &block.mlp_norm)
+    fn layer(&self, layer: usize, x: &Tensor, places: &Places<'_>) -> candle_core::Result<Tensor> {
+        let block = &self.blocks[self.config.blocks[layer]];
+        let attention = |read: &Tensor| {
+            let mixed = self.attention(layer, &block.qkv.times(read, None)?, places)?;
+            block.attention_out.times(&mixed, Some(x))
+        };
+        let mlp = |read: &Tensor, plus: &Tensor| {
+            let wide = block.wide.times(read, None)?;
+            let wide = match self.config.is_modern {
+                true => ops::gated(&wide, self.config.activation)?,
+                false => ops::activate(&wide, self.config.activation)?,
+            };
+            block.narrow.times(&wide, Some(plus))
+        };
+        let attention_norm = |x: &Tensor| match &block.attention_norm {
+            Some(norm) => self.normed(x, norm),
+            None => Ok(x.clone()),
+        };
+        if self.config.is_modern {
+            let x = attention(&attention_norm(x)?)?;
+            return mlp(&self.normed(&x, &block.mlp_norm)?, &x);
+        }
+        let x = attention_norm(&attention(x)?)?;
+        self.normed(&mlp(&x, &x)?, &block.mlp_norm)
+    }
+
+    /// What tokens take from each other in a layer, heads side by side, (tokens, width).
+    fn attention(
+        &self,
+        layer: usize,
+        qkv: &Tensor,
+        places: &Places<'_>,
+    ) -> candle_core::Result<Tensor> {
+        let Config { heads, width, .. } = self.config;
+        let Batch { rows, length, ref attended, .. } = *places.batch;
+        if places.turns.is_none() && places.distances.is_none() {
+            return ops::attention(qkv, heads, Rows { rows, length, attended }, None);
+        }
+        let size = width / heads;
+        let window = self.config.rotary.as_ref().and_then(|rotary| rotary.windows[layer]);
+        let turns = places.turns.as_ref().map(|[full, sliding]| match window {
+            Some(_) => sliding,
+            None => full,
+        });
+        let bias = self.distance_bias.as_deref();
+        let sight = Sight {
+            heads,
+            kv_heads: heads,
+            size,
+            length,
+            lengths: Some(&places.lengths),
+            window,
+            scale: 1.0 / (size as f32).sqrt(),
+            turns,
+            norms: None,
+            distances: places.distances.as_ref().map(|rows| Distances { rows, heads, bias }),
+        };
+        ops::read_attention(qkv, &sight)
     }
 
     fn normed(&self, x: &Tensor, norm: &Affine) -> candle_core::Result<Tensor> {

@@ -1,8 +1,10 @@
-//! Attention of causal models on the CPU: a block of queries after the other, against the keys that
-//! it sees.
+//! Attention of models that are only read, on the CPU: a block of queries after the other, against
+//! the keys that it sees.
 //!
 //! One task per row of the batch and head of keys: keys and values are turned and packed once for
 //! all heads of queries that share them [Ainslie et al. 2023, arXiv:2305.13245].
+
+use std::ops::Range;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape};
 use pulp::Arch;
@@ -20,9 +22,9 @@ use crate::product::vectorized::vectorized;
 /// Queries of a block: a multiple of 12 and of 32, for both forms of left factors.
 const QUERIES: usize = 96;
 
-/// How tokens see the ones before them.
+/// How tokens see each other.
 #[derive(Debug, Clone, Copy)]
-pub struct Causal<'a> {
+pub struct Sight<'a> {
     /// Heads of queries.
     pub heads: usize,
     /// Heads of keys and values; divides `heads`.
@@ -31,7 +33,10 @@ pub struct Causal<'a> {
     pub size: usize,
     /// Tokens of a row of the batch.
     pub length: usize,
-    /// A token sees itself and so many before it, less one; none: all of them.
+    /// Where a token also sees those behind it: how many tokens there are in each row of the batch.
+    /// None: it sees itself and those before it.
+    pub lengths: Option<&'a [usize]>,
+    /// What stands so many tokens away, or farther, is not seen; none: nothing is too far.
     pub window: Option<usize>,
     /// Factor of the scores.
     pub scale: f32,
@@ -39,6 +44,21 @@ pub struct Causal<'a> {
     pub turns: Option<&'a Turns>,
     /// RMSNorms of queries and keys.
     pub norms: Option<HeadNorms<'a>>,
+    /// What scores get for distances.
+    pub distances: Option<Distances<'a>>,
+}
+
+/// What scores get for how far a key stands from its query; needs as many heads of keys as of
+/// queries.
+#[derive(Debug, Clone, Copy)]
+pub struct Distances<'a> {
+    /// Which row of the tables stands for the distance key − query, from 1 − length on:
+    /// (2 · length − 1).
+    pub rows: &'a [u32],
+    /// Heads.
+    pub heads: usize,
+    /// Added to scaled scores, (rows, heads).
+    pub bias: Option<&'a [f32]>,
 }
 
 /// Weights of the RMSNorms of each query and each key.
@@ -88,14 +108,45 @@ struct Scratch {
     scores: Vec<f32>,
 }
 
-impl Causal<'_> {
+/// What the tokens of one row of the batch see.
+#[derive(Clone, Copy)]
+pub struct Seen {
+    /// Tokens of the row where those behind are seen.
+    length: Option<usize>,
+    window: usize,
+}
+
+impl Seen {
+    /// The keys that a query sees.
+    #[inline(always)]
+    pub fn keys(self, query: usize) -> Range<usize> {
+        let end = self.length.map_or(query + 1, |n| n.min(query.saturating_add(self.window)));
+        (query + 1).saturating_sub(self.window).min(end)..end
+    }
+}
+
+impl Sight<'_> {
     /// Numbers of a token's queries, keys and values.
     pub fn stride(&self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.size
     }
 
-    /// Mixed values of the queries that share key head `g` of one row: (length, group · size).
-    fn head(&self, arch: Arch, qkv: &[f32], g: usize, scratch: &mut Scratch, out: &mut [f32]) {
+    /// What the tokens of a row see.
+    pub fn seen(&self, row: usize) -> Seen {
+        let length = self.lengths.map(|lengths| lengths[row]);
+        Seen { length, window: self.window.unwrap_or(usize::MAX) }
+    }
+
+    /// Mixed values of the queries that share key head `g` of one row: (length, group · size), zeros
+    /// behind the row's last token.
+    fn head(
+        &self,
+        arch: Arch,
+        qkv: &[f32],
+        (row, g): (usize, usize),
+        scratch: &mut Scratch,
+        out: &mut [f32],
+    ) {
         let Self { heads, kv_heads, size, length, .. } = *self;
         let (stride, group) = (self.stride(), heads / kv_heads);
         let Scratch { turned, keys, values, scores } = scratch;
@@ -108,31 +159,35 @@ impl Causal<'_> {
         keys.fill_transposed(arch, Strided::whole(turned, size));
         values.fill(arch, at(heads + kv_heads + g));
         let norm = self.norms.map(|norms| norms.query);
+        let seen = self.seen(row);
+        let n_queries = seen.length.unwrap_or(length);
         for h in 0..group {
             turn(arch, at(g * group + h), self.turns, (norm, eps), self.scale, turned);
-            for start in (0..length).step_by(QUERIES) {
-                let end = (start + QUERIES).min(length);
-                let first = self.window.map_or(0, |window| (start + 1).saturating_sub(window));
-                let first = first / PANEL.max(SIDE) * PANEL.max(SIDE);
-                let n_keys = end - first;
+            for start in (0..n_queries).step_by(QUERIES) {
+                let end = (start + QUERIES).min(n_queries);
+                let first = seen.keys(start).start / PANEL.max(SIDE) * PANEL.max(SIDE);
+                let last = seen.keys(end - 1).end;
+                let n_keys = last - first;
                 scores.resize(QUERIES * length, 0.0);
                 let queries = Strided::whole(&turned[start * size..end * size], size);
                 let sums = (&mut scores[..], n_keys);
-                rows_times_within(arch, queries, keys, (0..size, first..end), sums, false);
+                rows_times_within(arch, queries, keys, (0..size, first..last), sums, false);
                 let scores = &mut scores[..(end - start) * n_keys];
-                let window = self.window.unwrap_or(usize::MAX);
-                softmax(arch, start - first, n_keys, window, scores);
+                if let Some(distances) = &self.distances {
+                    distances.add(arch, (start, first..last), g, scores);
+                }
+                softmax(arch, seen, start, first..last, scores);
                 let weights = Strided::whole(scores, n_keys);
                 let out = (&mut out[(start * group + h) * size..], group * size);
-                rows_times_within(arch, weights, values, (first..end, 0..size), out, false);
+                rows_times_within(arch, weights, values, (first..last, 0..size), out, false);
             }
         }
     }
 }
 
-impl CustomOp1 for Causal<'_> {
+impl CustomOp1 for Sight<'_> {
     fn name(&self) -> &'static str {
-        "causal-attention"
+        "read-attention"
     }
 
     fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
@@ -141,6 +196,13 @@ impl CustomOp1 for Causal<'_> {
         let knows_places = self
             .turns
             .is_none_or(|turns| turns.cos.len() >= length * turns.n && 2 * turns.n <= size);
+        let fits = self.lengths.is_none_or(|lengths| {
+            lengths.len() * length == n && lengths.iter().all(|&row| row <= length)
+        });
+        let knows_distances = self
+            .distances
+            .is_none_or(|distances| distances.rows.len() + 1 == 2 * length && kv_heads == heads);
+        let knows_places = knows_places && knows_distances && fits;
         if stride != self.stride() || !n.is_multiple_of(length) || !knows_places {
             candle_core::bail!("expected rows of {length} tokens, got {n} tokens of {stride}");
         }
@@ -150,7 +212,7 @@ impl CustomOp1 for Causal<'_> {
         let tasks = mixed.par_chunks_mut(length * group).enumerate();
         tasks.for_each_init(Scratch::default, |scratch, (task, mixed)| {
             let qkv = &qkv[task / kv_heads * length * stride..][..length * stride];
-            self.head(arch, qkv, task % kv_heads, scratch, mixed);
+            self.head(arch, qkv, (task / kv_heads, task % kv_heads), scratch, mixed);
         });
         if kv_heads == 1 {
             return Ok((CpuStorage::F32(mixed), (n, heads * size).into()));
@@ -201,12 +263,41 @@ vectorized! {
     }
 }
 
+impl Distances<'_> {
+    /// Adds what scores of a head get, (queries from `start` on, keys).
+    fn add(
+        &self,
+        arch: Arch,
+        (start, keys): (usize, Range<usize>),
+        head: usize,
+        scores: &mut [f32],
+    ) {
+        let n_before = self.rows.len() / 2;
+        if let Some(bias) = self.bias {
+            let of_row = |&row: &u32| bias[row as usize * self.heads + head];
+            let of_distance: Vec<f32> = self.rows.iter().map(of_row).collect();
+            for (i, row) in scores.chunks_exact_mut(keys.len()).enumerate() {
+                let from = keys.start + n_before - (start + i);
+                add(arch, &of_distance[from..from + keys.len()], row);
+            }
+        }
+    }
+}
+
 vectorized! {
-    /// Scores of queries, rows of `n_keys`, to weights; the first query is key `diagonal`.
-    fn softmax<'a>(diagonal: usize, n_keys: usize, window: usize, scores: &'a mut [f32]) {
-        for (i, row) in scores.chunks_exact_mut(n_keys).enumerate() {
-            let end = diagonal + i + 1;
-            let first = end.saturating_sub(window);
+    fn add<'a>(x: &'a [f32], out: &'a mut [f32]) {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out += x;
+        }
+    }
+}
+
+vectorized! {
+    /// Scores to weights: of queries from `start` on, each with these keys.
+    fn softmax<'a>(seen: Seen, start: usize, keys: Range<usize>, scores: &'a mut [f32]) {
+        for (i, row) in scores.chunks_exact_mut(keys.len()).enumerate() {
+            let own = seen.keys(start + i);
+            let (first, end) = (own.start - keys.start, own.end - keys.start);
             row[..first].fill(0.0);
             row[end..].fill(0.0);
             let row = &mut row[first..end];
