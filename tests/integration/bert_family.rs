@@ -53,6 +53,7 @@ fn tiny_checkpoints_of_every_kind_give_the_hidden_states_of_transformers() {
         ("mpnet", 2, long_batch(1)),
         ("modernbert", 3, long_batch(0)),
         ("modernbert_older", 3, long_batch(0)),
+        ("deberta", 2, long_batch(0)),
     ];
     for (kind, n_layers, batch) in cases {
         let model = Pretrained::load(&golden(kind), &Device::Cpu).expect("a checkpoint");
@@ -195,7 +196,7 @@ fn changed(kind: &str, change: impl Fn(&mut Value)) -> tempfile::TempDir {
 #[test]
 fn what_is_no_checkpoint_of_the_family_is_refused_with_what_is_wrong() {
     type Change = fn(&mut Value);
-    let cases: [(&str, Change, &str); 20] = [
+    let cases: [(&str, Change, &str); 25] = [
         ("bert", |c| c["model_type"] = "gpt2".into(), "got \"gpt2\""),
         ("bert", |c| c["hidden_act"] = "silu".into(), "got \"silu\""),
         ("bert", |c| c["position_embedding_type"] = "relative_key".into(), "relative_key"),
@@ -232,6 +233,11 @@ fn what_is_no_checkpoint_of_the_family_is_refused_with_what_is_wrong() {
         ),
         ("modernbert_older", |c| c["global_attn_every_n_layers"] = 0.into(), "above 0, got 0"),
         ("modernbert_older", |c| c["num_attention_heads"] = 4.into(), "even size"),
+        ("deberta", |c| c["conv_kernel_size"] = 3.into(), "expected no convolution"),
+        ("deberta", |c| c["pos_att_type"] = "c2p".into(), "expected pos_att_type p2c|c2p"),
+        ("deberta", |c| c["position_biased_input"] = true.into(), "position_biased_input = false"),
+        ("deberta", |c| c["position_buckets"] = 10.into(), "expected [20, 12], got [16, 12]"),
+        ("deberta", |c| c["position_buckets"] = 400.into(), "got 400 and 80"),
     ];
     for (kind, change, says) in cases {
         let folder = changed(kind, change);

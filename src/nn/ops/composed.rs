@@ -84,6 +84,22 @@ pub fn read_attention(qkv: &Tensor, sight: &Sight<'_>) -> Result<Tensor> {
             let added = bias.index_select(&rows, 0)?.t()?;
             scores = scores.broadcast_add(&added.reshape((1, heads, 1, length, length))?)?;
         }
+        if let Some([keys, queries]) = distances.vectors {
+            let rows = rows.reshape((1, 1, length, length))?;
+            let rows = rows.broadcast_as((b, heads, length, length))?.contiguous()?;
+            // Products of x with each row of a table, (row, head, token, row of the table).
+            let products = |x: &Tensor, table: &[f32]| -> Result<Tensor> {
+                let shape = (table.len() / heads / size, heads, size);
+                let table = Tensor::from_slice(table, shape, device)?.permute((1, 2, 0))?;
+                // Strides of a single token may be any; a reshape sets them right.
+                let x = x.reshape((b, heads, length, size))?;
+                x.broadcast_matmul(&table.contiguous()?.unsqueeze(0)?)
+            };
+            let of_query = products(&q, keys)?.gather(&rows, 3)?;
+            let of_key = products(&k, queries)?.gather(&rows.t()?.contiguous()?, 3)?.t()?;
+            let added = ((of_query + of_key)? * f64::from(sight.scale))?.reshape(scores.shape())?;
+            scores = (scores + added)?;
+        }
     }
     let scores = scores.broadcast_add(&hidden)?;
     let weights = below_largest(&scores)?.exp()?;

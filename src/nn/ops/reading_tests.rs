@@ -77,13 +77,19 @@ fn attention_both_ways_is_the_composed_one_for_every_token_that_is_there() {
         let turns = Turns::new(&[0.3, 0.1], length);
         let rows: Vec<u32> = (0..2 * length - 1).map(|i| hash(i as u32, 5) % 6).collect();
         let table = values(&random(&[6, heads], 6));
-        let bias = Distances { rows: &rows, heads, bias: Some(&table) };
+        let none = Distances { rows: &rows, heads, bias: None, vectors: None };
+        let bias = Distances { bias: Some(&table), ..none };
+        let [keys, queries] = [7, 8].map(|seed| values(&random(&[6, heads * size], seed)));
+        let vectors = Distances { vectors: Some([&keys, &queries]), ..none };
+        let all = Distances { vectors: Some([&keys, &queries]), ..bias };
         for (turns, window, distances) in [
             (None, None, None),
             (Some(&turns), Some(1), None),
             (Some(&turns), Some(5), None),
             (None, Some(70), Some(bias)),
             (None, None, Some(bias)),
+            (Some(&turns), Some(90), Some(vectors)),
+            (None, None, Some(all)),
         ] {
             let lengths = Some(&lengths[..]);
             let plain = plain(heads, heads, size, length);

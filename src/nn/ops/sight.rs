@@ -14,7 +14,7 @@ use super::attention::fold;
 use super::host::slice;
 use super::math::exp;
 use super::norm::rms_scale;
-use super::products::{Panels, Strided, rows_times_within};
+use super::products::{Panels, Strided, rows_times, rows_times_within};
 use crate::product::amx::SIDE;
 use crate::product::panels::PANEL;
 use crate::product::vectorized::vectorized;
@@ -59,6 +59,9 @@ pub struct Distances<'a> {
     pub heads: usize,
     /// Added to scaled scores, (rows, heads).
     pub bias: Option<&'a [f32]>,
+    /// A key and a query for each row, (rows, heads · size) each; a token's query times the key, and
+    /// its key times the query, are added to unscaled scores.
+    pub vectors: Option<[&'a [f32]; 2]>,
 }
 
 /// Weights of the RMSNorms of each query and each key.
@@ -106,6 +109,19 @@ struct Scratch {
     keys: Panels,
     values: Panels,
     scores: Vec<f32>,
+    distances: DistanceScores,
+}
+
+/// What a head's scores get for distances.
+#[derive(Default)]
+struct DistanceScores {
+    /// (2 · length − 1).
+    bias: Vec<f32>,
+    keys: Panels,
+    /// Products of a block of queries with `keys`, (queries, rows).
+    of_queries: Vec<f32>,
+    /// Products of all keys with a query per row, (length, rows).
+    of_keys: Vec<f32>,
 }
 
 /// What the tokens of one row of the batch see.
@@ -149,7 +165,7 @@ impl Sight<'_> {
     ) {
         let Self { heads, kv_heads, size, length, .. } = *self;
         let (stride, group) = (self.stride(), heads / kv_heads);
-        let Scratch { turned, keys, values, scores } = scratch;
+        let Scratch { turned, keys, values, scores, distances: added } = scratch;
         turned.resize(length * size, 0.0);
         let at =
             |head: usize| Strided { data: &qkv[head * size..], stride, rows: length, cols: size };
@@ -158,6 +174,9 @@ impl Sight<'_> {
         turn(arch, at(heads + g), self.turns, (norm, eps), 1.0, turned);
         keys.fill_transposed(arch, Strided::whole(turned, size));
         values.fill(arch, at(heads + kv_heads + g));
+        if let Some(distances) = &self.distances {
+            distances.prepare(arch, g, (turned, size, self.scale), added);
+        }
         let norm = self.norms.map(|norms| norms.query);
         let seen = self.seen(row);
         let n_queries = seen.length.unwrap_or(length);
@@ -174,7 +193,7 @@ impl Sight<'_> {
                 rows_times_within(arch, queries, keys, (0..size, first..last), sums, false);
                 let scores = &mut scores[..(end - start) * n_keys];
                 if let Some(distances) = &self.distances {
-                    distances.add(arch, (start, first..last), g, scores);
+                    distances.add(arch, (start, first..last), queries, added, scores);
                 }
                 softmax(arch, seen, start, first..last, scores);
                 let weights = Strided::whole(scores, n_keys);
@@ -264,21 +283,62 @@ vectorized! {
 }
 
 impl Distances<'_> {
-    /// Adds what scores of a head get, (queries from `start` on, keys).
+    /// One head's part of a table: as many rows as the table has.
+    fn of_head<'a>(&self, table: &'a [f32], head: usize, size: usize) -> Strided<'a> {
+        let stride = self.heads * size;
+        Strided { data: &table[head * size..], stride, rows: table.len() / stride, cols: size }
+    }
+
+    /// What all queries of a head share. `keys`: (length, size), not scaled.
+    fn prepare(
+        &self,
+        arch: Arch,
+        head: usize,
+        (keys, size, scale): (&[f32], usize, f32),
+        out: &mut DistanceScores,
+    ) {
+        out.bias.clear();
+        if let Some(bias) = self.bias {
+            out.bias.extend(self.rows.iter().map(|&row| bias[row as usize * self.heads + head]));
+        }
+        if let Some([own_keys, queries]) = self.vectors {
+            let queries = self.of_head(queries, head, size);
+            out.keys.fill_transposed(arch, queries);
+            out.of_keys.resize(keys.len() / size * queries.rows, 0.0);
+            let products = (&mut out.of_keys[..], queries.rows);
+            rows_times(arch, Strided::whole(keys, size), &out.keys, products, false);
+            out.of_keys.iter_mut().for_each(|x| *x *= scale);
+            out.keys.fill_transposed(arch, self.of_head(own_keys, head, size));
+        }
+    }
+
+    /// Adds to the scores of scaled queries from `start` on, (queries, keys).
     fn add(
         &self,
         arch: Arch,
         (start, keys): (usize, Range<usize>),
-        head: usize,
+        queries: Strided<'_>,
+        added: &mut DistanceScores,
         scores: &mut [f32],
     ) {
-        let n_before = self.rows.len() / 2;
-        if let Some(bias) = self.bias {
-            let of_row = |&row: &u32| bias[row as usize * self.heads + head];
-            let of_distance: Vec<f32> = self.rows.iter().map(of_row).collect();
-            for (i, row) in scores.chunks_exact_mut(keys.len()).enumerate() {
-                let from = keys.start + n_before - (start + i);
-                add(arch, &of_distance[from..from + keys.len()], row);
+        let DistanceScores { bias, keys: panels, of_queries, of_keys } = added;
+        let n_rows = panels.shape().1;
+        if self.vectors.is_some() {
+            of_queries.resize(QUERIES * n_rows, 0.0);
+            rows_times(arch, queries, panels, (&mut of_queries[..], n_rows), false);
+        }
+        for (i, scores) in scores.chunks_exact_mut(keys.len()).enumerate() {
+            let from = keys.start + self.rows.len() / 2 - (start + i);
+            if self.bias.is_some() {
+                add(arch, &bias[from..from + keys.len()], scores);
+            }
+            let rows = &self.rows[from..from + keys.len()];
+            if self.vectors.is_some() {
+                let of_query = &of_queries[i * n_rows..(i + 1) * n_rows];
+                let of_keys = of_keys.chunks_exact(n_rows).skip(keys.start);
+                for ((score, &row), of_key) in scores.iter_mut().zip(rows).zip(of_keys) {
+                    *score += of_query[row as usize] + of_key[row as usize];
+                }
             }
         }
     }

@@ -22,6 +22,7 @@ pub const MODEL_TYPES: &[&str] = &[
     "albert",
     "mpnet",
     "modernbert",
+    "deberta-v2",
     "megatron-bert",
 ];
 
@@ -38,6 +39,15 @@ pub enum Family {
     Mpnet,
     /// ModernBERT: rotary positions, and layers that see their neighbours alone.
     ModernBert,
+    /// DeBERTa v2 and v3: distances have keys and queries of their own.
+    Deberta,
+}
+
+impl Family {
+    /// Whether scores are products of queries and keys alone, over the root of a head's size.
+    pub fn has_plain_scores(self) -> bool {
+        !matches!(self, Self::Mpnet | Self::ModernBert | Self::Deberta)
+    }
 }
 
 /// Rotary positions of ModernBERT, and how far its layers see.
@@ -49,6 +59,15 @@ pub struct Rotary {
     pub sliding: Vec<f32>,
     /// For each layer, from which distance on a piece is not seen.
     pub windows: Vec<Option<usize>>,
+}
+
+/// Buckets of distances for DeBERTa's disentangled attention [He et al. 2021, eq. 4].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disentangled {
+    /// Half of the rows of the table of distances.
+    pub buckets: usize,
+    /// Where the last bucket ends.
+    pub max_distance: usize,
 }
 
 /// A BERT-like model's sizes and switches, checked.
@@ -85,6 +104,10 @@ pub struct Config {
     pub has_bias: Biases,
     /// ModernBERT alone.
     pub rotary: Option<Rotary>,
+    /// DeBERTa alone.
+    pub disentangled: Option<Disentangled>,
+    /// Factor of the scores.
+    pub score_scale: f32,
 }
 
 /// Which parameters have a bias.
@@ -117,6 +140,16 @@ struct Raw {
     num_hidden_groups: Option<usize>,
     inner_group_num: Option<usize>,
     relative_attention_num_buckets: Option<usize>,
+    relative_attention: Option<bool>,
+    #[serde(default)]
+    pos_att_type: Value,
+    max_relative_positions: Option<i64>,
+    position_buckets: Option<i64>,
+    norm_rel_ebd: Option<String>,
+    share_att_key: Option<bool>,
+    position_biased_input: Option<bool>,
+    type_vocab_size: Option<usize>,
+    conv_kernel_size: Option<usize>,
     norm_bias: Option<bool>,
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
@@ -210,6 +243,7 @@ impl Raw {
             "albert" => Family::Albert,
             "mpnet" => Family::Mpnet,
             "modernbert" => Family::ModernBert,
+            "deberta-v2" => Family::Deberta,
             _ => Family::Bert,
         };
         let embedding_width = match model_type {
@@ -241,6 +275,7 @@ impl Raw {
         }
         let (blocks, blocks_per_group) = self.blocks(family)?;
         let is_modern = family == Family::ModernBert;
+        let disentangled = self.disentangled(family)?;
         let has = |switch: Option<bool>| !is_modern || switch.unwrap_or(false);
         Ok(Config {
             family,
@@ -251,7 +286,11 @@ impl Raw {
             heads,
             n_positions,
             first_position,
-            eps: self.layer_norm_eps.unwrap_or(if is_modern { 1e-5 } else { 1e-12 }),
+            eps: self.layer_norm_eps.unwrap_or(match family {
+                Family::ModernBert => 1e-5,
+                Family::Deberta => 1e-7,
+                _ => 1e-12,
+            }),
             activation: self.activation(family)?,
             blocks,
             blocks_per_group,
@@ -262,7 +301,50 @@ impl Raw {
                 mlp: has(self.mlp_bias),
             },
             rotary: if is_modern { Some(self.rotary(width / heads)?) } else { None },
+            disentangled,
+            // Scores of DeBERTa are sums of three products.
+            score_scale: 1.0
+                / ((width / heads * if family == Family::Deberta { 3 } else { 1 }) as f32).sqrt(),
         })
+    }
+
+    /// Buckets of DeBERTa, whose switches must be those of v3: no other checkpoints are about that
+    /// have no convolution.
+    fn disentangled(&self, family: Family) -> Result<Option<Disentangled>, String> {
+        if family != Family::Deberta {
+            return Ok(None);
+        }
+        if let Some(size) = self.conv_kernel_size.filter(|&size| size > 0) {
+            return Err(format!("expected no convolution, got conv_kernel_size = {size}"));
+        }
+        let mut kinds: Vec<&str> = match &self.pos_att_type {
+            Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+            kinds => kinds.as_str().unwrap_or_default().split('|').map(str::trim).collect(),
+        };
+        kinds.sort_unstable();
+        let expected = [
+            ("relative_attention = true", self.relative_attention == Some(true)),
+            ("share_att_key = true", self.share_att_key == Some(true)),
+            ("pos_att_type p2c|c2p", kinds == ["c2p", "p2c"]),
+            ("norm_rel_ebd layer_norm", self.norm_rel_ebd.as_deref() == Some("layer_norm")),
+            ("position_biased_input = false", self.position_biased_input == Some(false)),
+            ("type_vocab_size = 0", self.type_vocab_size.unwrap_or(0) == 0),
+            ("no embedding_size", self.embedding_size.is_none_or(|n| n == self.hidden_size)),
+        ];
+        if let Some((switch, _)) = expected.iter().find(|(_, is_so)| !is_so) {
+            return Err(format!("expected {switch}, as DeBERTa-v3 has it, got another value"));
+        }
+        let above_0 = |n: Option<i64>| n.filter(|&n| n > 0).map(|n| n as usize);
+        let max_distance = above_0(self.max_relative_positions);
+        let max_distance = max_distance.unwrap_or(self.max_position_embeddings);
+        let buckets = above_0(self.position_buckets).unwrap_or(0);
+        if buckets < 4 || buckets / 2 + 1 >= max_distance || max_distance > 1 << 24 {
+            return Err(format!(
+                "expected position_buckets from 4 to twice max_relative_positions (at most 2^24), \
+                 got {buckets} and {max_distance}"
+            ));
+        }
+        Ok(Some(Disentangled { buckets, max_distance }))
     }
 
     /// Rotary positions and windows; `rope_parameters` and `layer_types` are transformers 5's names.

@@ -2,10 +2,10 @@
 
 use candle_core::{Device, Tensor};
 
-use super::config::{Config, Family};
+use super::config::{Config, Disentangled, Family};
 use super::distances::MPNET_BUCKETS;
 use crate::error::Result;
-use crate::nn::ops::Weight;
+use crate::nn::ops::{self, Weight};
 use crate::nn::weights::{Matrix, Weights};
 
 /// What a family's parameters are called.
@@ -71,6 +71,12 @@ const MPNET: Names = Names {
     attention_norm: "attention.LayerNorm",
     ..BERT
 };
+const DEBERTA: Names = Names {
+    positions: None,
+    types: None,
+    qkv: &["attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj"],
+    ..BERT
+};
 const MODERNBERT: Names = Names {
     words: "embeddings.tok_embeddings.weight",
     positions: None,
@@ -93,6 +99,7 @@ fn names(family: Family) -> &'static Names {
         Family::Albert => &ALBERT,
         Family::Mpnet => &MPNET,
         Family::ModernBert => &MODERNBERT,
+        Family::Deberta => &DEBERTA,
     }
 }
 
@@ -131,6 +138,8 @@ pub struct Block {
     pub wide: Weight,
     pub narrow: Weight,
     pub mlp_norm: Affine,
+    /// DeBERTa: keys and queries of distances, (2 · buckets, width) each.
+    pub distances: Option<[Vec<f32>; 2]>,
 }
 
 /// A checkpoint's parameters, by the parts that a model asks for.
@@ -174,7 +183,16 @@ impl Parameters<'_> {
         })
     }
 
-    pub fn block(&self, i: usize) -> Result<Block> {
+    /// DeBERTa's vectors of distances, (2 · buckets, width), which every block reads.
+    pub fn distances(&self) -> Result<Option<Tensor>> {
+        let Some(Disentangled { buckets, .. }) = self.config.disentangled else { return Ok(None) };
+        let table = self.table("encoder.rel_embeddings.weight", 2 * buckets)?;
+        let norm = self.norm("encoder.LayerNorm", self.config.width)?;
+        Ok(Some(ops::layer_norm(&table, &norm.weight, &norm.bias, self.config.eps)?))
+    }
+
+    /// `distances`: of [`Self::distances`].
+    pub fn block(&self, i: usize, distances: Option<&Tensor>) -> Result<Block> {
         let names = names(self.config.family);
         let place = match self.config.family {
             Family::Albert => {
@@ -199,7 +217,16 @@ impl Parameters<'_> {
         let on_device = |part: &str, shape: (usize, usize), has_bias: bool| -> Result<Weight> {
             Ok(self.matrix(&name(part), shape, has_bias)?.on(self.device)?)
         };
+        // Distances go through the matrices of the tokens' own keys and queries.
+        let of_distances = |x: &Tensor| -> Result<[Vec<f32>; 2]> {
+            let of = |part: &str| -> Result<Vec<f32>> {
+                let found = on_device(part, (h, h), biases.attention)?.times(x, None)?;
+                Ok(found.flatten_all()?.to_vec1()?)
+            };
+            Ok([of(DEBERTA.qkv[1])?, of(DEBERTA.qkv[0])?])
+        };
         Ok(Block {
+            distances: distances.map(of_distances).transpose()?,
             qkv: qkv.on(self.device)?,
             attention_out: on_device(names.out, (h, h), biases.attention)?,
             attention_norm,

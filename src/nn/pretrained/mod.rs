@@ -11,7 +11,8 @@
 //! ```
 //! Sources: Devlin et al. 2019 (arXiv:1810.04805); ELECTRA, Clark et al. 2020 (arXiv:2003.10555);
 //! ALBERT, Lan et al. 2020 (arXiv:1909.11942); MPNet, Song et al. 2020 (arXiv:2004.09297);
-//! ModernBERT, Warner et al. 2024 (arXiv:2412.13663).
+//! ModernBERT, Warner et al. 2024 (arXiv:2412.13663); DeBERTa, He et al. 2021 (arXiv:2006.03654,
+//! v3: arXiv:2111.09543).
 //!
 //! candle-transformers has some of these models, but gives the last layer only, so the blocks are
 //! put together here out of the encoder's own operations (`ops`).

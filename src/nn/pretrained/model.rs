@@ -4,8 +4,8 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
-use super::config::{self, Config};
-use super::distances::mpnet_bucket;
+use super::config::{self, Config, Disentangled};
+use super::distances::{deberta_bucket, mpnet_bucket};
 use super::hidden_states::{HiddenStates, states_of};
 use super::layout::{Affine, Block, Embeddings, Parameters, anchor};
 use crate::error::Result;
@@ -50,9 +50,11 @@ impl Pretrained {
         let config = config::read(folder)?;
         let weights = Weights::of_folder(folder, anchor(config.family))?;
         let parameters = Parameters { weights: &weights, config: &config, device };
+        let distances = parameters.distances()?;
+        let block = |i: usize| parameters.block(i, distances.as_ref());
         Ok(Self {
             embeddings: parameters.embeddings()?,
-            blocks: (0..config.n_blocks()).map(|i| parameters.block(i)).collect::<Result<_>>()?,
+            blocks: (0..config.n_blocks()).map(block).collect::<Result<_>>()?,
             distance_bias: parameters.distance_bias()?,
             final_norm: parameters.final_norm()?,
             device: device.clone(),
@@ -81,12 +83,19 @@ impl Pretrained {
         let n = batch.length;
         let row_length = |row: &[bool]| row.iter().filter(|&&there| there).count();
         let turns = |frequencies: &Vec<f32>| Turns::new(frequencies, n);
-        let distances = self.distance_bias.as_ref().map(|_| 1 - n as i64..n as i64);
+        let all = 1 - n as i64..n as i64;
+        let distances = match self.config.disentangled {
+            Some(Disentangled { buckets, max_distance }) => {
+                let bucket = |distance: i64| deberta_bucket(-distance, buckets, max_distance);
+                Some(all.map(bucket).collect())
+            }
+            None => self.distance_bias.as_ref().map(|_| all.map(mpnet_bucket).collect()),
+        };
         Places {
             batch,
             lengths: batch.attended.chunks(n).map(row_length).collect(),
             turns: self.config.rotary.as_ref().map(|r| [&r.full, &r.sliding].map(turns)),
-            distances: distances.map(|range| range.map(mpnet_bucket).collect()),
+            distances,
         }
     }
 
@@ -146,9 +155,10 @@ impl Pretrained {
         qkv: &Tensor,
         places: &Places<'_>,
     ) -> candle_core::Result<Tensor> {
-        let Config { heads, width, .. } = self.config;
+        let Config { heads, width, score_scale, .. } = self.config;
+        let block = &self.blocks[self.config.blocks[layer]];
         let Batch { rows, length, ref attended, .. } = *places.batch;
-        if places.turns.is_none() && places.distances.is_none() {
+        if self.config.family.has_plain_scores() {
             return ops::attention(qkv, heads, Rows { rows, length, attended }, None);
         }
         let size = width / heads;
@@ -157,7 +167,12 @@ impl Pretrained {
             Some(_) => sliding,
             None => full,
         });
-        let bias = self.distance_bias.as_deref();
+        let distances = |rows| Distances {
+            rows,
+            heads,
+            bias: self.distance_bias.as_deref(),
+            vectors: block.distances.as_ref().map(|vectors| vectors.each_ref().map(Vec::as_slice)),
+        };
         let sight = Sight {
             heads,
             kv_heads: heads,
@@ -165,10 +180,10 @@ impl Pretrained {
             length,
             lengths: Some(&places.lengths),
             window,
-            scale: 1.0 / (size as f32).sqrt(),
+            scale: score_scale,
             turns,
             norms: None,
-            distances: places.distances.as_ref().map(|rows| Distances { rows, heads, bias }),
+            distances: places.distances.as_deref().map(distances),
         };
         ops::read_attention(qkv, &sight)
     }

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
     AlbertConfig, AlbertModel, BertConfig, BertForMaskedLM, BertModel, BertTokenizerFast, DebertaV2Config,
-    DebertaV2ForMaskedLM, DebertaV2Model, DistilBertConfig, DistilBertModel, ElectraConfig, ElectraForPreTraining,
+    DebertaV2ForMaskedLM, DistilBertConfig, DistilBertModel, ElectraConfig, ElectraForPreTraining,
     ModernBertConfig, ModernBertForMaskedLM, ModernBertModel, MPNetConfig, MPNetModel, RobertaConfig, RobertaModel,
 )
 
@@ -133,12 +133,10 @@ def later_families():
     modern.update(global_attn_every_n_layers=2, norm_bias=True, attention_bias=True, mlp_bias=True)
     older_modernbert(seeded("modernbert_older", 15, ModernBertModel(ModernBertConfig(**modern)), LONG))
 
-    deberta = dict(long, relative_attention=True, pos_att_type="p2c|c2p", layer_norm_eps=1e-7)
-    v3 = DebertaV2Config(**deberta, position_buckets=8, norm_rel_ebd="layer_norm", share_att_key=True,
-                         position_biased_input=False, type_vocab_size=0)
-    seeded("deberta_v3", 16, DebertaV2ForMaskedLM(v3), LONG)
-    v2 = DebertaV2Config(**deberta, max_relative_positions=12, type_vocab_size=2)
-    seeded("deberta_v2", 17, DebertaV2Model(v2), LONG)
+    deberta = DebertaV2Config(
+        **long, layer_norm_eps=1e-7, relative_attention=True, pos_att_type="p2c|c2p", position_buckets=8,
+        norm_rel_ebd="layer_norm", share_att_key=True, position_biased_input=False, type_vocab_size=0)
+    seeded("deberta", 16, DebertaV2ForMaskedLM(deberta), LONG)
 
 
 def minilm():
