@@ -14,7 +14,8 @@
 #[cfg(feature = "language")]
 pub mod adamw;
 pub mod batch;
-#[cfg(all(test, feature = "cuda"))]
+#[cfg(feature = "cuda")]
+#[cfg(test)]
 mod card_tests;
 #[cfg(feature = "language")]
 pub mod causal;

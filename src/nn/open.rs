@@ -35,7 +35,7 @@ pub fn open(path: &Path, device: &Device) -> Result<Box<dyn HiddenStates>> {
         Kind::Gguf => Box::new(CausalModel::load_gguf(path, device)?),
         Kind::Causal => Box::new(CausalModel::load(path, device)?),
         Kind::OurEncoder => Box::new(Encoder::load(one_file(path)?, device)?),
-        Kind::Bert => Box::new(Pretrained::load(one_file(path)?, device)?),
+        Kind::Bert => Box::new(Pretrained::load(path, device)?),
     })
 }
 
@@ -46,7 +46,7 @@ pub fn shape(path: &Path) -> Result<ModelShape> {
     match kind(path)? {
         Kind::Gguf => causal::gguf_shape(path),
         Kind::Causal => causal::shape(path),
-        Kind::OurEncoder | Kind::Bert => pretrained::bert_shape(path),
+        Kind::OurEncoder | Kind::Bert => pretrained::shape(path),
     }
 }
 
@@ -87,7 +87,7 @@ fn kind(path: &Path) -> Result<Kind> {
     if causal::is_known(model_type) {
         return Ok(Kind::Causal);
     }
-    if !is_listed(pretrained::MODEL_TYPES, model_type) {
+    if !pretrained::MODEL_TYPES.contains(&model_type) {
         return Err(Error::Values {
             place: file.display().to_string(),
             problem: format!("model_type {model_type:?} is not read"),
@@ -97,14 +97,9 @@ fn kind(path: &Path) -> Result<Kind> {
     Ok(if model_type == "megatron-bert" { Kind::OurEncoder } else { Kind::Bert })
 }
 
-fn is_listed(list: &str, name: &str) -> bool {
-    list.split([',', ' ']).any(|known| known == name && !["or", ""].contains(&known))
-}
-
 /// All that is read.
 fn known() -> String {
-    let bert = pretrained::MODEL_TYPES.replace(" or ", ", ");
-    format!("{}, {bert}", causal::MODEL_TYPES.join(", "))
+    [causal::MODEL_TYPES, pretrained::MODEL_TYPES].concat().join(", ")
 }
 
 /// A path that leads to nothing may be a hub's name of a model.
@@ -153,7 +148,7 @@ fn no_config(path: &Path) -> Error {
     Error::Read { path: path.to_owned(), source: missing }
 }
 
-/// A BERT-like checkpoint's folder, whose weights are one file.
+/// The folder of an encoder of ours, whose weights are one file.
 fn one_file(folder: &Path) -> Result<&Path> {
     let file = folder.join("model.safetensors");
     if !file.exists() {

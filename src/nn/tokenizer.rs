@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use tokenizers::decoders::wordpiece::WordPiece as Decoder;
+use tokenizers::models::ModelWrapper;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::bert::BertNormalizer;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -114,17 +115,7 @@ impl WordPieces {
         tokenizer.with_truncation(None).map_err(|error| error.to_string())?;
         tokenizer.with_padding(None);
         begin_words_with_a_space(&mut tokenizer);
-        let lacks = |names: &[&str; 5]| {
-            names.iter().find(|name| tokenizer.token_to_id(name).is_none()).map(|n| (*n).to_owned())
-        };
-        let names = match (lacks(&SPECIAL), lacks(&SPECIAL_ROBERTA)) {
-            (None, _) => SPECIAL,
-            (_, None) => SPECIAL_ROBERTA,
-            (Some(missing), _) => {
-                return Err(format!("expected the tokens {}, no {missing}", SPECIAL.join(" ")));
-            }
-        };
-        let special = names.map(|name| tokenizer.token_to_id(name).unwrap_or_default());
+        let special = special_tokens(&tokenizer)?;
         let mut all_special = special.to_vec();
         let added = tokenizer.get_added_tokens_decoder();
         all_special.extend(added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id));
@@ -292,6 +283,39 @@ fn bert_tokenizer(lines: &[u8], lowercase: bool) -> Result<Tokenizer, String> {
     let special = SPECIAL.map(|name| AddedToken::from(name, true));
     tokenizer.add_special_tokens(special).map_err(|error| error.to_string())?;
     Ok(tokenizer)
+}
+
+/// Ids in the order of [`SPECIAL`].
+///
+/// What the tokenizer itself puts around a text says which names it goes by: MPNet's vocabulary holds
+/// both sets, ALBERT's some of each.
+fn special_tokens(tokenizer: &Tokenizer) -> Result<[u32; 5], String> {
+    let id = |name: &str| tokenizer.token_to_id(name);
+    let around = tokenizer.encode_fast("", true).ok();
+    let around = around.and_then(|ids| <[u32; 2]>::try_from(ids.get_ids()).ok());
+    let cls = around.and_then(|[cls, _]| tokenizer.id_to_token(cls));
+    let is_roberta = match cls {
+        Some(cls) => cls.starts_with('<'),
+        None => SPECIAL.iter().any(|name| id(name).is_none()),
+    };
+    let mut names =
+        [(SPECIAL, SPECIAL_ROBERTA), (SPECIAL_ROBERTA, SPECIAL)][usize::from(is_roberta)];
+    if let ModelWrapper::WordPiece(model) = tokenizer.get_model()
+        && id(&model.unk_token).is_some()
+    {
+        names.0[1] = &model.unk_token;
+    }
+    let mut special = [0; 5];
+    for (i, special) in special.iter_mut().enumerate() {
+        let (first, second) = (names.0[i], names.1[i]);
+        *special = id(first)
+            .or_else(|| id(second))
+            .ok_or_else(|| format!("expected the token {first} or {second}, found neither"))?;
+    }
+    if let Some([cls, sep]) = around {
+        (special[2], special[3]) = (cls, sep);
+    }
+    Ok(special)
 }
 
 /// Tokenizers on bytes (RoBERTa's) know a word by the space in front of it.

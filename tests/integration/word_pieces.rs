@@ -27,6 +27,10 @@ fn pieces_are_those_of_transformers_for_every_kind_of_tokenizer() {
         "cased/vocab.txt",
         "tokenizer_truncating.json",
         "byte_level.json",
+        "modernbert.json",
+        "albert.json",
+        "deberta.json",
+        "mpnet.json",
         "trained.json",
     ];
     for kind in kinds {
@@ -46,6 +50,22 @@ fn pieces_are_those_of_transformers_for_every_kind_of_tokenizer() {
         assert!(special.iter().all(|&id| tokenizer.is_special(id)));
         let all = 0..tokenizer.vocab_size() as u32;
         assert_eq!(all.filter(|&id| tokenizer.is_special(id)).count(), 5, "{kind}");
+    }
+}
+
+#[test]
+fn special_tokens_go_by_the_names_that_the_tokenizer_uses() {
+    for (kind, pad, unk, cls, sep, mask) in [
+        ("vocab.txt", 0, 1, 2, 3, 4),
+        ("byte_level.json", 1, 3, 0, 2, 4),
+        ("modernbert.json", 266, 263, 264, 265, 267),
+        ("albert.json", 0, 1, 2, 3, 4),
+        ("deberta.json", 0, 3, 1, 2, 4),
+        ("mpnet.json", 1, 5, 0, 2, 9),
+    ] {
+        let cut = WordPieces::read(&golden(kind)).expect("a tokenizer");
+        let found = (cut.pad(), cut.unk(), cut.cls(), cut.sep(), cut.mask());
+        assert_eq!(found, (pad, unk, cls, sep, mask), "{kind}");
     }
 }
 

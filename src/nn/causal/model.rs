@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::io::input::read_text;
 use crate::nn::batch::Batch;
 use crate::nn::gguf;
-use crate::nn::ops::{self, Causal, HeadNorms, Turns, Weight};
+use crate::nn::ops::{self, HeadNorms, Sight, Turns, Weight};
 use crate::nn::pretrained::{HiddenStates, ModelShape, states_of};
 use crate::nn::weights::{Matrix, Weights};
 
@@ -213,19 +213,21 @@ impl CausalModel {
         let (config, block) = (&self.config, &self.blocks[i]);
         let (Norm::Rms { eps, .. } | Norm::Layer { eps }) = config.norm;
         let norms = block.head_norms.as_ref();
-        let causal = Causal {
+        let sight = Sight {
             heads: config.heads,
             kv_heads: config.kv_heads,
             size: config.head_size,
             length,
+            lengths: None,
             window: config.windows.get(i).copied().flatten(),
             scale: config.score_scale(i),
             turns,
             norms: norms.map(|(query, key)| HeadNorms { query, key, eps: eps as f32 }),
+            distances: None,
         };
         // Attention and feed-forward of `read`, added to `plus`.
         let attention = |read: &Tensor, plus: &Tensor| {
-            let mixed = ops::causal_attention(&block.qkv.times(read, None)?, &causal)?;
+            let mixed = ops::read_attention(&block.qkv.times(read, None)?, &sight)?;
             block.out.times(&mixed, Some(plus))
         };
         let mlp = |read: &Tensor, plus: &Tensor| {

@@ -3,7 +3,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::{Activation, Causal, Dropout, Rows};
+use super::{Activation, Dropout, Rows, Sight};
 
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     let width = x.dim(D::Minus1)? as f64;
@@ -33,8 +33,8 @@ pub fn gated(x: &Tensor, activation: Activation) -> Result<Tensor> {
     activate(&x.narrow(1, 0, n)?.contiguous()?, activation)? * x.narrow(1, n, n)?
 }
 
-pub fn causal_attention(qkv: &Tensor, causal: &Causal<'_>) -> Result<Tensor> {
-    let Causal { heads, kv_heads, size, length, .. } = *causal;
+pub fn read_attention(qkv: &Tensor, sight: &Sight<'_>) -> Result<Tensor> {
+    let Sight { heads, kv_heads, size, length, .. } = *sight;
     let device = qkv.device();
     let b = qkv.dim(0)? / length;
     let part = |first: usize, n: usize| -> Result<Tensor> {
@@ -42,12 +42,12 @@ pub fn causal_attention(qkv: &Tensor, causal: &Causal<'_>) -> Result<Tensor> {
         x.reshape((b, length, n, size))?.transpose(1, 2)?.contiguous()
     };
     let (mut q, mut k) = (part(0, heads)?, part(heads, kv_heads)?);
-    if let Some(norms) = causal.norms {
+    if let Some(norms) = sight.norms {
         let weight = |weight: &[f32]| Tensor::from_slice(weight, size, device);
         q = rms_norm(&q, &weight(norms.query)?, f64::from(norms.eps))?;
         k = rms_norm(&k, &weight(norms.key)?, f64::from(norms.eps))?;
     }
-    if let Some(turns) = causal.turns {
+    if let Some(turns) = sight.turns {
         let n = turns.n;
         let table = |x: &[f32]| Tensor::from_slice(&x[..length * n], (1, 1, length, n), device);
         let (cos, sin) = (table(&turns.cos)?, table(&turns.sin)?);
@@ -65,15 +65,43 @@ pub fn causal_attention(qkv: &Tensor, causal: &Causal<'_>) -> Result<Tensor> {
     // Heads of queries that share keys one after the other: (row, key head, query, key).
     let group = heads / kv_heads;
     let q = q.reshape((b, kv_heads, group * length, size))?;
-    let scores = (q.matmul(&k.t()?.contiguous()?)? * f64::from(causal.scale))?;
-    let window = causal.window.unwrap_or(usize::MAX);
-    let hidden = |i: usize| {
-        let (query, key) = (i / length, i % length);
-        if key <= query && query - key < window { 0.0 } else { f32::MIN }
-    };
-    let hidden: Vec<f32> = (0..length * length).map(hidden).collect();
-    let hidden = Tensor::from_vec(hidden, (1, 1, 1, length, length), device)?;
-    let scores = scores.reshape((b, kv_heads, group, length, length))?.broadcast_add(&hidden)?;
+    let scores = (q.matmul(&k.t()?.contiguous()?)? * f64::from(sight.scale))?;
+    let n_hidden = if sight.lengths.is_some() { b } else { 1 };
+    let hidden = (0..n_hidden * length * length).map(|i| {
+        let (query, key) = (i / length % length, i % length);
+        let is_seen = sight.seen(i / (length * length)).keys(query).contains(&key);
+        if is_seen { 0.0 } else { f32::MIN }
+    });
+    let shape = (n_hidden, 1, 1, length, length);
+    let hidden = Tensor::from_vec(hidden.collect::<Vec<f32>>(), shape, device)?;
+    let mut scores = scores.reshape((b, kv_heads, group, length, length))?;
+    if let Some(distances) = &sight.distances {
+        let row = |i: usize| distances.rows[i % length + length - 1 - i / length];
+        let rows: Vec<u32> = (0..length * length).map(row).collect();
+        let rows = Tensor::from_vec(rows, length * length, device)?;
+        if let Some(bias) = distances.bias {
+            let bias = Tensor::from_slice(bias, (bias.len() / heads, heads), device)?;
+            let added = bias.index_select(&rows, 0)?.t()?;
+            scores = scores.broadcast_add(&added.reshape((1, heads, 1, length, length))?)?;
+        }
+        if let Some([keys, queries]) = distances.vectors {
+            let rows = rows.reshape((1, 1, length, length))?;
+            let rows = rows.broadcast_as((b, heads, length, length))?.contiguous()?;
+            // Products of x with each row of a table, (row, head, token, row of the table).
+            let products = |x: &Tensor, table: &[f32]| -> Result<Tensor> {
+                let shape = (table.len() / heads / size, heads, size);
+                let table = Tensor::from_slice(table, shape, device)?.permute((1, 2, 0))?;
+                // Strides of a single token may be any; a reshape sets them right.
+                let x = x.reshape((b, heads, length, size))?;
+                x.broadcast_matmul(&table.contiguous()?.unsqueeze(0)?)
+            };
+            let of_query = products(&q, keys)?.gather(&rows, 3)?;
+            let of_key = products(&k, queries)?.gather(&rows.t()?.contiguous()?, 3)?.t()?;
+            let added = ((of_query + of_key)? * f64::from(sight.scale))?.reshape(scores.shape())?;
+            scores = (scores + added)?;
+        }
+    }
+    let scores = scores.broadcast_add(&hidden)?;
     let weights = below_largest(&scores)?.exp()?;
     let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
     let weights = weights.reshape((b, kv_heads, group * length, length))?;

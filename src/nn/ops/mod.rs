@@ -1,5 +1,4 @@
-//! The operations of an encoder, each with its gradient, and those of causal models, which are
-//! only read.
+//! The operations of an encoder, each with its gradient, and those of models that are only read.
 //!
 //! Hidden states are (tokens, width), rows of a batch one after the other. Every operation has a
 //! form *composed* of candle's own operations: it runs on every device, and the tests hold the
@@ -7,9 +6,6 @@
 
 mod adam;
 mod attention;
-mod causal;
-#[cfg(test)]
-mod causal_tests;
 mod composed;
 mod elementwise;
 mod embed;
@@ -21,12 +17,15 @@ mod math;
 mod norm;
 mod products;
 #[cfg(test)]
+mod reading_tests;
+mod sight;
+#[cfg(test)]
 mod tests;
 mod weight;
 
 pub use adam::{Adam, Moments, sum_of_squares};
-pub use causal::{Causal, HeadNorms, Turns};
 pub use gate::Activation;
+pub use sight::{Distances, HeadNorms, Sight, Turns};
 pub use weight::{Weight, number_bytes};
 
 use candle_core::{Result, Tensor};
@@ -97,14 +96,14 @@ pub fn gated(x: &Tensor, activation: Activation) -> Result<Tensor> {
     x.apply_op1_no_bwd(&gate::Gate { activation, is_gated: true })
 }
 
-/// Attention in which a token sees itself and tokens before it, without a gradient.
+/// Attention with rotary positions, windows and distances, without a gradient.
 ///
 /// `qkv`: (tokens, (heads + 2 · kv_heads) · size), queries, keys and values side by side.
-pub fn causal_attention(qkv: &Tensor, causal: &Causal<'_>) -> Result<Tensor> {
+pub fn read_attention(qkv: &Tensor, sight: &Sight<'_>) -> Result<Tensor> {
     if !qkv.device().is_cpu() {
-        return composed::causal_attention(qkv, causal);
+        return composed::read_attention(qkv, sight);
     }
-    qkv.apply_op1_no_bwd(causal)
+    qkv.apply_op1_no_bwd(sight)
 }
 
 /// x · weightᵀ + bias; weight: (out, in).

@@ -1,4 +1,4 @@
-"""Word pieces as transformers cuts them, for tokenizers of four kinds.
+"""Word pieces as transformers cuts them, for tokenizers of every kind.
 
 transformers 5.24.0, tokenizers 0.23.3. Run through scripts/golden (scripts/language-venv).
 `trained.json` is not made here: voxelcast wrote it, this script opens it.
@@ -8,7 +8,9 @@ import json
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerFast
+from transformers import (
+    AlbertTokenizer, AutoTokenizer, BertTokenizerFast, DebertaV2Tokenizer, MPNetTokenizer, PreTrainedTokenizerFast,
+)
 
 HERE = Path(__file__).parent
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -64,6 +66,43 @@ def byte_level(path):
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, cls_token="<s>", sep_token="</s>")
 
 
+def modernbert(path):
+    """Byte-level BPE with BERT's names of special tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [("Ġ", "b"), ("e", "e"), ("Ġb", "ee"), ("t", "h"), ("Ġ", "th"), ("Ġth", "e"), ("Ġbee", "s")]
+    vocabulary = alphabet + [a + b for a, b in merges] + ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
+    ids = {piece: i for i, piece in enumerate(vocabulary)}
+    tokenizer = Tokenizer(models.BPE(ids, merges))
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    ends = [(name, ids[name]) for name in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    tokenizer.add_special_tokens(vocabulary[-5:])
+    tokenizer.save(str(path))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, cls_token="[CLS]", sep_token="[SEP]")
+
+
+def unigram(path, kind, special):
+    """SentencePiece's unigrams, words begin with ▁; ALBERT mixes both sets of names."""
+    letters = "abcdefghijklmnopqrstuvwxyz019'-,!."
+    pieces = [(name, 0.0) for name in special] + [("▁", -3.0)]
+    pieces += [(piece, -2.5) for piece in ("▁the", "▁The", "▁bee", "▁walk", "ed", "ing", "s", "▁gar", "den", "▁don")]
+    pieces += [(letter, -6.0 - i / 16) for i, letter in enumerate(letters) if letter != "s"]
+    tokenizer = kind(vocab=pieces)
+    tokenizer.backend_tokenizer.save(str(path))
+    return tokenizer
+
+
+def mpnet(path):
+    """WordPiece whose vocabulary holds both sets of names."""
+    lines = ["<s>", "<pad>", "</s>", "<unk>"] + SPECIAL + ["<mask>"] + PIECES
+    lines += [c for c in "abcdefghijklmnopqrstuvwxyz" if c not in PIECES]
+    tokenizer = MPNetTokenizer(vocab={piece: i for i, piece in enumerate(lines)})
+    tokenizer.backend_tokenizer.save(str(path))
+    return tokenizer
+
+
 def cut(tokenizer):
     words = tokenizer(WORDS, is_split_into_words=True, add_special_tokens=False)
     texts = [tokenizer(text)["input_ids"] for text in TEXTS]
@@ -95,6 +134,12 @@ def main():
         "tokenizer_truncating.json": cut(json_file(HERE / "tokenizer_truncating.json")),
         "byte_level.json": cut(byte_level(HERE / "byte_level.json")),
     }
+    expected["modernbert.json"] = cut(modernbert(HERE / "modernbert.json"))
+    albert = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
+    expected["albert.json"] = cut(unigram(HERE / "albert.json", AlbertTokenizer, albert))
+    deberta = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"]
+    expected["deberta.json"] = cut(unigram(HERE / "deberta.json", DebertaV2Tokenizer, deberta))
+    expected["mpnet.json"] = cut(mpnet(HERE / "mpnet.json"))
     if (HERE / "trained.json").exists():
         expected["trained.json"] = trained()
     text = json.dumps(expected, indent=1, ensure_ascii=True)

@@ -1,4 +1,4 @@
-//! Operations of causal models against those composed of candle's.
+//! Operations of models that are only read against those composed of candle's.
 
 use candle_core::{Device, Tensor};
 
@@ -25,7 +25,7 @@ fn same(fused: &Tensor, composed: &Tensor, n_terms: usize) {
 }
 
 #[test]
-fn causal_attention_is_the_composed_one() {
+fn attention_that_is_read_is_the_composed_one() {
     for (rows, length, heads, kv_heads, size) in
         [(1, 1, 1, 1, 2), (2, 5, 3, 1, 4), (3, 40, 4, 2, 8), (1, 130, 2, 2, 16), (2, 200, 6, 3, 64)]
     {
@@ -43,9 +43,66 @@ fn causal_attention_is_the_composed_one() {
             let norms = HeadNorms { query: &query, key: &key, eps: 1e-5 };
             let norms = has_norms.then_some(norms);
             let scale = 0.37;
-            let causal = Causal { heads, kv_heads, size, length, window, scale, turns, norms };
-            let fused = causal_attention(&qkv, &causal).unwrap();
-            same(&fused, &composed::causal_attention(&qkv, &causal).unwrap(), 9 * size * length);
+            let sight =
+                Sight { window, scale, turns, norms, ..plain(heads, kv_heads, size, length) };
+            let fused = read_attention(&qkv, &sight).unwrap();
+            same(&fused, &composed::read_attention(&qkv, &sight).unwrap(), 9 * size * length);
+        }
+    }
+}
+
+/// Every token sees itself and all before it.
+fn plain(heads: usize, kv_heads: usize, size: usize, length: usize) -> Sight<'static> {
+    Sight {
+        heads,
+        kv_heads,
+        size,
+        length,
+        lengths: None,
+        window: None,
+        scale: 1.0,
+        turns: None,
+        norms: None,
+        distances: None,
+    }
+}
+
+#[test]
+fn attention_both_ways_is_the_composed_one_for_every_token_that_is_there() {
+    let (heads, size) = (3, 8);
+    for length in [1usize, 7, 96, 97, 230] {
+        let lengths = [length, length.div_ceil(3), 1];
+        let n = lengths.len() * length;
+        let qkv = random(&[n, 3 * heads * size], 1);
+        let turns = Turns::new(&[0.3, 0.1], length);
+        let rows: Vec<u32> = (0..2 * length - 1).map(|i| hash(i as u32, 5) % 6).collect();
+        let table = values(&random(&[6, heads], 6));
+        let none = Distances { rows: &rows, heads, bias: None, vectors: None };
+        let bias = Distances { bias: Some(&table), ..none };
+        let [keys, queries] = [7, 8].map(|seed| values(&random(&[6, heads * size], seed)));
+        let vectors = Distances { vectors: Some([&keys, &queries]), ..none };
+        let all = Distances { vectors: Some([&keys, &queries]), ..bias };
+        for (turns, window, distances) in [
+            (None, None, None),
+            (Some(&turns), Some(1), None),
+            (Some(&turns), Some(5), None),
+            (None, Some(70), Some(bias)),
+            (None, None, Some(bias)),
+            (Some(&turns), Some(90), Some(vectors)),
+            (None, None, Some(all)),
+        ] {
+            let lengths = Some(&lengths[..]);
+            let plain = plain(heads, heads, size, length);
+            let sight = Sight { lengths, window, scale: 0.37, turns, distances, ..plain };
+            let fused = values(&read_attention(&qkv, &sight).unwrap());
+            let composed = values(&composed::read_attention(&qkv, &sight).unwrap());
+            for (i, (a, b)) in fused.iter().zip(composed).enumerate() {
+                let token = i / (heads * size);
+                let is_there = token % length < sight.lengths.unwrap()[token / length];
+                let bound = 8.0 * f32::EPSILON * ((9 * size * length) as f32).sqrt();
+                let is_right = if is_there { (a - b).abs() <= bound } else { *a == 0.0 };
+                assert!(is_right, "{length} {window:?} {token}: {a} and {b}");
+            }
         }
     }
 }
@@ -54,12 +111,11 @@ fn causal_attention_is_the_composed_one() {
 fn a_window_of_one_gives_each_token_its_own_value() {
     let (length, size) = (7, 4);
     let qkv = random(&[length, 3 * size], 1);
-    let (heads, kv_heads, scale) = (1, 1, 1.0);
-    let window = Some(1);
-    let (turns, norms) = (None, None);
-    let causal = Causal { heads, kv_heads, size, length, window, scale, turns, norms };
     let own = qkv.narrow(1, 2 * size, size).unwrap();
-    same(&causal_attention(&qkv, &causal).unwrap(), &own, 1);
+    for lengths in [None, Some(&[length][..])] {
+        let sight = Sight { window: Some(1), lengths, ..plain(1, 1, size, length) };
+        same(&read_attention(&qkv, &sight).unwrap(), &own, 1);
+    }
 }
 
 #[test]
