@@ -80,8 +80,10 @@ impl TextPieces {
             Some(prefix) => prefix,
             None => own_prefix(&tokenizer)?,
         };
+        let between = token("<|endoftext|>");
+        let beginning = between.or(beginning.filter(|&id| (id as usize) < vocab_size));
         let beginning = match prefix.is_empty() {
-            true => beginning.filter(|&id| (id as usize) < vocab_size).into_iter().collect(),
+            true => beginning.into_iter().collect(),
             false => prefix.clone(),
         };
         Ok(Self { vocab_size, prefix, beginning, unk, pad: pad.or(unk).unwrap_or(any), tokenizer })
@@ -92,8 +94,8 @@ impl TextPieces {
         &self.prefix
     }
 
-    /// What stands before a text of one word: the prefix, or else the piece that the model's
-    /// configuration calls the beginning of a text, if there is one.
+    /// What stands before a text of one word: the prefix; or else the piece that stands between
+    /// texts, `<|endoftext|>`; or else what the model's configuration calls the beginning of a text.
     ///
     /// Causal models keep the state of a row's first piece for themselves, as a place that later
     /// pieces attend to [Xiao et al. 2024, arXiv:2309.17453]: a word must not stand there.

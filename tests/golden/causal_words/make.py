@@ -70,7 +70,7 @@ for past, window, pool in [(5, 12, "last"), (8, 16, "mean"), (3, 40, "last"), (0
             before = tokenizer.encode("a", add_special_tokens=False).ids
             row = tokenizer.encode("a " + word, add_special_tokens=False).ids[len(before) :]
             # Behind the beginning of a text, whose state is the model's own.
-            row = [config.bos_token_id] + row
+            row = [tokenizer.token_to_id("<|endoftext|>")] + row
             rows.append(pooled(states(row), list(range(1, len(row))), pool))
             continue
         last, start = own[-1], 0
