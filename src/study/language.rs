@@ -342,20 +342,28 @@ impl Computing<'_> {
                     other => other.in_story(place),
                 })
         };
-        for portion in &portions {
-            let words = words_of(portion);
-            let vectors = read(&words, &stories[portion[0]].name)?;
-            for &story in portion {
-                for (rows, &layer) in vectors.iter().zip(&layers) {
-                    let own = stories[story].words.iter();
-                    let own: Option<Vec<usize>> =
-                        is_alone.then(|| own.filter_map(|w| words.binary_search(w).ok()).collect());
-                    let own = own.map(|own| rows.select(Axis(0), &own));
-                    let rows = own.as_ref().unwrap_or(rows);
-                    self.write(rows, &self.files[layer][story], &stories[story].name)?;
+        let all = || -> Result<()> {
+            for portion in &portions {
+                let words = words_of(portion);
+                let vectors = read(&words, &stories[portion[0]].name)?;
+                for &story in portion {
+                    for (rows, &layer) in vectors.iter().zip(&layers) {
+                        let own = stories[story].words.iter();
+                        let own: Option<Vec<usize>> = is_alone
+                            .then(|| own.filter_map(|w| words.binary_search(w).ok()).collect());
+                        let own = own.map(|own| rows.select(Axis(0), &own));
+                        let rows = own.as_ref().unwrap_or(rows);
+                        self.write(rows, &self.files[layer][story], &stories[story].name)?;
+                    }
                 }
             }
-        }
+            Ok(())
+        };
+        // Every batch frees the tensors that it made, and the next one makes the same again.
+        reporter.reuses_memory(true);
+        let outcome = all();
+        reporter.reuses_memory(false);
+        outcome?;
         reporter.finish();
         let (pieces, seconds) = (n_pieces.into_inner(), began.elapsed().as_secs_f64());
         reporter.step(&format!(
