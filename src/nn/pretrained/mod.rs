@@ -1,6 +1,6 @@
 //! Pretrained checkpoints of the BERT family: word pieces in, hidden states of every layer out.
 //!
-//! `config` turns a config.json into one [`config::Config`] that cannot be wrong; `layout` knows how
+//! `config` turns a config.json into one `Config` that cannot be wrong; `layout` knows how
 //! each family calls its parameters, `distances` which row of a table a distance has; `model`
 //! computes; `hidden_states` is what every language model offers.
 //!
